@@ -1,0 +1,205 @@
+/* block.h: block nodes, what a disk's front end and the control plane may know of them.
+ *
+ * A node is a named layer of storage: a protocol (file, host_device, null-co) that asks the host, or
+ * a format (raw) over a child node.  Front ends attach as users, submit requests and never learn
+ * what is below.
+ *
+ * 1. Nodes are made, changed and closed on the control thread.  Requests may come from any number of
+ *    loops at once; each completes exactly once, by done(), on the loop that submitted it, and never
+ *    inside blk_submit().
+ * 2. A node's size is a multiple of 512.  A request past the end, or a write to a read-only node,
+ *    fails with -EIO or -EACCES; it never reaches the host.
+ * 3. No request is lost or reordered across its own completion; between requests in flight there is
+ *    no order.  A flush covers what was completed before it was submitted.
+ * 4. The serial number, the model, the block size shown to the guest and rerror/werror belong to the
+ *    device, not to the node. */
+#ifndef BLOCK_BLOCK_H
+#define BLOCK_BLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include "util/error.h"
+#include "util/loop.h"
+
+typedef struct BlkNode BlkNode;
+typedef struct BlkReq BlkReq;
+typedef struct BlkUser BlkUser;
+
+/* --- requests --- */
+
+typedef enum BlkOp {
+    BLK_READ,
+    BLK_WRITE,
+    BLK_ZERO,                 /* the range reads as zeroes afterwards; no iov */
+    BLK_DISCARD,              /* the range's contents are no longer wanted: a hint; no iov */
+    BLK_FLUSH,                /* all completed writes become durable; no range, no iov */
+    BLK_OPS,
+} BlkOp;
+
+enum {
+    BLK_FUA = 1 << 0,         /* WRITE, ZERO: durable before done() */
+    BLK_MAY_UNMAP = 1 << 1,   /* ZERO: space may be given back to the host */
+    BLK_NO_FALLBACK = 1 << 2, /* ZERO: -ENOTSUP rather than writing zeroes out */
+};
+
+/* A request, embedded in the submitter's own structure and untouched by it from blk_submit() until
+ * done() is called; done() may free or resubmit it.  It need not be zeroed. */
+struct BlkReq {
+    BlkOp op;
+    unsigned flags;
+    uint64_t off, len;         /* bytes; any alignment and length, front ends use multiples of 512 */
+    const struct iovec *iov;   /* READ, WRITE: at least @len bytes in total; borrowed until done() */
+    unsigned niov;             /* up to BLK_IOV_MAX */
+    Loop *loop;                /* the loop this is submitted on and completes on */
+    void (*done)(BlkReq *r, int ret);      /* ret: 0 or a negative errno */
+
+    /* Private to block/ from here; needs no initialisation. */
+    struct BlkLane *lane, *at;
+    uint64_t pos, left;
+    const struct iovec *cur;
+    unsigned ncur;
+    int ret;
+    int64_t start;
+    BlkReq *next;
+    void *aux;
+    uint64_t engine[8] __attribute__((aligned(8)));
+};
+
+#define BLK_IOV_MAX 1024
+
+/* Starts @r on @n.  Runs on r->loop; never blocks, never calls done() itself.  Errors arrive by done(). */
+CTX_LOOP void blk_submit(BlkNode *n, BlkReq *r);
+
+/* Enters @home for every loop that uses @n and leaves it as soon as the requests in flight there have
+ * completed.  The caller has stopped its submitters, or more may be in flight when @home opens. */
+CTX_ANY void blk_drain(BlkNode *n, Barrier *home);
+
+/* Blocking transfers for start-up (pflash contents, boot sectors, partition tables), for the pool and
+ * for tools.  They return 0 or a negative errno.  Never on a loop that serves a guest. */
+CTX_ANY int blk_pread(BlkNode *n, uint64_t off, void *buf, size_t len);
+CTX_ANY int blk_pwrite(BlkNode *n, uint64_t off, const void *buf, size_t len);
+CTX_ANY int blk_pflush(BlkNode *n);
+
+/* --- facts --- */
+
+typedef struct BlkLimits {
+    uint32_t align;            /* offsets, lengths and addresses below this are bounced (O_DIRECT) */
+    uint32_t logical, physical;   /* block sizes of the host device; 512 and 512 for a file */
+    uint32_t discard_align;    /* granularity of BLK_DISCARD; 0: discard does nothing here */
+    uint64_t max_discard;      /* most bytes one DISCARD or ZERO should have; 0: no limit */
+    bool can_zero;             /* BLK_ZERO does not write zeroes out */
+    bool rotational;
+} BlkLimits;
+
+CTX_ANY const char *blk_name(const BlkNode *n);
+CTX_ANY const char *blk_driver_name(const BlkNode *n);
+/* What the user knows the storage as: the path of a file node, of the child for a format.  May be "". */
+CTX_ANY const char *blk_filename(const BlkNode *n);
+/* Size in bytes, a multiple of 512. */
+CTX_ANY uint64_t blk_size(const BlkNode *n);
+/* True if writes fail: read-only was asked for, or auto-read-only found the file not writable. */
+CTX_ANY bool blk_read_only(const BlkNode *n);
+CTX_ANY const BlkLimits *blk_limits(const BlkNode *n);
+CTX_ANY bool blk_cache_direct(const BlkNode *n);
+CTX_ANY bool blk_cache_no_flush(const BlkNode *n);
+/* Child number @i (0: the storage below a format), or NULL. */
+CTX_CONTROL BlkNode *blk_child(const BlkNode *n, unsigned i);
+
+typedef struct BlkStats {
+    uint64_t ops[BLK_OPS], bytes[BLK_OPS], ns[BLK_OPS], failed[BLK_OPS];
+} BlkStats;
+
+/* The sums over all loops since the node was opened; ns is time between submit and completion. */
+CTX_ANY void blk_stats(BlkNode *n, BlkStats *out);
+
+/* --- users and their rights --- */
+
+enum {
+    BLK_PERM_READ = 1 << 0,
+    BLK_PERM_WRITE = 1 << 1,
+    BLK_PERM_RESIZE = 1 << 2,
+    BLK_PERM_ALL = 7,
+};
+
+struct BlkUser {
+    /* Called on the control thread after the node's size changed; may be NULL. */
+    void (*resized)(BlkUser *u);
+
+    /* Private to block/ from here. */
+    BlkNode *node;
+    char *who;
+    unsigned need, share;
+    BlkUser *next;
+};
+
+/* Makes @u, embedded in the caller, a user of @n.  @who names it in messages, such as "device 'vd0'";
+ * copied.  @need: the rights it uses; @share: the rights it allows other users, here and in other
+ * processes.  A disk needs READ (and WRITE when writable) and shares READ; share-rw=on adds WRITE and
+ * RESIZE to @share.  Fails, naming the holder, when another user or another process is in the way, or
+ * when WRITE is needed of a read-only node. */
+CTX_CONTROL bool blk_attach(BlkNode *n, BlkUser *u, const char *who, unsigned need, unsigned share,
+                            Error **errp);
+/* Changes the rights of an attached user; on failure the old ones stay. */
+CTX_CONTROL bool blk_change_rights(BlkUser *u, unsigned need, unsigned share, Error **errp);
+/* Ends the use; @u has no request in flight.  Nothing happens if @u is not attached. */
+CTX_CONTROL void blk_detach(BlkUser *u);
+/* Calls fn for each user of @n. */
+CTX_CONTROL void blk_each_user(BlkNode *n, void (*fn)(const char *who, unsigned need, void *arg),
+                               void *arg);
+
+/* Changes the size of @n to @size bytes (rounded up to 512); new bytes read as zeroes.  Users hear by
+ * resized().  @n has no requests in flight beyond the smaller of both sizes. */
+CTX_CONTROL bool blk_truncate(BlkNode *n, uint64_t size, Error **errp);
+
+/* --- making and finding --- */
+
+typedef enum BlkAio { BLK_AIO_THREADS, BLK_AIO_NATIVE, BLK_AIO_IO_URING } BlkAio;
+typedef enum BlkLocking { BLK_LOCKING_AUTO, BLK_LOCKING_ON, BLK_LOCKING_OFF } BlkLocking;
+
+/* What -blockdev, -drive and blockdev-add say.  Zero is each option's default; strings are borrowed
+ * during the call.  An option a driver does not know is refused when it is set. */
+typedef struct BlkOptions BlkOptions;
+struct BlkOptions {
+    const char *driver;        /* "file", "host_device", "raw", "null-co", "null-aio" */
+    const char *node_name;     /* NULL: one is made up, "#block" and a number */
+    bool read_only;
+    bool auto_read_only;       /* read-only when the file cannot be opened for writing */
+    bool cache_direct;         /* bypass the host's page cache */
+    bool cache_no_flush;       /* flushes are not passed on: data is lost with the host */
+    bool discard_unmap;        /* discard=unmap: give space back; else discards are ignored */
+
+    const char *filename;      /* file, host_device */
+    BlkAio aio;
+    BlkLocking locking;
+
+    const BlkOptions *child;   /* formats, "file": a node made for this one alone, closed with it, */
+    const char *child_ref;     /* or the name of an existing node */
+    uint64_t offset;           /* raw: first byte of the child shown */
+    bool has_size;
+    uint64_t size;             /* raw: bytes shown; null-*: size, default 1 GiB */
+    uint64_t latency_ns;       /* null-*: time a request takes */
+    bool read_zeroes;          /* null-*: reads fill the buffer with zeroes */
+};
+
+/* Parse the spellings of aio= and locking=. */
+CTX_ANY bool blk_parse_aio(const char *text, BlkAio *out, Error **errp);
+CTX_ANY bool blk_parse_locking(const char *text, BlkLocking *out, Error **errp);
+
+/* Opens a node.  An inline child inherits read-only, auto-read-only, cache.* and discard from its
+ * parent.  The node lives until blk_close(). */
+CTX_CONTROL BlkNode *blk_open(const BlkOptions *o, Error **errp);
+/* Closes @n and the children made for it.  Fails, naming the user, while it has one.  Waits for the
+ * loops that used it. */
+CTX_CONTROL bool blk_close(BlkNode *n, Error **errp);
+/* The node called @name, or NULL. */
+CTX_CONTROL BlkNode *blk_find(const char *name);
+/* The node after @n in the order of opening; the first for NULL. */
+CTX_CONTROL BlkNode *blk_next(const BlkNode *n);
+/* The drivers' names, NULL-terminated. */
+CTX_ANY const char *const *blk_driver_names(void);
+
+/* Takes the nodes' engines off @l; call before loop_free(), with no requests in flight on @l. */
+CTX_CONTROL void blk_forget_loop(Loop *l);
+
+#endif
