@@ -1,0 +1,163 @@
+/* device.h: device types, devices, buses, and the life cycle every device shares.
+ *
+ *   device_create -> device_set... -> device_realize -> visible -> device_remove
+ *        (zeroed,       (text)        (attach, realize,      (withdraw, quiesce, unrealize, detach;
+ *         defaults)                    publish)               freed after a grace period)
+ *
+ * 1. Nothing in the tree is reference-counted: parents own children, children die before parents, and
+ *    the grace period covers every late reader.  Embedding regions and lines in the device is safe.
+ * 2. realize and unrealize run on control while no guest can reach the device, with no lock held.  Every
+ *    other callback runs under the device's domain.
+ * 3. reset touches own fields only; settle, called after every neighbour was reset or loaded, drives
+ *    outputs.  Leaving reset and finishing a load are the same act. */
+#ifndef CORE_DEVICE_H
+#define CORE_DEVICE_H
+
+#include "core/domain.h"
+#include "core/prop.h"
+#include "core/types.h"
+#include "util/epoch.h"
+#include "util/loop.h"
+
+typedef enum ResetKind {
+    RESET_POWER,               /* power-on: everything */
+    RESET_BUS,                 /* secondary bus reset, FLR, D3 to D0 */
+    RESET_GUEST,               /* the guest's own reset of this device by its register */
+} ResetKind;
+
+enum {
+    DEV_HOTPLUG = 1,           /* may come and go while the guest runs */
+    DEV_OWN_DOMAIN = 2,        /* gets a domain of its own instead of its parent's */
+    DEV_STATELESS = 4,         /* has no guest-influenced state (checked by conform) */
+    DEV_INTERNAL = 8,          /* made by boards only; -device refuses it */
+};
+
+struct DeviceType {
+    const char *name;          /* catalogue key; file, trace group, state, test and doc share it */
+    const char *summary;
+    const SlotType *slot;      /* what it plugs into */
+    size_t size;               /* of a struct whose first member is the slot's base, a Device at last */
+    unsigned flags;
+    const PropDesc *props;
+    const StateDesc *state;
+    const void *slot_ops;      /* const PciOps *, const VirtioOps *, ... as slot says */
+    const DeviceType *inner;   /* a compound: this child is created with it and shares its properties */
+    const char *category;      /* heading in -device help: "Storage", "Network", "Input", ... */
+
+    bool (*realize)(Device *d, Error **errp);  /* on failure it has undone everything itself */
+    void (*unrealize)(Device *d);
+    void (*reset)(Device *d, ResetKind kind);
+    void (*settle)(Device *d);
+    void (*quiesce)(Device *d, Barrier *home); /* start nothing new; barrier_leave(@home) once idle */
+    void (*resume)(Device *d);
+};
+
+/* What the devices of one kind of bus share: the base part of their struct. */
+struct SlotType {
+    const char *name;                          /* "pci", "isa", "virtio", "board", "ide" */
+    size_t base_size;
+    const PropDesc *props;                     /* offsets in the base part */
+    const StateDesc *state;                    /* of the base part */
+    bool (*attach)(Bus *b, Device *d, Error **errp);    /* before realize: find a place on the bus */
+    bool (*publish)(Bus *b, Device *d, Error **errp);   /* after realize: the guest may see it now */
+    void (*withdraw)(Bus *b, Device *d);                /* before quiesce: out of the guest's sight */
+    void (*detach)(Bus *b, Device *d);                  /* after unrealize */
+    void (*reset)(Device *d, ResetKind kind);           /* base part, before the type's reset */
+    void (*settle)(Device *d);                          /* base part, before the type's settle */
+    void (*quiesce)(Device *d, Barrier *home);          /* instead of the type's, which it calls */
+    void (*resume)(Device *d);
+};
+
+struct Device {
+    const DeviceType *type;
+    char *id;                  /* unique among siblings, stable across save and load */
+    Device *parent;            /* NULL: the machine itself */
+    Bus *bus;                  /* where it is plugged; NULL for slot "board" */
+    Domain *domain;
+    Loop *loop;                /* home of its timers and completions */
+    Machine *machine;
+    Device *child_first, *sibling_next;
+    Device *inner;             /* the child made for type->inner */
+    Bus *bus_first;            /* buses it offers */
+    Device *bus_next;          /* next device on the same bus */
+    IrqLine *line_first;       /* its output lines, see core/irq.h */
+    IrqSink *inputs;           /* its input pins, or NULL */
+    Space *dma;                /* where its DMA goes; NULL: nowhere */
+    bool realized;
+    bool dma_on;               /* atomic: bus mastering allowed */
+    bool user_made;            /* by -device or device_add: lives under /machine/peripheral */
+    EpochItem epoch;
+};
+
+struct Bus {
+    const SlotType *slot;
+    Device *owner;
+    char *name;                /* "pci.0", "ide.1" */
+    Device *first;
+    Bus *next;                 /* next bus of the same owner */
+    unsigned capacity;         /* devices it takes; 0: no limit */
+    bool hotplug;              /* accepts devices while the guest runs */
+};
+
+/* --- catalogue --- */
+/* All types, NULL-terminated, sorted by name; hw/catalogue.c fills it from hw/devices.def. */
+CTX_CONTROL void device_types_register(const DeviceType *const *types);
+CTX_ANY const DeviceType *const *device_types(void);
+CTX_ANY const DeviceType *device_type_find(const char *name);
+/* Finds the property @name of @t: the type's own, the slot's, or the inner type's.  *@owner tells
+ * which object holds it: 0 the device, 1 its inner child. */
+CTX_ANY const PropDesc *device_type_prop(const DeviceType *t, const char *name, int *owner);
+
+/* --- life --- */
+/* Creates @t below @parent on @bus (NULL where the slot is "board").  @id NULL makes one up.  The
+ * domain is the parent's unless DEV_OWN_DOMAIN. */
+CTX_CONTROL Device *device_create(const DeviceType *t, Device *parent, Bus *bus, const char *id,
+                                  Error **errp);
+CTX_CONTROL bool device_set(Device *d, const char *prop, const char *text, Error **errp);
+/* The property as text, owned by the caller; NULL when there is no such property. */
+CTX_CONTROL char *device_get(Device *d, const char *prop);
+CTX_CONTROL bool device_realize(Device *d, Error **errp);
+/* Frees a device that was never realized, or whose realize failed. */
+CTX_CONTROL void device_discard(Device *d);
+/* Withdraws, quiesces, unrealizes and frees @d and all below it; @done (may be NULL) runs on control
+ * afterwards, when back ends are free again.  Returns at once. */
+CTX_CONTROL void device_remove(Device *d, Post *done);
+/* As device_remove(), on a machine that does not run (start-up failure, process exit): no waiting. */
+CTX_CONTROL void device_destroy(Device *d);
+/* create + set + realize for boards: pairs of "prop", "text" strings, then NULL. */
+CTX_CONTROL Device *device_make(const DeviceType *t, Device *parent, Bus *bus, const char *id,
+                                Error **errp, ...) G_GNUC_NULL_TERMINATED;
+
+/* --- buses --- */
+CTX_CONTROL Bus *bus_new(const SlotType *slot, Device *owner, const char *name);
+/* The bus called @name, or when @name is NULL the first of @slot with room.  NULL: *errp is set. */
+CTX_CONTROL Bus *bus_find(Device *root, const SlotType *slot, const char *name, Error **errp);
+
+/* --- tree --- */
+/* "/machine/peripheral/ID", "/machine/q35/..."; owned by the caller. */
+CTX_ANY char *device_path(const Device *d);
+/* Finds by user-given id, or by path when @id begins with '/'. */
+CTX_CONTROL Device *device_find(Device *root, const char *id);
+/* Calls fn for @d and everything below it, parents first (@up: children first). */
+CTX_CONTROL void device_walk(Device *d, bool up, void (*fn)(Device *d, void *arg), void *arg);
+
+/* --- the acts on a whole subtree --- */
+CTX_CONTROL void device_reset_tree(Device *d, ResetKind kind);      /* reset all; no settle */
+CTX_CONTROL void device_settle_tree(Device *d);
+/* Enters @home once per device that needs it; each leaves when idle. */
+CTX_CONTROL void device_quiesce_tree(Device *d, Barrier *home);
+CTX_CONTROL void device_resume_tree(Device *d);
+
+/* The checked conversion: aborts in debug builds when @d is not of @t's struct. */
+static inline void *device_as(Device *d, const DeviceType *t)
+{
+    if (DEBUG_CHECKS && d->type != t) {
+        g_error("device %s is a %s, not a %s", d->id, d->type->name, t->name);
+    }
+    return d;
+}
+
+/* A slot that needs no bus: chips the board places by itself. */
+extern const SlotType board_slot;
+
+#endif

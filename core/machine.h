@@ -1,0 +1,155 @@
+/* machine.h: the one machine of this process: its configuration, its roots, stopping and resetting it.
+ *
+ *   built --machine_start--> running <--quiesce/resume--> stopped      run states by name: system/runstate.c
+ *
+ * Guests and devices never act on the machine; they send a request (any thread), which system/ carries
+ * out on control. */
+#ifndef CORE_MACHINE_H
+#define CORE_MACHINE_H
+
+#include "core/device.h"
+#include "core/irq.h"
+#include "core/region.h"
+
+#define NUMA_NODES_MAX 128
+
+typedef struct NumaNode {
+    uint64_t mem;              /* bytes; 0 when @memdev says */
+    char *memdev;              /* id of a memory back end, or NULL */
+    uint8_t distance[NUMA_NODES_MAX];
+    bool has_cpu;
+} NumaNode;
+
+typedef struct CpuTopology {
+    unsigned cpus, max_cpus, sockets, dies, cores, threads;
+} CpuTopology;
+
+/* What the command line asked for; strings are owned by system/ and live as long as the process. */
+typedef struct MachineConfig {
+    uint64_t ram_size;
+    uint64_t ram_max;          /* -m maxmem; 0: equal to ram_size */
+    unsigned ram_slots;
+    char *memory_backend;      /* id for all of RAM, or NULL */
+    CpuTopology smp;
+    char *cpu_model;           /* "host,+x,-y" */
+    uint64_t max_ram_below_4g; /* 0: the board's default */
+    NumaNode *numa;
+    unsigned numa_nodes;
+    uint16_t *cpu_node;        /* node of each possible CPU, or NULL */
+
+    char *kernel, *initrd, *append, *firmware;     /* -kernel ... -bios */
+    char *shim, *dtb;
+    char *pflash[2];           /* block node names */
+    char *boot_order, *boot_once;
+    bool boot_menu, boot_menu_set, boot_strict;
+    char *boot_splash;
+    int boot_splash_time_ms, boot_reboot_timeout_ms;       /* -1: unset */
+
+    bool graphics, acpi, hpet, usb, smm, nographic;
+    int kernel_irqchip;        /* 0 off, 1 on, 2 split */
+    int vmport;                /* ONOFF_* */
+    bool mem_merge, dump_guest_core;
+    char *uuid;                /* text, or NULL */
+    char *guest_name;          /* -name guest= */
+    int64_t rtc_offset_s;      /* guest RTC minus UTC at start */
+    bool rtc_utc;
+    ClockKind rtc_clock;
+    bool rtc_drift_slew;
+    GPtrArray *smbios;         /* char *: texts after -smbios */
+    GPtrArray *fw_cfg;         /* char *: texts after -fw_cfg */
+    GPtrArray *acpi_tables;    /* char *: texts after -acpitable */
+} MachineConfig;
+
+typedef struct MachineType {
+    const char *name;          /* "pc-q35-7.2" */
+    const char *alias;         /* "q35", or NULL */
+    const char *desc;          /* "Standard PC (Q35 + ICH9, 2009)" */
+    bool is_default;
+    unsigned max_cpus;
+    const char *default_cpu, *default_nic, *default_display;
+    const struct CompatProp *compat;     /* what this version sets back; NULL: the newest */
+    bool (*build)(Machine *m, Error **errp);   /* creates and realizes every device of the board */
+} MachineType;
+
+/* A row of a versioned machine: property @prop of type @type has value @value unless the user says. */
+typedef struct CompatProp {
+    const char *type, *prop, *value;
+} CompatProp;
+
+typedef struct PowerOps {
+    void (*power_button)(Device *pm);          /* under the domain of the device */
+    void (*sleep_button)(Device *pm);
+    bool (*wake)(Device *pm);                  /* leave S3; false: not asleep */
+} PowerOps;
+
+struct Machine {
+    Device *root;              /* "/machine"; the board's devices are below it */
+    Device *peripheral;        /* parent of what the user makes */
+    const MachineType *type;
+    MachineConfig cfg;
+    Region mem_root, io_root;
+    Space *mem, *io;
+    RamBlock *ram;             /* all of it when there is one block (else see ram_parts) */
+    uint64_t below_4g, above_4g;       /* bytes of RAM */
+    IrqSink *gsi;              /* global interrupt inputs, 24 for a PC */
+    Loop *device_loop;
+    Device *pm;                /* ACPI power management, or NULL */
+    const PowerOps *power_ops;
+    Device *fw_cfg;
+    Bus *isa, *pci;            /* root buses, for default placement */
+    GPtrArray *boot_devices;   /* Device *: those with a bootindex, kept by machine_bootindex() */
+};
+
+/* --- building (control) --- */
+CTX_CONTROL Machine *machine_new(const MachineType *t, Loop *device_loop, Error **errp);
+CTX_CONTROL void machine_free(Machine *m);
+CTX_ANY Machine *machine(void);                /* the process's machine; NULL before machine_new() */
+CTX_CONTROL void machine_types_register(const MachineType *const *types);
+CTX_ANY const MachineType *const *machine_types(void);
+CTX_ANY const MachineType *machine_type_find(const char *name_or_alias);
+
+/* --- stop the world --- */
+/* Parks all vCPUs, then quiesces all devices; @done then runs on control.  Nothing in the guest or in a
+ * device moves until machine_resume().  CLOCK_VM stops. */
+CTX_CONTROL void machine_quiesce(Post *done);
+CTX_CONTROL void machine_resume(void);
+CTX_CONTROL bool machine_quiesced(void);
+/* Resets every device and vCPU, then settles; the machine is quiesced. */
+CTX_CONTROL void machine_reset(ResetKind kind);
+
+/* --- requests from the guest's side (any thread; carried out on control) --- */
+typedef enum MachineRequest {
+    REQUEST_RESET,             /* guest reset: port 92, 0xCF9, triple fault, FADT reset register */
+    REQUEST_POWEROFF,          /* ACPI S5 */
+    REQUEST_SUSPEND,           /* ACPI S3 */
+    REQUEST_SUSPEND_DISK,      /* ACPI S4 */
+    REQUEST_WAKE,
+    REQUEST_PANIC,             /* pvpanic; @detail: the event bits */
+    REQUEST_CRASHLOADED,
+    REQUEST_EXIT,              /* isa-debug-exit; @detail: the exit status */
+    REQUEST_INTERNAL_ERROR,    /* a vCPU cannot go on; its report was printed */
+    REQUEST_WATCHDOG,
+    REQUEST_COUNT,
+} MachineRequest;
+CTX_ANY void machine_request(MachineRequest what, uint32_t detail, const char *cause);
+CTX_CONTROL void machine_on_request(void (*fn)(MachineRequest what, uint32_t detail, const char *cause));
+/* Something ended by a guest's act on one device that control must do (eject, bridge reset):
+ * fn(dev, arg) on control, unless the device has been removed meanwhile. */
+CTX_ANY void machine_defer(Device *d, void (*fn)(Device *d, uintptr_t arg), uintptr_t arg);
+
+/* --- events to whoever listens (QMP): DEVICE_DELETED and the like --- */
+typedef struct MachineListener {
+    void (*device_deleted)(const char *id, const char *path);
+    void (*device_unplug_error)(const char *id, const char *path);
+    void (*acpi_ost)(const char *id, const char *slot_type, const char *slot, unsigned source,
+                     unsigned status);
+    void (*rtc_changed)(int64_t offset_s);
+    void (*vserport)(const char *id, bool open);
+} MachineListener;
+CTX_CONTROL void machine_set_listener(const MachineListener *l);
+CTX_ANY const MachineListener *machine_listener(void);
+
+/* Keeps @d as a boot candidate; bootindex -1: none.  Duplicate indexes are refused. */
+CTX_CONTROL bool machine_bootindex(Machine *m, Device *d, int32_t index, Error **errp);
+
+#endif

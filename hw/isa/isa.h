@@ -1,0 +1,28 @@
+/* isa.h: the ISA bus of a board: ports and the sixteen interrupt lines.
+ *
+ * Chips on it share the bus owner's domain (PIC, PIT, RTC, i8042, UARTs ... call one another). */
+#ifndef HW_ISA_ISA_H
+#define HW_ISA_ISA_H
+
+#include "core/device.h"
+#include "core/irq.h"
+#include "core/region.h"
+
+extern const SlotType isa_slot;
+
+typedef struct IsaDevice {
+    Device dev;
+} IsaDevice;
+
+/* Makes @owner offer the ISA bus "isa.0": ports are placed in @io, lines end in @irqs (pins 0..15). */
+CTX_CONTROL Bus *isa_bus_new(Device *owner, const char *name, Region *io, IrqSink *irqs);
+CTX_CONTROL void isa_bus_free(Bus *b);
+/* Places @r at @port; in realize. */
+CTX_CONTROL void isa_io(Device *d, Region *r, uint16_t port);
+/* Connects @line to ISA interrupt @irq (0..15). */
+CTX_CONTROL void isa_irq(Device *d, IrqLine *line, unsigned irq);
+/* The bus's port box and interrupt sink. */
+CTX_CONTROL Region *isa_bus_io(Bus *b);
+CTX_CONTROL IrqSink *isa_bus_irqs(Bus *b);
+
+#endif
