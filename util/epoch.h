@@ -12,8 +12,23 @@
 #include <stddef.h>
 #define URCU_INLINE_SMALL_FUNCTIONS
 #include <urcu/urcu-memb.h>
-#include <urcu/pointer.h>
 #include "util/context.h"
+
+/* ThreadSanitizer cannot see a grace period; epoch.c tells it about the edges. */
+#if defined(__SANITIZE_THREAD__)
+#define EPOCH_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define EPOCH_TSAN 1
+#endif
+#endif
+#ifndef EPOCH_TSAN
+#define EPOCH_TSAN 0
+#endif
+#if EPOCH_TSAN
+#include <sanitizer/tsan_interface.h>
+extern char epoch_tsan_left;
+#endif
 
 typedef struct EpochItem {
     struct rcu_head rcu;
@@ -30,11 +45,15 @@ static inline void epoch_enter(void)
 
 static inline void epoch_leave(void)
 {
+#if EPOCH_TSAN
+    __tsan_release(&epoch_tsan_left);
+#endif
     urcu_memb_read_unlock();
 }
 
-#define epoch_load(p) rcu_dereference(p)
-#define epoch_store(p, v) rcu_assign_pointer(p, v)
+/* Reads and publishes a pointer; the two pair with one another. */
+#define epoch_load(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+#define epoch_store(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELEASE)
 
 /* Calls item->free(item) on the reclaim thread after a grace period.  @item is embedded in the object. */
 CTX_ANY void epoch_defer(EpochItem *item, void (*free_item)(EpochItem *item));

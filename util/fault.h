@@ -11,7 +11,8 @@
 
 extern bool fault_armed;
 
-#define FAULT(name) (__builtin_expect(fault_armed, 0) && fault_hit(name))
+#define FAULT(name) \
+    (__builtin_expect(__atomic_load_n(&fault_armed, __ATOMIC_RELAXED), 0) && fault_hit(name))
 
 /* Makes the @nth (from 1) fault point whose name matches the glob @pattern fail, once. */
 CTX_ANY void fault_arm(const char *pattern, unsigned nth);

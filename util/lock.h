@@ -42,7 +42,8 @@ CTX_ANY void lock_drop(Lock *l) LOCK_RELEASES(*l);
 
 /* In debug builds: aborts unless this thread holds @l. */
 CTX_ANY void lock_assert_held(const Lock *l);
-/* In debug builds: aborts if this thread holds any lock of rank @r or below in number. */
+/* In debug builds: aborts if this thread may not take a lock of rank @r now, that is if it holds one
+ * of rank @r or of a higher number.  lock_assert_may_take(RANK_DOMAIN): "holds nothing". */
 CTX_ANY void lock_assert_may_take(LockRank r);
 
 /* Waits on @c with @l held (and taken again on return), as pthread_cond_wait().  @timeout_ns < 0:

@@ -29,6 +29,8 @@ CTX_ANY void thread_join(pthread_t t);
 /* Declares the calling thread (main, before anything else) to be the control thread. */
 CTX_ANY void thread_become_control(void);
 CTX_ANY ThreadRole thread_role(void);
+/* The calling thread's name; "main" on the control thread. */
+CTX_ANY const char *thread_name(void);
 /* In debug builds: aborts unless called on the control thread. */
 CTX_ANY void assert_control(void);
 

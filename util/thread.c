@@ -1,0 +1,104 @@
+/* thread.c: creates threads with a name, a role, blocked signals and an epoch registration.
+ *
+ * 1. A thread's role and name are written before its function runs and never change. */
+#include "util/thread.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "util/epoch.h"
+#include "util/fault.h"
+
+/* Enough for any of our call chains, and small, because -overcommit mem-lock=on locks all of it. */
+#define STACK_BYTES (1024 * 1024)
+#define NAME_BYTES 16
+
+typedef struct Start {
+    void (*fn)(void *arg);
+    void *arg;
+    ThreadRole role;
+    char name[NAME_BYTES];
+} Start;
+
+static __thread ThreadRole own_role = THREAD_POOL;     /* the fewest rights */
+static __thread char own_name[NAME_BYTES];
+
+static void *thread_main(void *arg)
+{
+    Start s = *(Start *)arg;
+
+    g_free(arg);
+    own_role = s.role;
+    memcpy(own_name, s.name, sizeof(own_name));
+    pthread_setname_np(pthread_self(), own_name);
+    epoch_thread_register();
+    s.fn(s.arg);
+    epoch_thread_unregister();
+    return NULL;
+}
+
+bool thread_start(pthread_t *out, ThreadRole role, const char *name, bool joinable,
+                  void (*fn)(void *arg), void *arg, Error **errp)
+{
+    Start *s = g_new0(Start, 1);
+    pthread_attr_t attr;
+    sigset_t all, old;
+    pthread_t t;
+
+    s->fn = fn;
+    s->arg = arg;
+    s->role = role;
+    g_strlcpy(s->name, name, sizeof(s->name));
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_attr_setdetachstate(&attr, joinable ? PTHREAD_CREATE_JOINABLE
+                                                : PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int err = FAULT("thread-start") ? EAGAIN : pthread_create(&t, &attr, thread_main, s);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    if (err) {
+        g_free(s);
+        return error_set_errno(errp, err, "cannot start thread '%s'", name);
+    }
+    if (joinable) {
+        *out = t;
+    }
+    return true;
+}
+
+void thread_join(pthread_t t)
+{
+    pthread_join(t, NULL);
+}
+
+void thread_become_control(void)
+{
+    if (own_role != THREAD_CONTROL) {
+        own_role = THREAD_CONTROL;
+        g_strlcpy(own_name, "main", sizeof(own_name));
+        epoch_thread_register();
+    }
+}
+
+ThreadRole thread_role(void)
+{
+    return own_role;
+}
+
+const char *thread_name(void)
+{
+    return own_name[0] ? own_name : "?";
+}
+
+void assert_control(void)
+{
+    if (DEBUG_CHECKS && own_role != THREAD_CONTROL) {
+        fprintf(stderr, "context: thread '%s' runs what only the control thread may\n",
+                thread_name());
+        abort();
+    }
+}
