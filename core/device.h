@@ -97,6 +97,7 @@ struct Bus {
     Bus *next;                 /* next bus of the same owner */
     unsigned capacity;         /* devices it takes; 0: no limit */
     bool hotplug;              /* accepts devices while the guest runs */
+    void *priv;                /* what the slot's core adds (IsaBus, PciBus) */
 };
 
 /* --- catalogue --- */

@@ -10,14 +10,19 @@
 
 extern const SlotType isa_slot;
 
+#define ISA_IO_MAX 6
+
 typedef struct IsaDevice {
     Device dev;
+    Region *io[ISA_IO_MAX];    /* what isa_io() was told; in the map from publish to withdraw */
+    uint16_t port[ISA_IO_MAX];
+    unsigned io_count;
 } IsaDevice;
 
 /* Makes @owner offer the ISA bus "isa.0": ports are placed in @io, lines end in @irqs (pins 0..15). */
 CTX_CONTROL Bus *isa_bus_new(Device *owner, const char *name, Region *io, IrqSink *irqs);
 CTX_CONTROL void isa_bus_free(Bus *b);
-/* Places @r at @port; in realize. */
+/* Makes @r visible at @port while the device is; in realize.  The slot frees the region after unrealize. */
 CTX_CONTROL void isa_io(Device *d, Region *r, uint16_t port);
 /* Connects @line to ISA interrupt @irq (0..15). */
 CTX_CONTROL void isa_irq(Device *d, IrqLine *line, unsigned irq);
