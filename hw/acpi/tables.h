@@ -1,0 +1,34 @@
+/* tables.h: the ACPI tables of a PC: RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET, MCFG, SRAT, SLIT, WAET. */
+#ifndef HW_ACPI_TABLES_H
+#define HW_ACPI_TABLES_H
+
+#include "core/machine.h"
+#include "hw/acpi/linker.h"
+
+#define ACPI_TABLES_FILE "etc/acpi/tables"
+#define ACPI_RSDP_FILE "etc/acpi/rsdp"
+
+/* What the tables say about the board. */
+typedef struct AcpiBoard {
+    bool q35;                          /* else i440FX/PIIX */
+    uint16_t pm_base;                  /* PM1a event block; control +4, timer +8 */
+    uint16_t gpe0;
+    uint8_t gpe0_len;
+    uint8_t acpi_enable, acpi_disable; /* values for the SMI command port */
+    uint16_t pcihp_io;                 /* ACPI PCI hot-plug registers; 0: none */
+    uint64_t ecam;                     /* base of the 256 MiB ECAM window; 0: none */
+    uint64_t pci32_start, pci32_end;   /* first and last byte of the 32-bit PCI hole */
+    uint64_t pci64_start, pci64_end;   /* the 64-bit one; 0, 0: none */
+    bool hpet, pvpanic, fw_cfg, s3, s4;
+    unsigned serial_ports;             /* bit n: COM(n+1) is there */
+    bool ps2;
+    uint32_t (*apic_id)(const CpuTopology *t, unsigned index);
+} AcpiBoard;
+
+/* Builds every table into @l; the fw_cfg files it makes are ACPI_TABLES_FILE and ACPI_RSDP_FILE. */
+CTX_CONTROL void acpi_build(Linker *l, const Machine *m, const AcpiBoard *b);
+
+/* The DSDT's definition block body (dsdt.c); consumed by acpi_build(). */
+CTX_CONTROL GByteArray *acpi_dsdt(const Machine *m, const AcpiBoard *b);
+
+#endif
