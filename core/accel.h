@@ -10,6 +10,29 @@
 
 enum { SLOT_READONLY = 1, SLOT_LOG_DIRTY = 2 };
 
+/* How vCPU 0 starts after every machine reset, for kernels that are entered without firmware. */
+typedef enum CpuBootMode {
+    CPU_BOOT_RESET,            /* the architectural reset vector: firmware */
+    CPU_BOOT_FLAT32,           /* protected mode, flat segments, no paging: PVH, multiboot */
+    CPU_BOOT_LONG64,           /* 64-bit mode on the page tables at @cr3: Linux' 64-bit entry */
+} CpuBootMode;
+
+typedef struct CpuBoot {
+    CpuBootMode mode;
+    uint64_t rip, rsp, rax, rbx, rsi;
+    uint64_t cr3;              /* LONG64 */
+    uint64_t gdt_base;         /* of a table whose entries 0x10 and 0x18 are flat code and data */
+    uint16_t gdt_limit;
+} CpuBoot;
+
+/* The board's own interrupt controllers, where gsi_sink() gave NULL.  Called on vCPU threads with no
+ * lock held; they take their domain themselves. */
+typedef struct SoftIrqchip {
+    void *arg;
+    int (*pic_ack)(void *arg);                     /* INTA cycle: the vector, or -1: nothing pending */
+    void (*ioapic_eoi)(void *arg, uint8_t vector); /* EOI broadcast of a level-triggered vector */
+} SoftIrqchip;
+
 struct AccelOps {
     const char *name;                        /* "kvm", "qtest" */
 
@@ -27,12 +50,18 @@ struct AccelOps {
     /* ORs the pages the guest dirtied since the last call into @bits, one bit a 4 KiB page. */
     int (*dirty_take)(unsigned slot, Gpa at, uint64_t size, unsigned long *bits);
 
-    /* Interrupts.  The in-kernel (or soft) interrupt controllers' global interrupt inputs. */
+    /* Interrupts.  The in-kernel interrupt controllers' global interrupt inputs; NULL: the board makes
+     * PIC, IOAPIC and PIT itself (split irqchip, qtest). */
     IrqSink *(*gsi_sink)(Machine *m);
     void (*msi_send)(const MsiMsg *m);
     bool (*route_set)(int *gsi, const MsiMsg *m, Error **errp);        /* *gsi < 0: allocate */
     void (*route_drop)(int gsi);
     bool (*irqfd_set)(int gsi, Notifier *raise, Notifier *resample, bool on);
+
+    /* The board's controllers (split irqchip); before the vCPUs run.  @c is borrowed for good. */
+    void (*soft_irqchip)(const SoftIrqchip *c);
+    /* Level of the soft PIC's INTR output to vCPU 0.  Any thread. */
+    void (*extint)(bool level);
 
     /* vCPUs: created parked, one named thread each. */
     bool (*vcpus_create)(Machine *m, Error **errp);
@@ -46,6 +75,9 @@ struct AccelOps {
     void (*nmi)(unsigned index);
     /* Fixed ids of thread and APIC of vCPU @index. */
     int (*vcpu_thread_id)(unsigned index);
+    uint32_t (*vcpu_apic_id)(unsigned index);      /* of any index below max_cpus */
+    /* How vCPU 0 starts from the next reset on; @b is copied, NULL: the reset vector. */
+    void (*boot_state)(const CpuBoot *b);
 };
 
 /* The accelerator of this process; set once by system/ before the machine is built. */
