@@ -167,3 +167,8 @@ bool linker_place(Linker *l, Gpa *high, Gpa *fseg,
     }
     return true;
 }
+
+Gpa linker_address(const Linker *l, const char *name)
+{
+    return find(l, name)->at;
+}

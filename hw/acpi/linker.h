@@ -30,5 +30,7 @@ CTX_CONTROL void linker_each_file(const Linker *l,
  * from *@fseg up, and are written by put(at, bytes, n, arg). */
 CTX_CONTROL bool linker_place(Linker *l, Gpa *high, Gpa *fseg,
                               bool (*put)(Gpa at, const void *bytes, size_t n, void *arg), void *arg);
+/* Where linker_place() put file @name. */
+CTX_CONTROL Gpa linker_address(const Linker *l, const char *name);
 
 #endif
