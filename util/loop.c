@@ -3,7 +3,7 @@
  * 1. A loop's thread sleeps only in epoll_wait() (the control loop: in GLib's poll on the epoll
  *    descriptor), outside any epoch section and with no lock held; all callbacks run inside one.
  * 2. Posts are a stack pushed by anyone with compare-and-swap and taken whole by the loop, which
- *    turns it round.  Only the push onto an empty stack signals the eventfd.
+ *    turns it round.  Only another thread's push onto an empty stack signals the eventfd.
  * 3. @lock guards watches and timer heaps and is never held across a callback.
  * 4. An epoll event carries the watch's descriptor and generation; an event of a watch that was
  *    removed or replaced meanwhile no longer matches and is dropped.
@@ -453,7 +453,8 @@ void loop_post(Loop *l, Post *p)
         p->next = head;
     } while (!__atomic_compare_exchange_n(&l->posts, &head, p, true, __ATOMIC_RELEASE,
                                           __ATOMIC_RELAXED));
-    if (!head) {
+    /* The loop's own thread looks at the posts before it sleeps: it need not wake itself. */
+    if (!head && loop_of_thread != l) {
         notifier_signal(&l->wake);
     }
 }
