@@ -49,17 +49,17 @@ struct BlkReq {
     BlkOp op;
     unsigned flags;
     uint64_t off, len;         /* bytes; any alignment and length, front ends use multiples of 512 */
-    const struct iovec *iov;   /* READ, WRITE: at least @len bytes in total; borrowed until done() */
+    const struct iovec *iov;   /* READ, WRITE: exactly @len bytes in total; borrowed until done() */
     unsigned niov;             /* up to BLK_IOV_MAX */
     Loop *loop;                /* the loop this is submitted on and completes on */
     void (*done)(BlkReq *r, int ret);      /* ret: 0 or a negative errno */
 
     /* Private to block/ from here; needs no initialisation. */
     struct BlkLane *lane, *at;
-    uint64_t pos, left;
+    uint64_t pos, left, bits;
     const struct iovec *cur;
     unsigned ncur;
-    int ret;
+    int64_t ret;
     int64_t start;
     BlkReq *next;
     void *aux;
@@ -135,8 +135,8 @@ struct BlkUser {
 
 /* Makes @u, embedded in the caller, a user of @n.  @who names it in messages, such as "device 'vd0'";
  * copied.  @need: the rights it uses; @share: the rights it allows other users, here and in other
- * processes.  A disk needs READ (and WRITE when writable) and shares READ; share-rw=on adds WRITE and
- * RESIZE to @share.  Fails, naming the holder, when another user or another process is in the way, or
+ * processes.  A disk needs READ (and WRITE when writable) and shares READ and RESIZE; share-rw=on adds
+ * WRITE to @share.  Fails, naming the holder, when another user or another process is in the way, or
  * when WRITE is needed of a read-only node. */
 CTX_CONTROL bool blk_attach(BlkNode *n, BlkUser *u, const char *who, unsigned need, unsigned share,
                             Error **errp);

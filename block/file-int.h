@@ -1,0 +1,30 @@
+/* file-int.h: the state of a file or host_device node; private to block/file*.c. */
+#ifndef BLOCK_FILE_INT_H
+#define BLOCK_FILE_INT_H
+
+#include "block/block-int.h"
+
+typedef struct FileAux FileAux;
+
+typedef struct File {
+    bool is_device;            /* a block device: ioctls instead of fallocate */
+    uint32_t align, mem_align; /* of O_DIRECT; 1 without it */
+    BlkLocking locking;
+    unsigned locked;           /* the FILE_LOCK bytes now held, see file-lock.c */
+    bool no_punch, no_zero_range;      /* atomic: the host said it cannot */
+    int flush_error;           /* atomic: see file_flush() */
+
+    bool ordered;              /* direct with blocks above 512: writes pass the gate of file-io.c */
+    Lock gate;                 /* guards the two lists */
+    FileAux *writing, *waiting;
+} File;
+
+/* file-lock.c: takes and gives up byte locks for the rights; one line naming the file on conflict. */
+bool file_rights(BlkNode *n, unsigned need, unsigned share, Error **errp);
+
+/* file-io.c */
+void file_submit(BlkLane *l, BlkReq *r);
+int file_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov,
+                  unsigned niov, uint64_t len);
+
+#endif

@@ -1,0 +1,509 @@
+/* node.c: the graph of nodes: opening, finding, users and their rights, sizes.
+ *
+ * 1. Everything here runs on the control thread; only facts a request needs are read elsewhere.
+ * 2. A node's rights are the sum over its users: what any needs, and what all share.  The driver gets
+ *    the sum (raw hands it to its child, file turns it into locks), so a conflict with another process
+ *    and one with another device are found by the same change.
+ * 3. A child outlives its parent's use of it; an inline child is closed with its parent. */
+#include <ctype.h>
+#include <inttypes.h>
+#include "block/block-int.h"
+#include "util/bytes.h"
+
+/* The graph belongs to the process and its control thread: node names are one name space. */
+static BlkNode *nodes;
+static unsigned anonymous;
+
+static const BlkDriver *drivers[16] = {
+    &blk_file, &blk_host_device, &blk_raw, &blk_null_co, &blk_null_aio,
+};
+static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
+    "file", "host_device", "raw", "null-co", "null-aio",
+};
+
+void blk_add_driver(const BlkDriver *d)
+{
+    unsigned i = 0;
+
+    while (drivers[i] && drivers[i] != d) {
+        i++;
+    }
+    g_assert(i + 1 < ARRAY_LEN(drivers));
+    drivers[i] = d;
+    driver_names[i] = d->name;
+}
+
+const char *const *blk_driver_names(void)
+{
+    return driver_names;
+}
+
+/* --- facts --- */
+
+const char *blk_name(const BlkNode *n)
+{
+    return n->name;
+}
+
+const char *blk_driver_name(const BlkNode *n)
+{
+    return n->drv->name;
+}
+
+const char *blk_filename(const BlkNode *n)
+{
+    while (!n->filename && n->child) {
+        n = n->child;
+    }
+    return n->filename ? n->filename : "";
+}
+
+uint64_t blk_size(const BlkNode *n)
+{
+    return __atomic_load_n(&n->size, __ATOMIC_RELAXED);
+}
+
+bool blk_read_only(const BlkNode *n)
+{
+    return n->read_only;
+}
+
+const BlkLimits *blk_limits(const BlkNode *n)
+{
+    return &n->limits;
+}
+
+bool blk_cache_direct(const BlkNode *n)
+{
+    return n->direct;
+}
+
+bool blk_cache_no_flush(const BlkNode *n)
+{
+    return n->no_flush;
+}
+
+BlkNode *blk_child(const BlkNode *n, unsigned i)
+{
+    return i == 0 ? n->child : NULL;
+}
+
+BlkNode *blk_find(const char *name)
+{
+    for (BlkNode *n = nodes; n; n = n->next) {
+        if (!strcmp(n->name, name)) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+BlkNode *blk_next(const BlkNode *n)
+{
+    return n ? n->next : nodes;
+}
+
+/* --- rights --- */
+
+static const char *right_name(unsigned rights)
+{
+    return rights & BLK_PERM_WRITE ? "write" : rights & BLK_PERM_RESIZE ? "resize" : "read";
+}
+
+static bool rights_conflict(const BlkNode *n, const BlkUser *u, unsigned need, unsigned share,
+                            Error **errp)
+{
+    for (const BlkUser *v = n->users; v; v = v->next) {
+        if (v == u) {
+            continue;
+        }
+        unsigned refused = need & ~v->share, disturbs = v->need & ~share;
+        if (!refused && !disturbs) {
+            continue;
+        }
+        if (refused) {
+            error_set(errp, "Node '%s' is already used by %s, which does not let others %s it",
+                      n->name, v->who, right_name(refused));
+        } else {
+            error_set(errp, "Node '%s' is already used by %s, which may %s it", n->name, v->who,
+                      right_name(disturbs));
+        }
+        if ((refused | disturbs) & BLK_PERM_WRITE) {
+            error_hint(errp, "share-rw=on on both devices lets several write.");
+        }
+        return true;
+    }
+    return false;
+}
+
+/* Hands the sum of rights to the driver, with @u at @need and @share (0 and ALL: not there). */
+static bool rights_apply(BlkNode *n, const BlkUser *u, unsigned need, unsigned share, Error **errp)
+{
+    for (const BlkUser *v = n->users; v; v = v->next) {
+        if (v != u) {
+            need |= v->need;
+            share &= v->share;
+        }
+    }
+    return !n->drv->rights || n->drv->rights(n, need, share, errp);
+}
+
+bool blk_change_rights(BlkUser *u, unsigned need, unsigned share, Error **errp)
+{
+    BlkNode *n = u->node;
+
+    assert_control();
+    if ((need & (BLK_PERM_WRITE | BLK_PERM_RESIZE)) && n->read_only) {
+        return error_set(errp, "Block node '%s' is read-only", n->name);
+    }
+    if (rights_conflict(n, u, need, share, errp) || !rights_apply(n, u, need, share, errp)) {
+        return false;
+    }
+    u->need = need;
+    u->share = share;
+    return true;
+}
+
+bool blk_attach(BlkNode *n, BlkUser *u, const char *who, unsigned need, unsigned share, Error **errp)
+{
+    assert_control();
+    u->node = n;
+    if (!blk_change_rights(u, need, share, errp)) {
+        u->node = NULL;
+        return false;
+    }
+    u->who = g_strdup(who);
+    u->next = n->users;
+    n->users = u;
+    return true;
+}
+
+void blk_detach(BlkUser *u)
+{
+    BlkNode *n = u->node;
+
+    assert_control();
+    if (!n) {
+        return;
+    }
+    BlkUser **at = &n->users;
+    while (*at != u) {
+        at = &(*at)->next;
+    }
+    *at = u->next;
+    rights_apply(n, NULL, 0, BLK_PERM_ALL, NULL);   /* giving up cannot fail */
+    g_free(u->who);
+    u->who = NULL;
+    u->node = NULL;
+}
+
+void blk_each_user(BlkNode *n, void (*fn)(const char *who, unsigned need, void *arg), void *arg)
+{
+    for (BlkUser *u = n->users; u; u = u->next) {
+        fn(u->who, u->need, arg);
+    }
+}
+
+/* --- sizes --- */
+
+void blk_set_size(BlkNode *n, uint64_t size)
+{
+    if (size == blk_size(n)) {
+        return;
+    }
+    __atomic_store_n(&n->size, size, __ATOMIC_RELAXED);
+    for (BlkUser *u = n->users, *next; u; u = next) {
+        next = u->next;
+        if (u->resized) {
+            u->resized(u);
+        }
+    }
+}
+
+static void child_resized(BlkUser *u)
+{
+    BlkNode *n = container_of(u, BlkNode, child_use);
+
+    if (n->drv->child_resized) {
+        n->drv->child_resized(n);
+    }
+}
+
+bool blk_truncate(BlkNode *n, uint64_t size, Error **errp)
+{
+    assert_control();
+    if (n->read_only) {
+        return error_set(errp, "Block node '%s' is read-only", n->name);
+    }
+    if (size > INT64_MAX - 511) {
+        return error_set(errp, "Required too big image size, it must be not greater than %" PRId64,
+                         (int64_t)INT64_MAX - 511);
+    }
+    size = ALIGN_UP(size, 512);
+    if (!n->drv->truncate) {
+        return error_set(errp, "Image format driver '%s' does not support resize", n->drv->name);
+    }
+    for (BlkUser *u = n->users; u; u = u->next) {
+        if (!(u->share & BLK_PERM_RESIZE)) {
+            return error_set(errp, "Node '%s' is used by %s, which does not let others resize it",
+                             n->name, u->who);
+        }
+    }
+    return n->drv->truncate(n, size, errp);
+}
+
+/* --- options --- */
+
+bool blk_parse_aio(const char *text, BlkAio *out, Error **errp)
+{
+    static const char *const names[] = { "threads", "native", "io_uring", NULL };
+
+    for (unsigned i = 0; names[i]; i++) {
+        if (!strcmp(text, names[i])) {
+            *out = (BlkAio)i;
+            return true;
+        }
+    }
+    error_set(errp, "Parameter 'aio' does not accept value '%s'", text);
+    return error_suggest(errp, text, names);
+}
+
+bool blk_parse_locking(const char *text, BlkLocking *out, Error **errp)
+{
+    static const char *const names[] = { "auto", "on", "off", NULL };
+
+    for (unsigned i = 0; names[i]; i++) {
+        if (!strcmp(text, names[i])) {
+            *out = (BlkLocking)i;
+            return true;
+        }
+    }
+    error_set(errp, "Parameter 'locking' does not accept value '%s'", text);
+    return error_suggest(errp, text, names);
+}
+
+static const BlkDriver *find_driver(const char *name, Error **errp)
+{
+    if (!name) {
+        error_set(errp, "Must specify a block driver: 'driver'");
+        return NULL;
+    }
+    for (unsigned i = 0; drivers[i]; i++) {
+        if (!strcmp(drivers[i]->name, name)) {
+            return drivers[i];
+        }
+    }
+    error_set(errp, "Unknown driver '%s'", name);
+    error_suggest(errp, name, driver_names);
+    return NULL;
+}
+
+static bool name_valid(const char *name)
+{
+    if (!isalpha((unsigned char)*name)) {
+        return false;
+    }
+    while (isalnum((unsigned char)*name) || *name == '-' || *name == '.' || *name == '_') {
+        name++;
+    }
+    return !*name;
+}
+
+static bool check_name(const char *name, Error **errp)
+{
+    if (!name) {
+        return true;
+    }
+    if (!name_valid(name)) {
+        error_set(errp, "Invalid node-name: '%s'", name);
+        return error_hint(errp, "It starts with a letter and has letters, digits, '-', '.' and '_'.");
+    }
+    if (strlen(name) > 31) {
+        return error_set(errp, "Node name '%s' is too long: at most 31 characters", name);
+    }
+    return !blk_find(name) || error_set(errp, "Duplicate nodes with node-name='%s'", name);
+}
+
+/* Every option given is one the driver knows, and what it must have is there. */
+static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
+{
+    const struct { unsigned opt; bool given; const char *name; } all[] = {
+        { BLK_OPT_FILENAME, o->filename, "filename" },
+        { BLK_OPT_AIO, o->aio != BLK_AIO_THREADS, "aio" },
+        { BLK_OPT_LOCKING, o->locking != BLK_LOCKING_AUTO, "locking" },
+        { BLK_OPT_CHILD, o->child || o->child_ref, "file" },
+        { BLK_OPT_OFFSET, o->offset, "offset" },
+        { BLK_OPT_SIZE, o->has_size, "size" },
+        { BLK_OPT_LATENCY, o->latency_ns, "latency-ns" },
+        { BLK_OPT_ZEROES, o->read_zeroes, "read-zeroes" },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+        if (all[i].given && !(d->options & all[i].opt)) {
+            return error_set(errp, "Block driver '%s' has no option '%s'", d->name, all[i].name);
+        }
+    }
+    if ((d->options & BLK_OPT_FILENAME) && (!o->filename || !*o->filename)) {
+        return error_set(errp, "The '%s' block driver requires a file name", d->name);
+    }
+    if ((d->options & BLK_OPT_CHILD) && !o->child && !o->child_ref) {
+        return error_set(errp, "A block device must be specified for \"file\"");
+    }
+    if (o->child && o->child_ref) {
+        return error_set(errp, "\"file\" is either a node's name or a node's options, not both");
+    }
+    return true;
+}
+
+/* --- opening and closing --- */
+
+static BlkNode *open_child(BlkNode *n, const BlkOptions *o, Error **errp)
+{
+    if (o->child_ref) {
+        BlkNode *child = blk_find(o->child_ref);
+
+        if (!child) {
+            error_set(errp, "Cannot find device='' nor node-name='%s'", o->child_ref);
+        }
+        return child;
+    }
+    BlkOptions inline_child = *o->child;
+    inline_child.read_only |= o->read_only;
+    inline_child.auto_read_only |= o->auto_read_only;
+    inline_child.cache_direct |= o->cache_direct;
+    inline_child.cache_no_flush |= o->cache_no_flush;
+    inline_child.discard_unmap |= o->discard_unmap;
+    n->owns_child = true;
+    return blk_open(&inline_child, errp);
+}
+
+static bool link_child(BlkNode *n, const BlkOptions *o, Error **errp)
+{
+    if (!(n->drv->options & BLK_OPT_CHILD)) {
+        return true;
+    }
+    BlkNode *child = open_child(n, o, errp);
+    if (!child) {
+        return false;
+    }
+    n->child = child;
+    if (child->read_only && !n->read_only) {
+        if (!n->auto_read_only) {
+            return error_set(errp, "Block node '%s' is read-only", child->name);
+        }
+        n->read_only = true;
+    }
+    g_autofree char *who = g_strdup_printf("node '%s'", n->name);
+    n->child_use.resized = child_resized;
+    return blk_attach(child, &n->child_use, who, 0, BLK_PERM_ALL, errp);
+}
+
+static void node_free(BlkNode *n)
+{
+    BlkNode *child = n->owns_child ? n->child : NULL;
+
+    if (n->child) {
+        blk_detach(&n->child_use);
+    }
+    blk_lanes_drop(n, NULL);
+    lock_destroy(&n->lanes_lock);
+    g_free(n->name);
+    g_free(n->filename);
+    g_free(n->state);
+    g_free(n);
+    if (child) {
+        blk_close(child, NULL);
+    }
+}
+
+static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
+{
+    BlkNode *n = g_new0(BlkNode, 1);
+
+    n->drv = d;
+    n->state = g_malloc0(d->size ? d->size : 1);
+    n->name = o->node_name ? g_strdup(o->node_name) : g_strdup_printf("#block%03u", anonymous++);
+    n->filename = g_strdup(o->filename);
+    n->read_only = o->read_only;
+    n->auto_read_only = o->auto_read_only;
+    n->direct = o->cache_direct;
+    n->no_flush = o->cache_no_flush;
+    n->unmap = o->discard_unmap;
+    n->aio = o->aio;
+    n->fd = -1;
+    n->limits = (BlkLimits){ .align = 1, .logical = 512, .physical = 512 };
+    lock_init(&n->lanes_lock, RANK_NODE, "blk-lanes");
+    return n;
+}
+
+BlkNode *blk_open(const BlkOptions *o, Error **errp)
+{
+    assert_control();
+    const BlkDriver *d = find_driver(o->driver, errp);
+
+    if (!d || !check_name(o->node_name, errp) || !check_options(d, o, errp)) {
+        return NULL;
+    }
+    BlkNode *n = node_new(d, o);
+    if (!link_child(n, o, errp) || !d->open(n, o, errp)) {
+        node_free(n);
+        return NULL;
+    }
+    BlkNode **at = &nodes;
+    while (*at) {
+        if (!strcmp((*at)->name, n->name)) {
+            /* An inline child took the name meanwhile. */
+            error_set(errp, "Duplicate nodes with node-name='%s'", n->name);
+            if (d->close) {
+                d->close(n);
+            }
+            node_free(n);
+            return NULL;
+        }
+        at = &(*at)->next;
+    }
+    *at = n;
+    return n;
+}
+
+static bool idle(BlkNode *n)
+{
+    bool is_idle = true;
+
+    epoch_enter();
+    for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {
+        is_idle &= __atomic_load_n(&l->in_flight, __ATOMIC_RELAXED) == 0;
+    }
+    epoch_leave();
+    return is_idle;
+}
+
+bool blk_close(BlkNode *n, Error **errp)
+{
+    assert_control();
+    if (n->users) {
+        return error_set(errp, "Node '%s' is in use by %s", n->name, n->users->who);
+    }
+    if (!idle(n)) {
+        return error_set(errp, "Node '%s' has requests in flight", n->name);
+    }
+    BlkNode **at = &nodes;
+    while (*at != n) {
+        at = &(*at)->next;
+    }
+    *at = n->next;
+    if (n->drv->close) {
+        n->drv->close(n);
+    }
+    node_free(n);
+    return true;
+}
+
+void blk_forget_loop(Loop *l)
+{
+    assert_control();
+    for (BlkNode *n = nodes; n; n = n->next) {
+        blk_lanes_drop(n, l);
+    }
+    blk_loop_drop(l);
+}

@@ -1,0 +1,149 @@
+/* pool.c: threads for host calls that block.
+ *
+ * 1. A thread is started when a job finds no idle one and fewer than POOL_MAX run; it ends after ten
+ *    idle seconds.  The queue is bounded by the requests in flight, which the guest's rings bound.
+ * 2. A wake-up is a token: whoever adds a job takes one thread off idle and leaves one token, so neither
+ *    a spurious wake-up nor a burst of jobs loses or doubles one.
+ */
+#include "block/pool.h"
+#include "util/lock.h"
+#include "util/fault.h"
+
+/* One pool for the process: the threads belong to nobody in particular, and a pool a node would let
+ * one guest disk hold 64 threads and the next another 64. */
+static struct {
+    Lock lock;                 /* guards everything here */
+    pthread_cond_t work;
+    PoolJob *head, **tail;
+    unsigned threads, idle, tokens;
+    int64_t idle_ns;
+} pool = {
+    .lock = LOCK_INIT(RANK_LEAF, "pool"),
+    .work = PTHREAD_COND_INITIALIZER,
+    .tail = &pool.head,
+    .idle_ns = 10 * NS_PER_SEC,
+};
+
+static void pool_run(PoolJob *j)
+{
+    Loop *l = j->loop;
+
+    j->run(j);
+    loop_post(l, &j->post);
+}
+
+static PoolJob *pool_next_locked(void) LOCK_HELD(pool.lock)
+{
+    PoolJob *j = pool.head;
+
+    if (j) {
+        pool.head = j->next;
+        if (!pool.head) {
+            pool.tail = &pool.head;
+        }
+    }
+    return j;
+}
+
+/* Waits for a token; false when none came in time. */
+static bool pool_wait_locked(void) LOCK_HELD(pool.lock)
+{
+    pool.idle++;
+    while (pool.tokens == 0) {
+        if (!lock_wait(&pool.lock, &pool.work, pool.idle_ns) && pool.tokens == 0) {
+            pool.idle--;
+            return false;
+        }
+    }
+    pool.tokens--;
+    return true;
+}
+
+static void pool_thread(void *arg)
+{
+    lock_take(&pool.lock);
+    do {
+        PoolJob *j;
+
+        while ((j = pool_next_locked())) {
+            lock_drop(&pool.lock);
+            pool_run(j);
+            lock_take(&pool.lock);
+        }
+    } while (pool_wait_locked());
+    pool.threads--;
+    lock_drop(&pool.lock);
+}
+
+/* Starts a thread already counted in pool.threads. */
+static bool pool_start(void)
+{
+    pthread_t unused;
+    bool ok = !FAULT("pool-thread") &&
+              thread_start(&unused, THREAD_POOL, "pool", false, pool_thread, NULL, NULL);
+
+    if (!ok) {
+        lock_take(&pool.lock);
+        pool.threads--;
+        lock_drop(&pool.lock);
+    }
+    return ok;
+}
+
+/* No thread could be had: run what is queued here.  Slow, but nothing is lost. */
+static void pool_run_here(void)
+{
+    lock_take(&pool.lock);
+    PoolJob *j;
+    while (pool.threads == 0 && (j = pool_next_locked())) {
+        lock_drop(&pool.lock);
+        pool_run(j);
+        lock_take(&pool.lock);
+    }
+    lock_drop(&pool.lock);
+}
+
+void pool_add(PoolJob *first, unsigned n)
+{
+    unsigned start = 0;
+    PoolJob *last = first;
+
+    while (last->next) {
+        last = last->next;
+    }
+    lock_take(&pool.lock);
+    *pool.tail = first;
+    pool.tail = &last->next;
+    for (; n > 0 && pool.idle > 0; n--) {
+        pool.idle--;
+        pool.tokens++;
+        pthread_cond_signal(&pool.work);
+    }
+    for (; n > 0 && pool.threads < POOL_MAX; n--) {
+        pool.threads++;
+        start++;
+    }
+    lock_drop(&pool.lock);
+    bool failed = false;
+    while (start-- > 0) {
+        failed |= !pool_start();
+    }
+    if (failed) {
+        pool_run_here();
+    }
+}
+
+unsigned pool_threads(void)
+{
+    lock_take(&pool.lock);
+    unsigned n = pool.threads;
+    lock_drop(&pool.lock);
+    return n;
+}
+
+void pool_set_idle(int64_t ns)
+{
+    lock_take(&pool.lock);
+    pool.idle_ns = ns;
+    lock_drop(&pool.lock);
+}

@@ -1,0 +1,27 @@
+/* pool.h: threads for host calls that block; private to block/.
+ *
+ * 1. Every job added is run once, on a pool thread (or at once on the caller when the host gives us no
+ *    thread at all), and its post then runs on job->loop. */
+#ifndef BLOCK_POOL_H
+#define BLOCK_POOL_H
+
+#include "util/loop.h"
+
+#define POOL_MAX 64            /* threads */
+
+typedef struct PoolJob PoolJob;
+struct PoolJob {
+    void (*run)(PoolJob *j);   /* on the pool; may block, takes locks of rank NODE and below */
+    Loop *loop;
+    Post post;                 /* posted to @loop after run() */
+    PoolJob *next;             /* private while queued */
+};
+
+/* Queues the @n jobs of the list @first (linked by next).  Allocates nothing. */
+CTX_ANY void pool_add(PoolJob *first, unsigned n);
+/* Threads alive: for tests. */
+CTX_ANY unsigned pool_threads(void);
+/* Lets idle threads end after @ns instead of 10 s: for tests. */
+CTX_ANY void pool_set_idle(int64_t ns);
+
+#endif

@@ -1,0 +1,492 @@
+/* request.c: requests on their way through the graph, and the loops they run on.
+ *
+ * 1. The fast path allocates nothing: a request whose answer is one extent of the child goes down as
+ *    it is; anything else becomes a walk of child requests (walk.c).
+ * 2. done() is called from the loop's own callbacks only: completions found inside submit() wait on
+ *    the done list for the post of this iteration.
+ * 3. A lane's count drops after done() returned, so a request that done() resubmits never lets a
+ *    drain through in between. */
+#include "block/block-int.h"
+#include "block/engine.h"
+#include "block/walk.h"
+#include "util/bytes.h"
+
+/* Engine flushes before the loop's other work gets its turn. */
+#define ROUNDS 8
+
+/* All loops that use any node.  File-level because loops are process-wide and nodes share what they
+ * keep of one. */
+static Lock loops_lock = LOCK_INIT(RANK_LEAF, "blk-loops");
+static BlkLoop *loops GUARDED_BY(loops_lock);
+
+/* --- loops --- */
+
+static void run_done_list(BlkLoop *bl)
+{
+    BlkReq *r = bl->done_head;
+
+    bl->done_head = NULL;
+    bl->done_tail = &bl->done_head;
+    while (r) {
+        BlkReq *next = r->next;
+
+        blk_complete(r, (int)r->ret);
+        r = next;
+    }
+}
+
+static void run_rounds(BlkLoop *bl)
+{
+    for (unsigned round = 0; round < ROUNDS && (bl->dirty || bl->done_head); round++) {
+        unsigned dirty = bl->dirty;
+
+        bl->dirty = 0;
+        for (unsigned i = 0; dirty; i++, dirty >>= 1) {
+            if (dirty & 1) {
+                blk_engine(i)->flush(bl->engine[i]);
+            }
+        }
+        if (bl->done_head) {
+            run_done_list(bl);
+        }
+    }
+}
+
+void blk_loop_enter(BlkLoop *bl)
+{
+    bl->running = true;
+    bl->now = clock_now(CLOCK_HOST);
+}
+
+void blk_loop_leave(BlkLoop *bl)
+{
+    run_rounds(bl);
+    bl->running = false;
+    if (bl->dirty || bl->done_head) {
+        blk_loop_kick(bl);
+    }
+}
+
+static void loop_run(Post *p)
+{
+    BlkLoop *bl = container_of(p, BlkLoop, post);
+
+    bl->posted = false;
+    if (bl->dead) {
+        g_free(bl);
+        return;
+    }
+    bl->running = true;        /* bl->now is that of the kick: this is still its iteration */
+    blk_loop_leave(bl);
+}
+
+void blk_loop_kick(BlkLoop *bl)
+{
+    if (!bl->posted && !bl->running) {
+        bl->posted = true;
+        bl->now = clock_now(CLOCK_HOST);
+        loop_post(bl->loop, &bl->post);
+    }
+}
+
+BlkLoop *blk_loop_get(Loop *l)
+{
+    lock_take(&loops_lock);
+    BlkLoop *bl = loops;
+    while (bl && bl->loop != l) {
+        bl = bl->next;
+    }
+    if (!bl) {
+        bl = g_new0(BlkLoop, 1);
+        bl->loop = l;
+        bl->post.run = loop_run;
+        bl->done_tail = &bl->done_head;
+        bl->next = loops;
+        loops = bl;
+    }
+    lock_drop(&loops_lock);
+    return bl;
+}
+
+static void loop_end(void *arg)
+{
+    BlkLoop *bl = arg;
+
+    for (unsigned i = 0; i < BLK_ENGINES; i++) {
+        if (bl->engine[i]) {
+            blk_engine(i)->close(bl->engine[i]);
+        }
+    }
+    bl->dead = bl->posted;
+    if (!bl->dead) {
+        g_free(bl);
+    }
+}
+
+void blk_loop_drop(Loop *l)
+{
+    lock_take(&loops_lock);
+    BlkLoop **at = &loops;
+    while (*at && (*at)->loop != l) {
+        at = &(*at)->next;
+    }
+    BlkLoop *bl = *at;
+    if (bl) {
+        *at = bl->next;
+    }
+    lock_drop(&loops_lock);
+    if (bl) {
+        loop_call_wait(l, loop_end, bl);
+    }
+}
+
+/* --- lanes --- */
+
+static BlkLane *lane_of(BlkNode *n, Loop *loop);
+
+static BlkLane *lane_new(BlkNode *n, Loop *loop)
+{
+    BlkLane *l = g_new0(BlkLane, 1);
+
+    l->loop = loop;
+    l->node = n;
+    l->bl = blk_loop_get(loop);
+    l->child = n->child ? lane_of(n->child, loop) : NULL;
+    lock_take(&n->lanes_lock);
+    l->next = n->lanes;
+    epoch_store(n->lanes, l);
+    lock_drop(&n->lanes_lock);
+    return l;
+}
+
+static BlkLane *lane_find(BlkNode *n, const Loop *loop)
+{
+    BlkLane *l = epoch_load(n->lanes);
+
+    while (l && l->loop != loop) {
+        l = epoch_load(l->next);
+    }
+    return l;
+}
+
+static BlkLane *lane_of(BlkNode *n, Loop *loop)
+{
+    BlkLane *l = lane_find(n, loop);
+
+    /* Only the loop itself adds its lane, so it cannot be added twice. */
+    return l ? l : lane_new(n, loop);
+}
+
+static void lane_free(EpochItem *item)
+{
+    g_free(container_of(item, BlkLane, epoch));
+}
+
+void blk_lanes_drop(BlkNode *n, const Loop *l)
+{
+    lock_take(&n->lanes_lock);
+    for (BlkLane **at = &n->lanes; *at;) {
+        BlkLane *lane = *at;
+
+        if (!l || lane->loop == l) {
+            epoch_store(*at, lane->next);
+            epoch_defer(&lane->epoch, lane_free);
+        } else {
+            at = &lane->next;
+        }
+    }
+    lock_drop(&n->lanes_lock);
+}
+
+static void count(uint64_t *at, uint64_t add)
+{
+    __atomic_store_n(at, *at + add, __ATOMIC_RELAXED);
+}
+
+static void lane_enter(BlkLane *l)
+{
+    __atomic_store_n(&l->in_flight, l->in_flight + 1, __ATOMIC_RELAXED);
+}
+
+/* --- drain --- */
+
+struct BlkDrainItem {
+    Post post;
+    BlkLane *lane;
+    Barrier *home;
+    BlkDrainItem *next;
+};
+
+static void drain_home(BlkDrainItem *d)
+{
+    Barrier *home = d->home;
+
+    g_free(d);
+    barrier_leave(home);
+}
+
+static void drain_here(Post *p)
+{
+    BlkDrainItem *d = container_of(p, BlkDrainItem, post);
+
+    if (d->lane->in_flight == 0) {
+        drain_home(d);
+        return;
+    }
+    d->next = d->lane->drains;
+    d->lane->drains = d;
+}
+
+static void lane_empty(BlkLane *l)
+{
+    BlkDrainItem *d = l->drains;
+
+    l->drains = NULL;
+    while (d) {
+        BlkDrainItem *next = d->next;
+
+        drain_home(d);
+        d = next;
+    }
+}
+
+static void lane_leave(BlkLane *l)
+{
+    __atomic_store_n(&l->in_flight, l->in_flight - 1, __ATOMIC_RELAXED);
+    if (l->in_flight == 0 && l->drains) {
+        lane_empty(l);
+    }
+}
+
+void blk_drain(BlkNode *n, Barrier *home)
+{
+    epoch_enter();
+    for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {
+        BlkDrainItem *d = g_new0(BlkDrainItem, 1);
+
+        d->post.run = drain_here;
+        d->lane = l;
+        d->home = home;
+        barrier_enter(home);
+        loop_post(l->loop, &d->post);
+    }
+    epoch_leave();
+}
+
+/* --- the way down --- */
+
+static void descend(BlkReq *r, BlkLane *l)
+{
+    for (;;) {
+        const BlkDriver *drv = l->node->drv;
+        Extent e = { 0 };
+        int ret = 0;
+
+        r->at = l;
+        lane_enter(l);
+        if (drv->submit) {
+            drv->submit(l, r);
+            return;
+        }
+        if (r->op == BLK_FLUSH) {
+            if (drv->flush_meta) {
+                walk_flush(r, l);
+                return;
+            }
+        } else {
+            ret = drv->resolve(l->node, r, &e);
+            if (ret < 0 || e.is != EXT_DATA || e.link || e.len < r->left ||
+                e.node != l->node->child) {
+                walk_start(r, l);
+                return;
+            }
+            r->pos = e.off;
+        }
+        l = l->child;
+    }
+}
+
+/* 0, or what is wrong with @r. */
+static int check_request(const BlkNode *n, BlkReq *r)
+{
+    if (r->op == BLK_FLUSH) {
+        r->left = 0;
+        return 0;
+    }
+    if (!fits(r->off, r->len, blk_size(n))) {
+        return -EIO;
+    }
+    if (r->op != BLK_READ && n->read_only) {
+        return -EACCES;
+    }
+    r->bits = 0;
+    if (r->op == BLK_READ || r->op == BLK_WRITE) {
+        uint64_t sum = 0;
+
+        if (r->niov > BLK_IOV_MAX) {
+            return -EINVAL;
+        }
+        for (unsigned i = 0; i < r->niov; i++) {
+            sum += r->iov[i].iov_len;
+            r->bits |= (uintptr_t)r->iov[i].iov_base | r->iov[i].iov_len;
+        }
+        return sum == r->len ? 0 : -EINVAL;
+    }
+    return r->op < BLK_OPS ? 0 : -EINVAL;
+}
+
+void blk_submit(BlkNode *n, BlkReq *r)
+{
+    BlkLane *l = lane_of(n, r->loop);
+
+    assert_loop(r->loop);
+    blk_loop_kick(l->bl);
+    r->lane = r->at = l;
+    r->start = l->bl->now;
+    r->pos = r->off;
+    r->left = r->len;
+    r->cur = r->iov;
+    r->ncur = r->niov;
+    r->aux = NULL;
+    int ret = check_request(n, r);
+    if (ret == 0 && (r->left || r->op == BLK_FLUSH)) {
+        descend(r, l);
+    } else {
+        lane_enter(l);
+        blk_complete_later(r, ret);
+    }
+}
+
+/* --- the way up --- */
+
+static void account(BlkLane *l, const BlkReq *r, int ret)
+{
+    BlkStats *s = &l->stats;
+
+    if (ret < 0) {
+        count(&s->failed[r->op], 1);
+        return;
+    }
+    count(&s->ops[r->op], 1);
+    count(&s->bytes[r->op], r->op == BLK_FLUSH ? 0 : r->len);
+    count(&s->ns[r->op], l->bl->now - r->start);
+}
+
+void blk_complete(BlkReq *r, int ret)
+{
+    BlkLane *l = r->lane, *last = r->at;
+
+    if (r->op < BLK_OPS) {
+        account(l, r, ret);
+    }
+    r->done(r, ret);
+    for (;; l = l->child) {
+        BlkLane *child = l == last ? NULL : l->child;
+
+        lane_leave(l);
+        if (!child) {
+            break;
+        }
+    }
+}
+
+void blk_complete_later(BlkReq *r, int ret)
+{
+    BlkLoop *bl = r->at->bl;
+
+    r->ret = ret;
+    r->next = NULL;
+    *bl->done_tail = r;
+    bl->done_tail = &r->next;
+    blk_loop_kick(bl);
+}
+
+void blk_stats(BlkNode *n, BlkStats *out)
+{
+    uint64_t *sum = (uint64_t *)out;
+
+    *out = (BlkStats){ 0 };
+    epoch_enter();
+    for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {
+        const uint64_t *from = (const uint64_t *)&l->stats;
+
+        for (unsigned i = 0; i < sizeof(*out) / sizeof(*sum); i++) {
+            sum[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+        }
+    }
+    epoch_leave();
+}
+
+/* --- blocking --- */
+
+/* One blocking step at @r->pos; returns the bytes done, or -errno. */
+static int64_t blocking_step(BlkNode *n, BlkReq *r, const struct iovec *iov)
+{
+    Extent e = { 0 };
+    int ret = n->drv->resolve(n, r, &e);
+
+    if (ret == -EAGAIN && n->drv->resolve_slow) {
+        e = (Extent){ 0 };
+        ret = n->drv->resolve_slow(n, r, &e);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    uint64_t len = MIN(e.len, r->left);
+    if (e.is == EXT_DATA) {
+        ret = blk_blocking(e.node, r->op, r->flags, e.off, iov->iov_base, len);
+    } else if (r->op == BLK_READ) {
+        memset(iov->iov_base, 0, len);
+    }
+    if (ret == 0 && e.link) {
+        ret = n->drv->commit(n, r, &e);
+    }
+    return ret < 0 ? ret : (int64_t)len;
+}
+
+int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len)
+{
+    struct iovec iov = { buf, buf ? len : 0 };
+    BlkReq r = { .op = op, .flags = flags, .off = off, .len = len, .iov = &iov, .niov = 1,
+                 .pos = off, .left = len };
+    int ret = check_request(n, &r);
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (n->drv->blocking) {
+        return n->drv->blocking(n, op, flags, off, &iov, 1, len);
+    }
+    if (op == BLK_FLUSH) {
+        ret = n->drv->flush_meta ? n->drv->flush_meta(n) : 0;
+        return ret < 0 ? ret : blk_blocking(n->child, op, flags, 0, NULL, 0);
+    }
+    r.cur = &iov;
+    r.ncur = 1;
+    while (r.left) {
+        int64_t step = blocking_step(n, &r, &iov);
+
+        if (step < 0) {
+            return (int)step;
+        }
+        r.pos += step;
+        r.left -= step;
+        iov.iov_base = (char *)iov.iov_base + (buf ? step : 0);
+    }
+    return 0;
+}
+
+int blk_pread(BlkNode *n, uint64_t off, void *buf, size_t len)
+{
+    return blk_blocking(n, BLK_READ, 0, off, buf, len);
+}
+
+int blk_pwrite(BlkNode *n, uint64_t off, const void *buf, size_t len)
+{
+    return blk_blocking(n, BLK_WRITE, 0, off, (void *)(uintptr_t)buf, len);
+}
+
+int blk_pflush(BlkNode *n)
+{
+    return blk_blocking(n, BLK_FLUSH, 0, 0, NULL, 0);
+}
