@@ -29,21 +29,38 @@ kvm_kind() {
     fi
 }
 
+# A descriptor on which nothing ever arrives: reading it with a time limit waits for a tick.
+exec {tick_fd}<> <(:)
+
+# ticker FILE TEXT: counts seconds behind TEXT until something is in FILE.  To be run in the
+# background and ended by ticker_end PID.  Without a terminal, TEXT is said once.
+ticker() {
+    local start=$SECONDS
+    if ! { [ -t 2 ] || [ -n "${RHEA_TTY-}" ]; }; then
+        say "$2 ..."
+        return
+    fi
+    while [ ! -s "$1" ]; do
+        printf '\r%s: %s ... %d s \033[K' "${0##*/}" "$2" $((SECONDS - start)) >&2
+        read -r -t 0.5 -u "$tick_fd" || :
+    done
+    printf '\r\033[K' >&2
+}
+
+ticker_end() {
+    ! kill "$1" 2>/dev/null || printf '\r\033[K' >&2
+    wait "$1" 2>/dev/null || :
+}
+
 # progress TEXT COMMAND...: runs COMMAND with its output in a log, which is shown if it fails.
-# On a terminal the seconds count up; elsewhere TEXT is printed once.
 progress() {
-    local text=$1 log pid start=$SECONDS status=0
+    local text=$1 log pid status=0
     shift
     log=$(mktemp "${TMPDIR:-/tmp}/rhea-progress.XXXXXX")
-    "$@" >"$log" 2>&1 &
+    ticker /dev/null "$text" &
     pid=$!
-    [ -t 2 ] || say "$text ..."
-    while [ -t 2 ] && kill -0 "$pid" 2>/dev/null; do
-        printf '\r%s: %s ... %d s ' "${0##*/}" "$text" $((SECONDS - start)) >&2
-        read -r -t 0.5 -u "$progress_fd" || :
-    done
-    wait "$pid" || status=$?
-    [ ! -t 2 ] || printf '\r\033[K' >&2
+    "$@" >"$log" 2>&1 || status=$?
+    ticker_end "$pid"
     if [ "$status" -ne 0 ]; then
         tail -n 40 "$log" >&2
         say "failed (status $status): $text"
@@ -51,5 +68,3 @@ progress() {
     rm -f "$log"
     return "$status"
 }
-# A descriptor on which nothing ever arrives: reading it with a time limit waits for a tick.
-exec {progress_fd}<> <(:)
