@@ -1,0 +1,460 @@
+/* config.c: from texts to BoardConfig: -machine, -accel, -smp, -m, -boot, -rtc, -name, -action and so on.
+ * -numa is in config-numa.c. */
+#include "system/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "system/config-int.h"
+#include "util/bytes.h"
+
+char *config_joined(const CmdLine *cmd, Option o)
+{
+    GString *all = g_string_new(NULL);
+
+    for (unsigned i = 0; i < cmdline_count(cmd, o); i++) {
+        g_string_append_printf(all, "%s%s", i > 0 ? "," : "", cmdline_nth(cmd, o, i));
+    }
+    return g_string_free(all, false);
+}
+
+static void print_machines(void)
+{
+    const MachineType *const *t = machine_types();
+
+    printf("Supported machines are:\n");
+    for (; *t != NULL; t++) {
+        if ((*t)->alias != NULL) {
+            printf("%-20s %s (alias of %s)\n", (*t)->alias, (*t)->desc, (*t)->name);
+        }
+        printf("%-20s %s%s\n", (*t)->name, (*t)->desc, (*t)->is_default ? " (default)" : "");
+    }
+    printf("%-20s %s\n", "none", "empty machine");
+}
+
+static const MachineType *default_machine(void)
+{
+    const MachineType *const *t = machine_types();
+
+    while (*t != NULL && !(*t)->is_default) {
+        t++;
+    }
+    return *t;
+}
+
+static bool unknown_machine(const char *name, Error **errp)
+{
+    const char *names[64] = { NULL };
+    unsigned n = 0;
+
+    for (const MachineType *const *t = machine_types(); *t != NULL && n < 60; t++) {
+        names[n++] = (*t)->name;
+        if ((*t)->alias != NULL) {
+            names[n++] = (*t)->alias;
+        }
+    }
+    error_set(errp, "unsupported machine type \"%s\"", name);
+    error_suggest(errp, name, names);
+    return error_hint(errp, "use -machine help to list supported machines");
+}
+
+/* What is asked for and not there is refused, rather than left out in silence. */
+static bool check_machine_options(const MachineConfig *m, Error **errp)
+{
+    if (m->nvdimm) {
+        return error_set(errp, "-machine: nvdimm=on is not supported");
+    }
+    if (m->smm == ON_OFF_AUTO_ON) {
+        return error_set(errp, "-machine: smm=on is not supported");
+    }
+    if (m->vmport == ON_OFF_AUTO_ON) {
+        return error_set(errp, "-machine: vmport=on is not supported");
+    }
+    if (m->has_kernel_irqchip && m->kernel_irqchip == ON_OFF_SPLIT_OFF) {
+        return error_set(errp, "-machine: kernel_irqchip=off is not supported, use on or split");
+    }
+    return true;
+}
+
+static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp)
+{
+    g_autofree char *text = config_joined(cmd, OPT_MACHINE);
+    g_autoptr(MachineConfig) m = NULL;
+    BoardConfig *b = &c->board;
+
+    c->type = default_machine();
+    if (!qapi_opt_machine(text, &m, errp)) {
+        return error_context(errp, "-machine %s", text);
+    }
+    if (m == NULL) {
+        print_machines();
+        *help = true;
+        return true;
+    }
+    if (m->type != NULL) {
+        c->type = machine_type_find(m->type);
+        if (c->type == NULL && strcmp(m->type, "none") != 0) {
+            return unknown_machine(m->type, errp);
+        }
+    }
+    if (!check_machine_options(m, errp)) {
+        return false;
+    }
+    c->accel = g_strdup(m->accel);
+    c->one_domain = m->domains == DOMAINS_MODE_ONE;
+    b->kernel_irqchip = !m->has_kernel_irqchip || m->kernel_irqchip == ON_OFF_SPLIT_ON ? 1 : 2;
+    b->memory_backend = g_strdup(m->memory_backend);
+    b->kernel = g_strdup(m->kernel);
+    b->initrd = g_strdup(m->initrd);
+    b->append = g_strdup(m->append);
+    b->firmware = g_strdup(m->firmware);
+    b->pflash[0] = g_strdup(m->pflash0);
+    b->pflash[1] = g_strdup(m->pflash1);
+    b->usb = m->usb;
+    b->graphics = m->graphics;
+    b->dump_guest_core = m->dump_guest_core;
+    b->mem_merge = m->mem_merge;
+    b->acpi = m->acpi != ON_OFF_AUTO_OFF && !cmdline_has(cmd, OPT_NO_ACPI);
+    b->hpet = (!m->has_hpet || m->hpet) && !cmdline_has(cmd, OPT_NO_HPET);
+    b->max_ram_below_4g = m->has_max_ram_below_4g ? m->max_ram_below_4g : 0;
+    return true;
+}
+
+static bool read_accel(Config *c, const CmdLine *cmd, bool *help, Error **errp)
+{
+    g_autoptr(AccelConfig) a = NULL;
+    const char *text = cmdline_last(cmd, OPT_ACCEL);
+
+    if (text != NULL) {
+        if (!qapi_opt_accel(text, &a, errp)) {
+            return error_context(errp, "-accel %s", text);
+        }
+        if (a == NULL) {
+            printf("Accelerators supported in Rhea:\nkvm\nqtest\n");
+            *help = true;
+            return true;
+        }
+        g_free(c->accel);
+        c->accel = g_strdup(a->accel);
+        if (a->has_kernel_irqchip) {
+            if (a->kernel_irqchip == ON_OFF_SPLIT_OFF) {
+                return error_set(errp, "-accel: kernel-irqchip=off is not supported, use on or split");
+            }
+            c->board.kernel_irqchip = a->kernel_irqchip == ON_OFF_SPLIT_ON ? 1 : 2;
+        }
+    }
+    if (c->accel == NULL || cmdline_has(cmd, OPT_ENABLE_KVM)) {
+        g_free(c->accel);
+        c->accel = g_strdup(cmdline_has(cmd, OPT_QTEST) ? "qtest" : "kvm");
+    }
+    return true;
+}
+
+static bool bad_topology(const SmpConfig *s, unsigned max, Error **errp)
+{
+    return error_set(errp, "-smp: Invalid CPU topology: product of the hierarchy must match maxcpus: "
+                     "sockets (%u) * dies (%u) * cores (%u) * threads (%u) != maxcpus (%u)",
+                     s->sockets, s->dies, s->cores, s->threads, max);
+}
+
+/* Missing parts follow from the others: cores before sockets, as QEMU has it since 6.2. */
+static bool complete_smp(SmpConfig *s, CpuTopology *t, Error **errp)
+{
+    unsigned max = s->has_maxcpus ? s->maxcpus : s->has_cpus ? s->cpus : 0;
+    uint64_t product;
+
+    if ((s->has_cpus && s->cpus == 0) || (s->has_maxcpus && s->maxcpus == 0) ||
+        (s->has_sockets && s->sockets == 0) || (s->has_dies && s->dies == 0) ||
+        (s->has_cores && s->cores == 0) || (s->has_threads && s->threads == 0)) {
+        return error_set(errp, "-smp: CPU topology parameters must be greater than zero");
+    }
+    s->dies = s->has_dies ? s->dies : 1;
+    if (max == 0) {
+        s->sockets = s->has_sockets ? s->sockets : 1;
+        s->cores = s->has_cores ? s->cores : 1;
+        s->threads = s->has_threads ? s->threads : 1;
+    } else {
+        uint64_t known = (uint64_t)s->dies * (s->has_sockets ? s->sockets : 1) *
+                         (s->has_threads ? s->threads : 1);
+        s->threads = s->has_threads ? s->threads : !s->has_cores || known == 0 ? 1 : 0;
+        s->sockets = s->has_sockets ? s->sockets : !s->has_cores ? 1 : 0;
+        if (!s->has_cores) {
+            s->cores = MAX(max / known, 1);
+        } else if (s->sockets == 0) {
+            s->threads = s->threads != 0 ? s->threads : 1;
+            s->sockets = MAX(max / (s->dies * s->cores * (uint64_t)s->threads), 1);
+        } else if (s->threads == 0) {
+            s->threads = MAX(max / (s->dies * s->cores * (uint64_t)s->sockets), 1);
+        }
+    }
+    product = (uint64_t)s->sockets * s->dies * s->cores * s->threads;
+    max = max != 0 ? max : MIN(product, UINT32_MAX);
+    t->cpus = s->has_cpus ? s->cpus : max;
+    if (product != max) {
+        return bad_topology(s, max, errp);
+    }
+    *t = (CpuTopology){ t->cpus, max, s->sockets, s->dies, s->cores, s->threads };
+    return true;
+}
+
+static bool read_smp(Config *c, const CmdLine *cmd, Error **errp)
+{
+    g_autofree char *text = config_joined(cmd, OPT_SMP);
+    g_autoptr(SmpConfig) s = NULL;
+    CpuTopology *t = &c->board.smp;
+
+    *t = (CpuTopology){ 1, 1, 1, 1, 1, 1 };
+    if (text[0] == 0) {
+        return true;
+    }
+    if (!qapi_opt_smp(text, &s, errp)) {
+        return error_context(errp, "-smp %s", text);
+    }
+    if (s != NULL && !complete_smp(s, t, errp)) {
+        return false;
+    }
+    if (t->cpus > t->max_cpus) {
+        return error_set(errp, "-smp: maxcpus must be equal to or greater than smp: maxcpus (%u) < cpus (%u)",
+                         t->max_cpus, t->cpus);
+    }
+    if (c->type != NULL && t->max_cpus > c->type->max_cpus) {
+        return error_set(errp, "-smp: Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u",
+                         t->max_cpus, c->type->name, c->type->max_cpus);
+    }
+    return true;
+}
+
+static bool read_memory(Config *c, const CmdLine *cmd, Error **errp)
+{
+    g_autofree char *text = config_joined(cmd, OPT_MEMORY);
+    g_autoptr(MemoryConfig) m = NULL;
+    BoardConfig *b = &c->board;
+
+    b->ram_size = 128 * MiB;
+    if (text[0] != 0) {
+        if (!qapi_opt_m(text, &m, errp)) {
+            return error_context(errp, "-m %s", text);
+        }
+        if (m != NULL) {
+            b->ram_size = ALIGN_UP(m->size, 8192);
+            b->ram_max = m->has_maxmem ? m->maxmem : 0;
+            b->ram_slots = m->has_slots ? m->slots : 0;
+        }
+    }
+    if (b->ram_size < 1 * MiB) {
+        return error_set(errp, "-m: %" PRIu64 " bytes of RAM are too few, 1 MiB is the least", b->ram_size);
+    }
+    if (b->ram_size > UINT64_C(1) << 42) {
+        return error_set(errp, "-m: %" PRIu64 " bytes of RAM are more than the supported 4 TiB", b->ram_size);
+    }
+    if (b->ram_max != 0 && b->ram_max < b->ram_size) {
+        return error_set(errp, "-m: invalid value of maxmem: maximum memory size (0x%" PRIx64 ") must be at "
+                         "least the initial memory size (0x%" PRIx64 ")", b->ram_max, b->ram_size);
+    }
+    return true;
+}
+
+static bool read_boot(Config *c, const CmdLine *cmd, Error **errp)
+{
+    g_autofree char *text = config_joined(cmd, OPT_BOOT);
+    g_autoptr(BootConfig) o = NULL;
+    BoardConfig *b = &c->board;
+
+    b->boot_splash_time_ms = -1;
+    b->boot_reboot_timeout_ms = -1;
+    if (text[0] == 0) {
+        return true;
+    }
+    if (!qapi_opt_boot(text, &o, errp)) {
+        return error_context(errp, "-boot %s", text);
+    }
+    if (o == NULL) {
+        return true;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        const char *order = i == 0 ? o->order : o->once;
+        for (const char *p = order; p != NULL && *p != 0; p++) {
+            if (*p < 'a' || *p > 'p') {
+                return error_set(errp, "-boot: Invalid boot device '%c'", *p);
+            }
+            if (strchr(order, *p) != p) {
+                return error_set(errp, "-boot: Boot device '%c' was given twice", *p);
+            }
+        }
+    }
+    b->boot_order = g_strdup(o->order);
+    b->boot_once = g_strdup(o->once);
+    b->boot_menu_set = o->has_menu;
+    b->boot_menu = o->has_menu && o->menu;
+    b->boot_strict = o->strict;
+    b->boot_splash = g_strdup(o->splash);
+    b->boot_splash_time_ms = o->has_splash_time ? (int)o->splash_time : -1;
+    b->boot_reboot_timeout_ms = o->has_reboot_timeout ? (int)o->reboot_timeout : -1;
+    return true;
+}
+
+/* "2006-06-17T16:01:21" or "2006-06-17", UTC. */
+static bool parse_date(const char *text, int64_t *unix_s)
+{
+    struct tm tm = { 0 };
+    char *end = strptime(text, "%Y-%m-%d", &tm);
+
+    if (end != NULL && *end == 'T') {
+        end = strptime(end + 1, "%H:%M:%S", &tm);
+    }
+    if (end == NULL || *end != 0) {
+        return false;
+    }
+    *unix_s = timegm(&tm);
+    return true;
+}
+
+static bool read_rtc(Config *c, const CmdLine *cmd, Error **errp)
+{
+    g_autofree char *text = config_joined(cmd, OPT_RTC);
+    g_autoptr(RtcConfig) r = NULL;
+    BoardConfig *b = &c->board;
+    time_t now = time(NULL);
+    int64_t start;
+
+    b->rtc_utc = true;
+    b->rtc_clock = CLOCK_WALL;
+    if (text[0] == 0) {
+        return true;
+    }
+    if (!qapi_opt_rtc(text, &r, errp)) {
+        return error_context(errp, "-rtc %s", text);
+    }
+    if (r == NULL) {
+        return true;
+    }
+    b->rtc_clock = r->clock == RTC_CLOCK_HOST ? CLOCK_WALL : r->clock == RTC_CLOCK_RT ? CLOCK_HOST : CLOCK_VM;
+    b->rtc_drift_slew = r->driftfix == RTC_DRIFT_FIX_SLEW;
+    if (strcmp(r->base, "localtime") == 0) {
+        struct tm local;
+        b->rtc_utc = false;
+        localtime_r(&now, &local);
+        b->rtc_offset_s = local.tm_gmtoff;
+    } else if (strcmp(r->base, "utc") != 0) {
+        if (!parse_date(r->base, &start)) {
+            error_set(errp, "-rtc: invalid base '%s'", r->base);
+            return error_hint(errp, "valid formats: 'utc', 'localtime', '2006-06-17T16:01:21', '2006-06-17'");
+        }
+        b->rtc_offset_s = start - now;
+    }
+    return true;
+}
+
+static bool read_name(Config *c, const CmdLine *cmd, Error **errp)
+{
+    const char *text = cmdline_last(cmd, OPT_NAME);
+    g_autoptr(NameConfig) n = NULL;
+
+    if (text == NULL) {
+        return true;
+    }
+    if (!qapi_opt_name(text, &n, errp)) {
+        return error_context(errp, "-name %s", text);
+    }
+    if (n != NULL) {
+        c->board.guest_name = g_strdup(n->guest);
+        c->process_name = g_strdup(n->process);
+        c->debug_threads = n->debug_threads;
+    }
+    return true;
+}
+
+static bool read_policy(Config *c, const CmdLine *cmd, Error **errp)
+{
+    RunPolicy *p = &c->policy;
+
+    *p = (RunPolicy){ REBOOT_ACTION_RESET, SHUTDOWN_ACTION_POWEROFF, PANIC_ACTION_SHUTDOWN };
+    if (cmdline_has(cmd, OPT_NO_REBOOT)) {
+        p->reboot = REBOOT_ACTION_SHUTDOWN;
+    }
+    if (cmdline_has(cmd, OPT_NO_SHUTDOWN)) {
+        p->shutdown = SHUTDOWN_ACTION_PAUSE;
+    }
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_ACTION); i++) {
+        g_autoptr(ActionConfig) a = NULL;
+        if (!qapi_opt_action(cmdline_nth(cmd, OPT_ACTION, i), &a, errp)) {
+            return error_context(errp, "-action %s", cmdline_nth(cmd, OPT_ACTION, i));
+        }
+        if (a != NULL) {
+            p->reboot = a->has_reboot ? a->reboot : p->reboot;
+            p->shutdown = a->has_shutdown ? a->shutdown : p->shutdown;
+            p->panic = a->has_panic ? a->panic : p->panic;
+        }
+    }
+    return true;
+}
+
+static bool read_uuid(Config *c, const CmdLine *cmd, Error **errp)
+{
+    const char *text = cmdline_last(cmd, OPT_UUID);
+
+    if (text != NULL && !g_uuid_string_is_valid(text)) {
+        return error_set(errp, "-uuid: failed to parse UUID string: %s", text);
+    }
+    c->board.uuid = g_strdup(text);
+    return true;
+}
+
+static bool read_lists(Config *c, const CmdLine *cmd)
+{
+    c->board.smbios = cmd->texts[OPT_SMBIOS];
+    c->board.fw_cfg = cmd->texts[OPT_FW_CFG];
+    return true;
+}
+
+static void take_last(char **to, const CmdLine *cmd, Option o)
+{
+    if (cmdline_has(cmd, o)) {
+        g_free(*to);
+        *to = g_strdup(cmdline_last(cmd, o));
+    }
+}
+
+/* Only "none" is known of what has no back end yet. */
+static bool check_absent(const CmdLine *cmd, Error **errp)
+{
+    static const Option none_only[] = { OPT_DISPLAY, OPT_VGA, OPT_PARALLEL, OPT_MONITOR, OPT_NET, OPT_NIC };
+
+    for (unsigned i = 0; i < ARRAY_LEN(none_only); i++) {
+        const char *text = cmdline_last(cmd, none_only[i]);
+        if (text != NULL && strcmp(text, "none") != 0) {
+            return error_set(errp, "-%s: '%s' is not supported, only 'none' is",
+                             cmdline_option_name(none_only[i]), text);
+        }
+    }
+    return true;
+}
+
+bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp)
+{
+    BoardConfig *b = &c->board;
+
+    if (!read_machine(c, cmd, help, errp) || *help || !read_accel(c, cmd, help, errp) || *help) {
+        return *help;
+    }
+    if (!read_smp(c, cmd, errp) || !read_memory(c, cmd, errp) || !config_read_numa(c, cmd, errp) ||
+        !read_boot(c, cmd, errp) || !read_rtc(c, cmd, errp) || !read_name(c, cmd, errp) ||
+        !read_policy(c, cmd, errp) || !read_uuid(c, cmd, errp) || !read_lists(c, cmd) ||
+        !check_absent(cmd, errp)) {
+        return false;
+    }
+    c->nodefaults = cmdline_has(cmd, OPT_NODEFAULTS);
+    c->nographic = cmdline_has(cmd, OPT_NOGRAPHIC);
+    b->nographic = c->nographic;
+    take_last(&b->kernel, cmd, OPT_KERNEL);
+    take_last(&b->initrd, cmd, OPT_INITRD);
+    take_last(&b->append, cmd, OPT_APPEND);
+    take_last(&b->firmware, cmd, OPT_BIOS);
+    take_last(&b->cpu_model, cmd, OPT_CPU);
+    if (b->kernel == NULL && (b->initrd != NULL || b->append != NULL)) {
+        return error_set(errp, "%s only allowed with -kernel option", b->initrd != NULL ? "-initrd" : "-append");
+    }
+    return true;
+}

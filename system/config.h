@@ -1,0 +1,24 @@
+/* config.h: the command line's description of the machine, checked and complete. */
+#ifndef SYSTEM_CONFIG_H
+#define SYSTEM_CONFIG_H
+
+#include "core/machine.h"
+#include "qapi/types.h"
+#include "system/cmdline.h"
+#include "system/runstate.h"
+
+/* What the command line says that is not about the board. */
+typedef struct Config {
+    const MachineType *type;   /* NULL: -machine none */
+    BoardConfig board;
+    RunPolicy policy;
+    char *accel;               /* "kvm" or "qtest", colon-separated choices */
+    bool one_domain, nodefaults, nographic, mem_lock, debug_threads;
+    char *process_name;
+} Config;
+
+/* Fills *@c; texts are borrowed from @cmd or owned by *@c for the life of the process.  *@help: a listing was
+ * printed and the program shall exit with status 0. */
+CTX_CONTROL bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp);
+
+#endif

@@ -1,0 +1,37 @@
+/* runstate.h: what the guest is doing, by name, and the acts that change it.
+ *
+ *              start              stop/panic/error
+ *   PRELAUNCH -------> RUNNING ----------------------> PAUSED, GUEST_PANICKED, INTERNAL_ERROR, SHUTDOWN
+ *                        ^  <--------------- cont --------------|
+ *                        '-- reset: parks, resets, goes on ('reset' in a stopped state stays stopped)
+ *
+ * Acts are asked for on control and carried out one after another once the world has stopped. */
+#ifndef SYSTEM_RUNSTATE_H
+#define SYSTEM_RUNSTATE_H
+
+#include "qapi/types.h"
+#include "util/context.h"
+
+typedef struct RunPolicy {
+    RebootAction reboot;
+    ShutdownAction shutdown;
+    PanicAction panic;
+} RunPolicy;
+
+CTX_CONTROL void runstate_init(const RunPolicy *policy);
+CTX_CONTROL RunState runstate(void);
+CTX_CONTROL bool runstate_running(void);
+/* The machine is built and reset: start it, or stay in PRELAUNCH. */
+CTX_CONTROL void runstate_start(bool run);
+/* Stops into @state; done(arg, NULL) on control afterwards (may be NULL). */
+CTX_CONTROL void runstate_stop(RunState state, void (*done)(void *arg), void *arg);
+CTX_CONTROL bool runstate_cont(Error **errp);
+CTX_CONTROL void runstate_reset(ShutdownCause cause);
+CTX_CONTROL void runstate_powerdown(void);
+CTX_CONTROL bool runstate_wakeup(Error **errp);
+/* Ends the program with @status after the devices have come to rest. */
+CTX_CONTROL void runstate_quit(ShutdownCause cause, int status);
+/* Runs the control loop until runstate_quit() is carried out; returns the exit status. */
+CTX_CONTROL int runstate_main_loop(void);
+
+#endif
