@@ -517,7 +517,7 @@ IrqLine *rtc_irq(Device *d)
 static bool rtc_realize(Device *d, Error **errp)
 {
     Rtc *r = device_as(d, &mc146818rtc_type);
-    const MachineConfig *cfg = d->machine ? &d->machine->cfg : NULL;
+    const BoardConfig *cfg = d->machine ? &d->machine->cfg : NULL;
 
     r->clock = cfg ? cfg->rtc_clock : CLOCK_VM;
     if (cfg && cfg->rtc_drift_slew) {

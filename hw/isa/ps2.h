@@ -29,7 +29,7 @@ CTX_ANY unsigned ps2_leds(Device *d);
 /* --- private to hw/isa from here --- */
 #define PS2_QUEUE 256
 
-/* Bytes on their way to the controller; replies to commands pass before input. */
+/* Bytes on their way to the controller; a reply to a command drops the input before it. */
 typedef struct Ps2Queue {
     uint8_t data[PS2_QUEUE];
     uint32_t head, count;      /* next byte out, bytes held */
@@ -40,14 +40,13 @@ typedef void Ps2Ready(void *controller);
 
 typedef struct Ps2Kbd {
     Ps2Queue queue;
-    bool scanning, translate;  /* translate: set 2 by set 1 table in the controller */
+    bool scanning;
     uint8_t set;               /* 1, 2, 3 */
     uint8_t leds, rate;
     uint8_t pending;           /* command that waits for its argument; 0: none */
     uint8_t last;              /* last byte sent, for Resend */
     bool key_down[256];        /* what is held, to make breaks once; by key code */
-    uint8_t key_mode[32];      /* set 3: bit per key: no typematic/break, see ps2-kbd.c */
-    uint8_t key_arg;           /* set 3 per-key command in progress */
+    uint8_t key_mode[32];      /* set 3: a bit per make code: it sends no break code */
     Ps2Ready *ready;
     void *controller;
 } Ps2Kbd;
