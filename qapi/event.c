@@ -12,14 +12,16 @@
 #define POSTS_MAX 1024
 
 /* The process has one control plane; written on control only. */
-static void (*event_sink)(QapiPosted *take_posted);
+static void (*event_sink)(void *arg, QapiPosted *take_posted);
+static void *event_sink_arg;
 static int posts_waiting;
 static unsigned long dropped;
 
-void qapi_event_set_sink(void (*sink)(QapiPosted *take_posted))
+void qapi_event_set_sink(void (*sink)(void *arg, QapiPosted *take_posted), void *arg)
 {
     assert_control();
     event_sink = sink;
+    event_sink_arg = arg;
 }
 
 unsigned long qapi_events_dropped(void)
@@ -39,7 +41,7 @@ void qapi_posted_free(QapiPosted *p)
 static void hand_over(QapiPosted *p)
 {
     if (event_sink) {
-        event_sink(p);
+        event_sink(event_sink_arg, p);
     } else {
         qapi_posted_free(p);
     }

@@ -23,7 +23,7 @@ typedef struct QapiPosted {
 } QapiPosted;
 
 /* Where events go from now on; on control, in order.  NULL: dropped.  The sink owns what it takes. */
-CTX_CONTROL void qapi_event_set_sink(void (*sink)(QapiPosted *take_posted));
+CTX_CONTROL void qapi_event_set_sink(void (*sink)(void *arg, QapiPosted *take_posted), void *arg);
 /* Makes the message and brings it to the sink: at once on the control thread, else by a post.  At
  * most 1,024 posts wait at a time; what comes beyond is dropped and counted. */
 CTX_ANY void qapi_event_post(unsigned event, const void *args_slot);

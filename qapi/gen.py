@@ -241,6 +241,8 @@ class Schema:
                 ok = ok and m.default in ('true', 'false')
             if not ok:
                 raise SchemaError("%s: bad default of '%s'" % (d.where, m.name))
+        if m.range and not 0 <= m.range[1] >= m.range[0]:
+            raise SchemaError("%s: bad range of '%s'" % (d.where, m.name))
         if m.range and (m.type not in SCALARS or SCALARS[m.type][1] not in ('INT', 'UINT', 'SIZE')):
             raise SchemaError("%s: a range on '%s', which is no integer" % (d.where, m.name))
 
@@ -615,15 +617,13 @@ class Output:
             f['flags'] = ' | '.join(flags)
         if m.range:
             f['limit'] = len(limits)
-            limits.append('{ %d, UINT64_C(%d) }' % m.range if m.range[0] >= 0 or m.range[1] >= 0
-                          else '{ %d, (uint64_t)INT64_C(%d) }' % m.range)
+            limits.append('{ %d, UINT64_C(%d) }' % m.range)
         return '{ %s }' % ', '.join('.%s = %s' % kv for kv in f.items())
 
     def option_rows(self):
         rows = []
         for d in sorted(self.s.options, key=lambda d: d.name):
             forms = d.raw.get('forms', ['flags'])
-            flags = ['QAPI_OPT_' + f.upper() for f in forms]
             rows.append('{ .name = %d, .doc = %d, .implied = %d, .group = %d, .arg = %s, .flags = %s }'
                         % (self.text(d.name), self.text(d.doc), self.text(d.raw.get('implied', '')),
                            self.text(d.raw.get('group', d.name)), self.tid(d.raw['arg']),

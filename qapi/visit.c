@@ -92,13 +92,11 @@ typedef struct Whole {
     uint64_t bits;
 } Whole;
 
+/* @hi is not negative (gen.py sees to it). */
 static bool whole_fits(Whole w, int64_t lo, uint64_t hi)
 {
-    int64_t v = (int64_t)w.bits;
-
-    return w.negative ? v >= lo && ((int64_t)hi >= 0 || v <= (int64_t)hi || lo >= 0)
-                      : w.bits <= hi && (lo <= 0 || w.bits >= (uint64_t)lo) &&
-                        !(lo < 0 && (int64_t)hi < 0 && hi != UINT64_MAX);
+    return w.negative ? (int64_t)w.bits >= lo
+                      : w.bits <= hi && (lo <= 0 || w.bits >= (uint64_t)lo);
 }
 
 static bool whole_from_text(const QapiType *t, const QapiMember *m, const char *s, Whole *w)
@@ -267,7 +265,7 @@ static bool read_enum(Reader *r, unsigned type, json_t *in, int *slot, const Pat
 
 typedef struct AnyList { size_t n; void *at; } AnyList;
 
-/* How many bytes one element of a list of @t takes. */
+/* How many bytes the slot of a @t takes. */
 static size_t elem_size(const QapiType *t)
 {
     return t->kind >= QAPI_STRUCT && t->kind <= QAPI_ALTERNATE ? sizeof(void *) : t->size;
@@ -590,16 +588,11 @@ static bool read_value(Reader *r, unsigned type, const QapiMember *m, json_t *in
     }
 }
 
-static size_t slot_size(const QapiType *t)
-{
-    return elem_size(t);
-}
-
 bool qapi_read(unsigned type, json_t *in, QapiMode mode, void *out, Error **errp)
 {
     Reader r = { .mode = mode, .errp = errp };
 
-    memset(out, 0, slot_size(&qapi_types[type]));
+    memset(out, 0, elem_size(&qapi_types[type]));
     if (read_value(&r, type, NULL, in, out, NULL)) {
         return true;
     }
@@ -666,7 +659,7 @@ void qapi_clear(unsigned type, void *slot)
     default:
         break;
     }
-    memset(slot, 0, slot_size(t));
+    memset(slot, 0, elem_size(t));
 }
 
 void qapi_free(unsigned type, void *p)
