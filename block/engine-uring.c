@@ -2,7 +2,9 @@
  *
  * 1. One ring per loop, made on the loop's thread, which alone submits: the kernel then needs no
  *    interrupts between threads (SINGLE_ISSUER, DEFER_TASKRUN; plain rings on kernels before 6.1).
- * 2. The loop watches the ring's own descriptor: readable while completions wait.
+ * 2. Completions wake the loop by an eventfd, edge-triggered and never read.  (Polling the ring's own
+ *    descriptor does not do: with DEFER_TASKRUN it is not woken for work that waits to be run.)  While
+ *    we submit it is switched off, for what completes at once is taken right after.
  * 3. What does not fit into the ring stays on the list until completions make room. */
 #include <errno.h>
 #include <liburing.h>
@@ -10,12 +12,14 @@
 #include "block/engine.h"
 #include "util/bytes.h"
 #include "util/fault.h"
+#include "util/notifier.h"
 
 #define ENTRIES 256                /* in flight at the host per loop */
 
 typedef struct Uring {
     BlkLoop *bl;
     struct io_uring ring;
+    Notifier woken;
     unsigned in_flight, prepared;
     BlkReq *head, **tail;          /* not yet in the ring */
 } Uring;
@@ -86,10 +90,22 @@ static int uring_open(BlkLoop *bl, void **out)
         g_free(u);
         return ret;
     }
+    if (!notifier_open(&u->woken, NULL)) {
+        io_uring_queue_exit(&u->ring);
+        g_free(u);
+        return -EMFILE;
+    }
+    ret = io_uring_register_eventfd(&u->ring, u->woken.fd);
+    if (ret < 0) {
+        notifier_close(&u->woken);
+        io_uring_queue_exit(&u->ring);
+        g_free(u);
+        return ret;
+    }
     io_uring_register_ring_fd(&u->ring);   /* saves a lookup per call; not vital */
     u->bl = bl;
     u->tail = &u->head;
-    loop_watch(bl->loop, u->ring.ring_fd, EPOLLIN, uring_ready, u);
+    loop_watch(bl->loop, u->woken.fd, EPOLLIN | EPOLLET, uring_ready, u);
     loop_poll_add(bl->loop, uring_poll, u);
     *out = u;
     return 0;
@@ -100,8 +116,9 @@ static void uring_close(void *e)
     Uring *u = e;
 
     loop_poll_remove(u->bl->loop, uring_poll, u);
-    loop_unwatch(u->bl->loop, u->ring.ring_fd);
+    loop_unwatch(u->bl->loop, u->woken.fd);
     io_uring_queue_exit(&u->ring);
+    notifier_close(&u->woken);
     g_free(u);
 }
 
@@ -157,6 +174,7 @@ static void uring_flush(void *e)
     Uring *u = e;
 
     fill(u);
+    io_uring_cq_eventfd_toggle(&u->ring, false);
     while (u->prepared) {
         int ret = FAULT("uring-submit") ? -EAGAIN : io_uring_submit(&u->ring);
 
@@ -168,6 +186,9 @@ static void uring_flush(void *e)
             break;
         }
     }
+    io_uring_cq_eventfd_toggle(&u->ring, true);
+    /* The kernel publishes, then looks at the switch; we switch, then look: one of us sees the other. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     uring_reap(u);
     if (u->prepared || u->head) {
         /* EAGAIN or EBUSY: the kernel is short of memory or wants its completions taken first.  With

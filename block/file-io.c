@@ -201,10 +201,7 @@ static int file_flush(BlkNode *n)
     if (ret < 0) {
         return ret;
     }
-    if (FAULT("file-flush")) {
-        return -EIO;
-    }
-    ret = fdatasync(n->fd) < 0 ? -errno : 0;
+    ret = FAULT("file-flush") ? -EIO : fdatasync(n->fd) < 0 ? -errno : 0;
     if (ret < 0 && ret != -EINTR && !n->direct) {
         __atomic_store_n(&f->flush_error, ret, __ATOMIC_RELAXED);
     }

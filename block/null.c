@@ -26,7 +26,12 @@ static bool null_open(BlkNode *n, const BlkOptions *o, Error **errp)
 
 static void null_fired(Timer *t)
 {
-    blk_complete((BlkReq *)((char *)t - offsetof(BlkReq, engine)), 0);
+    BlkReq *r = (BlkReq *)((char *)t - offsetof(BlkReq, engine));
+    BlkLoop *bl = r->at->bl;
+
+    blk_loop_enter(bl);
+    blk_complete(r, 0);
+    blk_loop_leave(bl);
 }
 
 static void null_submit(BlkLane *l, BlkReq *r)
