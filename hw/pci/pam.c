@@ -1,0 +1,145 @@
+/* pam.c: programmable attribute maps: who answers at 0xa0000-0xfffff, RAM or PCI (82441FX 3.2.13,
+ * Q35 5.1.14).
+ *
+ * 1. A segment is covered either by its piece of RAM (writable, or read-only: writes are dropped) or
+ *    by a window on PCI memory.  Writes-only-to-RAM reads from PCI and writes there too: nothing known
+ *    depends on more, and a memory slot cannot say it. */
+#include "hw/pci/host-int.h"
+
+static Gpa segment_at(unsigned i)
+{
+    return i == 0 ? 0xf0000 : 0xc0000 + (i - 1) * 0x4000;
+}
+
+static uint64_t segment_size(unsigned i)
+{
+    return i == 0 ? 0x10000 : 0x4000;
+}
+
+/* The RAM block behind @at of the memory that the board has put together. */
+static RamBlock *low_ram(const Region *box, Gpa at, uint64_t *off)
+{
+    for (const Region *r = box->children; r; r = r->next) {
+        if (at < r->at || at - r->at >= r->size) {
+            continue;
+        }
+        if (r->kind == REGION_RAM) {
+            *off = r->ram_at + (at - r->at);
+            return r->ram;
+        }
+        const Region *in = r->kind == REGION_WINDOW ? r->target : r->kind == REGION_BOX ? r : NULL;
+        Gpa inner = at - r->at + (r->kind == REGION_WINDOW ? r->target_at : 0);
+        if (in && in->kind == REGION_RAM) {
+            *off = in->ram_at + inner;
+            return in->ram;
+        }
+        RamBlock *b = in ? low_ram(in, inner, off) : NULL;
+        if (b) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+/* Hidden from all but SMM: reads ones, writes nothing. */
+static const RegionOps blackhole_ops = { .min = 1, .max = 8, .flags = REGION_LOCKLESS };
+
+bool pam_init(Pam *pam, Device *d, Region *pci_mem, Error **errp)
+{
+    Region *root = &d->machine->mem_root;
+    uint64_t off = 0;
+    RamBlock *ram = low_ram(root, 0xa0000, &off);
+
+    if (!ram || !fits(off, 0x60000, ram->size)) {
+        return error_set(errp, "the machine needs at least 1 MiB of memory");
+    }
+    for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
+        Gpa at = segment_at(i);
+        region_ram(&pam->ram[i], d, "pam-ram", ram, off + (at - 0xa0000), segment_size(i));
+        region_window(&pam->pci[i], d, "pam-pci", pci_mem, at, segment_size(i));
+        pam->shown[i] = 0xff;
+    }
+    region_ram(&pam->smram, d, "smram", ram, off, 0x20000);
+    region_window(&pam->vga, d, "vga-hole", pci_mem, 0xa0000, 0x20000);
+    region_io(&pam->tseg, d, "tseg-blackhole", &blackhole_ops, 0x800000);
+    map_put_one(root, &pam->vga, 0xa0000, 1);
+    return true;
+}
+
+void pam_free(Pam *pam)
+{
+    map_begin();
+    for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
+        map_drop(&pam->ram[i]);
+        map_drop(&pam->pci[i]);
+    }
+    map_drop(&pam->smram);
+    map_drop(&pam->vga);
+    map_drop(&pam->tseg);
+    map_commit();
+    for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
+        region_free(&pam->ram[i]);
+        region_free(&pam->pci[i]);
+    }
+    region_free(&pam->smram);
+    region_free(&pam->vga);
+    region_free(&pam->tseg);
+}
+
+static void show_segment(Pam *pam, Region *root, unsigned i, uint8_t mode)
+{
+    bool ram = mode & 1;
+
+    if (ram) {
+        map_readonly(&pam->ram[i], !(mode & 2));
+    }
+    if (pam->shown[i] == 0xff || (pam->shown[i] & 1) != (mode & 1)) {
+        map_drop(ram ? &pam->pci[i] : &pam->ram[i]);
+        map_put(root, ram ? &pam->ram[i] : &pam->pci[i], segment_at(i), 1);
+    }
+    pam->shown[i] = mode;
+}
+
+void pam_update(Pam *pam, const uint8_t *regs, bool smram_open, uint64_t tseg)
+{
+    Machine *m = pam->vga.dev->machine;
+    Region *root = &m->mem_root;
+
+    map_begin();
+    for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
+        /* PAM0 has one segment in its high nibble; PAM1 to PAM6 have two each, low one first. */
+        uint8_t mode = i == 0 ? regs[0] >> 4 & 3 : regs[(i + 1) / 2] >> ((i - 1) % 2 * 4) & 3;
+        if (mode != pam->shown[i]) {
+            show_segment(pam, root, i, mode);
+        }
+    }
+    if (smram_open != pam->smram_shown) {
+        map_drop(&pam->smram);
+        if (smram_open) {
+            map_put(root, &pam->smram, 0xa0000, 2);
+        }
+        pam->smram_shown = smram_open;
+    }
+    if (tseg != pam->tseg_size && tseg < m->below_4g) {
+        map_drop(&pam->tseg);
+        if (tseg) {
+            map_resize(&pam->tseg, tseg);
+            map_put(root, &pam->tseg, m->below_4g - tseg, 1);
+        }
+        pam->tseg_size = tseg;
+    }
+    map_commit();
+}
+
+void smram_wrote(PciDevice *p, unsigned reg)
+{
+    if (p->config[reg] & SMRAM_LCK) {
+        p->config[reg] &= (uint8_t)~SMRAM_OPEN;
+        p->wmask[reg] = 0;
+    }
+}
+
+void smram_unlock(PciDevice *p, unsigned reg)
+{
+    p->wmask[reg] = p->config[reg] & SMRAM_LCK ? 0 : SMRAM_OPEN | SMRAM_CLS | SMRAM_LCK | SMRAM_E;
+}
