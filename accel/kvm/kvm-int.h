@@ -1,0 +1,185 @@
+/* kvm-int.h: what the files of accel/kvm know of one another.
+ *
+ * 1. There is one VM a process, kvm_vm; the seam (core/accel.h) names none.
+ * 2. After vcpus_create() the array of vCPUs never changes.
+ * 3. A vCPU's descriptor is used by its own thread while it runs, and by control while it is parked. */
+#ifndef ACCEL_KVM_KVM_INT_H
+#define ACCEL_KVM_KVM_INT_H
+
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include "core/accel.h"
+#include "core/device.h"
+#include "util/lock.h"
+#include "util/loop.h"
+
+#define KVM_PINS 24            /* global interrupt inputs of a PC's one IOAPIC */
+#define KVM_CPUID_MAX 256
+#define KVM_MSRS_MAX 512
+
+typedef enum VcpuState { VCPU_PARKED, VCPU_RUNNING, VCPU_PARKING, VCPU_QUIT } VcpuState;
+
+/* Bits of KvmVcpu.todo: what a kicked vCPU finds to do. */
+enum { TODO_STATE = 1, TODO_NMI = 2, TODO_EXTINT = 4 };
+
+typedef struct KvmSegment {
+    uint64_t base;
+    uint32_t limit;
+    uint16_t selector;
+    uint16_t access;           /* as in a descriptor's bytes 5 and 6: type, S, DPL, P, AVL, L, D, G */
+    bool unusable;
+} KvmSegment;
+
+/* The state of a vCPU in the form it is saved: device type "kvm-vcpu".  Gathered by before_save, or
+ * written by reset or a load, and put back by settle; in between the truth is in the kernel. */
+typedef struct KvmCpuDevice {
+    Device dev;
+    struct KvmVcpu *vcpu;
+    bool dirty;                /* newer than the kernel's: settle has to put it */
+
+    uint64_t gpr[16];          /* rax rbx rcx rdx rsi rdi rsp rbp r8..r15 */
+    uint64_t rip, rflags;
+    KvmSegment seg[8];         /* cs ds es fs gs ss tr ldt */
+    uint64_t gdt_base, idt_base;
+    uint16_t gdt_limit, idt_limit;
+    uint64_t cr0, cr2, cr3, cr4, cr8, efer, apic_base, xcr0;
+    uint64_t db[4], dr6, dr7;
+    uint64_t interrupt_bitmap[4];
+    GByteArray *xsave;         /* struct kvm_xsave, as long as the host's is; NULL: reset value */
+    GByteArray *msrs;          /* 16-byte records: index, 0, value, little-endian; NULL: reset values */
+    GByteArray *nested;        /* struct kvm_nested_state, or NULL */
+    uint8_t lapic[KVM_APIC_REG_SIZE];
+    uint32_t mp_state;
+    uint64_t tsc_khz;
+    bool exc_pending, exc_injected, exc_has_code, exc_has_payload;
+    uint8_t exc_nr;
+    uint32_t exc_code;
+    uint64_t exc_payload;
+    bool irq_injected, irq_soft, nmi_injected, nmi_pending, nmi_masked, triple_fault;
+    uint8_t irq_nr, irq_shadow;
+    uint32_t sipi_vector;
+    bool smm, smm_pending, smm_inside_nmi, smm_latched_init;
+} KvmCpuDevice;
+
+typedef struct KvmVcpu {
+    /* used on every exit */
+    struct kvm_run *run;
+    Space *io, *mem;
+    int fd;
+    unsigned todo;             /* atomic: TODO_ bits */
+    bool stuck;                /* own thread: cannot go on until it was parked and run again */
+
+    unsigned index;
+    uint32_t apic_id;
+    int tid;
+    pthread_t thread;
+    bool has_thread;
+    bool fresh;                /* in the kernel's power-on state, never run */
+    Lock lock;
+    pthread_cond_t cond;
+    VcpuState state;           /* guarded by lock */
+    Barrier *home;             /* guarded by lock: whom to tell when parked */
+    KvmCpuDevice *dev;
+} KvmVcpu;
+
+typedef struct KvmVm {
+    Machine *machine;
+    int kvm, fd;
+    size_t run_size;
+    unsigned ring_page;        /* of the coalesced ring in a vCPU's mapping; 0: none */
+    bool split, pit;
+    int xsave_size, nested_size;
+    uint32_t apic_mask_bits;
+    KvmVcpu **vcpu;
+    unsigned vcpu_count;
+
+    /* Coalesced writes: one ring for all vCPUs, mapped with the first; NULL: none.  Its lock is above
+     * every rank: taken at the exit boundary, holding nothing, and kept while entries are carried out,
+     * so that no vCPU passes another's earlier write. */
+    struct kvm_coalesced_mmio_ring *ring;
+    pthread_mutex_t ring_lock;
+
+    IrqSink gsi;
+    uint32_t gsi_levels;       /* atomic: what was last driven, a bit a pin */
+    Lock route_lock;           /* rank IRQ: guards the four below */
+    struct kvm_irq_routing *routes;
+    unsigned route_room;
+    unsigned route_limit;
+    uint64_t *gsi_used;        /* bitmap of route_limit bits */
+    const SoftIrqchip *soft;
+    bool extint;               /* atomic: level of the soft PIC's output */
+
+    CpuBoot boot;
+    bool has_boot;
+
+    struct kvm_cpuid2 *cpuid;  /* what vCPU 0 sees, before its topology is filled in */
+    struct KvmCpuModel *model;
+    uint32_t *msr_list;        /* MSRs worth saving; NULL: not asked yet */
+    unsigned msr_count;
+} KvmVm;
+
+extern KvmVm kvm_vm;
+
+/* --- vm.c --- */
+/* KVM_CHECK_EXTENSION on the VM. */
+int kvm_cap(int cap);
+
+/* --- irq.c --- */
+bool kvm_irqchip_open(Machine *m, Error **errp);
+void kvm_irqchip_close(void);
+IrqSink *kvm_gsi_sink(Machine *m);
+void kvm_msi_send(const MsiMsg *m);
+bool kvm_route_set(int *gsi, const MsiMsg *m, Error **errp);
+void kvm_route_drop(int gsi);
+bool kvm_irqfd_set(int gsi, Notifier *raise, Notifier *resample, bool on);
+void kvm_soft_irqchip(const SoftIrqchip *c);
+void kvm_extint(bool level);
+
+/* --- vcpu.c --- */
+bool kvm_vcpus_create(Machine *m, Error **errp);
+void kvm_vcpus_close(void);
+void kvm_vcpus_run(void);
+void kvm_vcpus_park(Barrier *home);
+unsigned kvm_vcpu_count(void);
+void kvm_nmi(unsigned index);
+int kvm_vcpu_thread_id(unsigned index);
+/* Makes @v leave KVM_RUN soon and look at @todo.  Any thread. */
+void kvm_vcpu_kick(KvmVcpu *v, unsigned todo);
+/* Carries out what is in the coalesced ring; at the exit boundary of a vCPU, holding nothing. */
+void kvm_ring_drain(void);
+
+/* --- report.c --- */
+/* Prints why @v stopped and where it was to stderr.  Its own thread. */
+void kvm_vcpu_report(KvmVcpu *v, int run_errno);
+
+/* --- features.c, cpuid.c --- */
+/* Parses -cpu text and makes kvm_vm.cpuid. */
+bool kvm_cpuid_open(Machine *m, Error **errp);
+/* Gives the new vCPU its CPUID (and TSC rate). */
+bool kvm_cpuid_vcpu(KvmVcpu *v, Error **errp);
+void kvm_cpuid_close(void);
+uint32_t kvm_vcpu_apic_id(unsigned index);
+
+/* --- x86.c --- */
+/* @d becomes what a processor is after RESET (SDM vol. 3, table 10-1), with the boot entry applied. */
+void kvm_cpu_reset_state(KvmCpuDevice *d);
+void kvm_boot_state(const CpuBoot *b);
+
+/* --- state.c --- */
+/* Makes the device that holds @v's state. */
+bool kvm_state_vcpu(Machine *m, KvmVcpu *v, Error **errp);
+/* KVM refused to take state back: tells the user, and the machine stops. */
+void kvm_state_refused(const char *who, const char *what, int err);
+
+/* --- msrs.c --- */
+bool kvm_msrs_get(KvmVcpu *v, GByteArray *out);
+/* @records NULL: reset values.  The TSC deadline, which needs the APIC's state first, is left to
+ * kvm_msrs_put_deadline(). */
+bool kvm_msrs_put(KvmVcpu *v, const GByteArray *records);
+bool kvm_msrs_put_deadline(KvmVcpu *v, const GByteArray *records);
+
+/* --- chips.c --- */
+/* Makes the devices that hold the state of the VM's in-kernel chips and of kvmclock. */
+bool kvm_state_devices(Machine *m, Error **errp);
+
+#endif

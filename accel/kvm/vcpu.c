@@ -1,0 +1,464 @@
+/* vcpu.c: one thread a vCPU, its run loop, its exits, and how it is stopped.
+ *
+ *   PARKED --vcpus_run--> RUNNING --vcpus_park--> PARKING --exit boundary--> PARKED     any --close--> QUIT
+ *
+ * 1. The loop looks at no flag between exits: whoever wants a vCPU sets a bit in @todo, then
+ *    run->immediate_exit, then sends the signal, whose handler does nothing.  KVM_RUN then returns
+ *    EINTR, after it has completed the instruction of the last exit, and only there are bits looked at
+ *    and the vCPU parked.  So a parked vCPU is always between two instructions.
+ * 2. Inside KVM_RUN the thread is outside every epoch section; space_read() and space_write() have
+ *    their own.
+ * 3. A vCPU that cannot go on (triple fault, internal error) waits until it was parked: whoever handles
+ *    the request does that. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "accel/kvm/kvm-int.h"
+#include "util/fault.h"
+#include "util/thread.h"
+#include "util/trace.h"
+
+#define KICK_SIGNAL SIGUSR1
+#define RING_ENTRIES \
+    ((4096 - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio))
+
+static void on_kick_signal(int sig)
+{
+}
+
+void kvm_vcpu_kick(KvmVcpu *v, unsigned todo)
+{
+    /* Pairs with on_interrupted(), which clears immediate_exit before it takes @todo. */
+    __atomic_fetch_or(&v->todo, todo, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    if (v->has_thread && !pthread_equal(v->thread, pthread_self())) {
+        pthread_kill(v->thread, KICK_SIGNAL);
+    }
+}
+
+/* --- at the exit boundary --- */
+
+void kvm_ring_drain(void)
+{
+    KvmVm *vm = &kvm_vm;
+    struct kvm_coalesced_mmio_ring *r = vm->ring;
+
+    pthread_mutex_lock(&vm->ring_lock);
+    while (r->first != __atomic_load_n(&r->last, __ATOMIC_ACQUIRE)) {
+        struct kvm_coalesced_mmio e = r->coalesced_mmio[r->first];
+
+        __atomic_store_n(&r->first, (r->first + 1) % RING_ENTRIES, __ATOMIC_RELEASE);
+        space_write(e.pio ? vm->machine->io : vm->machine->mem, e.phys_addr, e.data,
+                    MIN(e.len, sizeof(e.data)));
+    }
+    pthread_mutex_unlock(&vm->ring_lock);
+}
+
+static inline bool ring_has_entries(void)
+{
+    const struct kvm_coalesced_mmio_ring *r = kvm_vm.ring;
+
+    return r && __atomic_load_n(&r->first, __ATOMIC_RELAXED) !=
+                __atomic_load_n(&r->last, __ATOMIC_RELAXED);
+}
+
+/* Waits while parked; false: the thread is to end. */
+static bool park(KvmVcpu *v)
+{
+    lock_take(&v->lock);
+    if (v->state == VCPU_PARKING) {
+        Barrier *home = v->home;
+
+        v->home = NULL;
+        v->state = VCPU_PARKED;
+        v->stuck = false;
+        lock_drop(&v->lock);
+        barrier_leave(home);
+        lock_take(&v->lock);
+    }
+    while (v->state == VCPU_PARKED) {
+        lock_wait(&v->lock, &v->cond, -1);
+    }
+    bool go_on = v->state != VCPU_QUIT;
+    lock_drop(&v->lock);
+    return go_on;
+}
+
+/* Gives the vCPU the soft PIC's interrupt, or asks to be told when it can take one. */
+static void inject_extint(KvmVcpu *v)
+{
+    const SoftIrqchip *soft = kvm_vm.soft;
+
+    v->run->request_interrupt_window = 0;
+    if (!soft || !__atomic_load_n(&kvm_vm.extint, __ATOMIC_SEQ_CST)) {
+        return;
+    }
+    if (v->run->ready_for_interrupt_injection) {
+        int vector = soft->pic_ack(soft->arg);
+
+        if (vector >= 0) {
+            struct kvm_interrupt irq = { .irq = vector };
+
+            ioctl(v->fd, KVM_INTERRUPT, &irq);
+        }
+    }
+    v->run->request_interrupt_window = __atomic_load_n(&kvm_vm.extint, __ATOMIC_SEQ_CST);
+}
+
+/* KVM_RUN was interrupted; false: the thread is to end. */
+static bool on_interrupted(KvmVcpu *v)
+{
+    __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+    unsigned todo = __atomic_exchange_n(&v->todo, 0, __ATOMIC_SEQ_CST);
+
+    if (ring_has_entries()) {
+        kvm_ring_drain();
+    }
+    if (todo & TODO_NMI) {
+        ioctl(v->fd, KVM_NMI);
+    }
+    if (todo & TODO_EXTINT) {
+        inject_extint(v);
+    }
+    return !(todo & TODO_STATE) || park(v);
+}
+
+/* --- exits --- */
+
+static void stuck(KvmVcpu *v, MachineRequest what, uint32_t detail, const char *cause)
+{
+    v->stuck = true;
+    machine_request(what, detail, cause);
+}
+
+/* @v must not enter the guest again; false: the thread is to end. */
+static bool wait_stuck(KvmVcpu *v)
+{
+    lock_take(&v->lock);
+    while (v->state == VCPU_RUNNING) {
+        lock_wait(&v->lock, &v->cond, -1);
+    }
+    lock_drop(&v->lock);
+    return park(v);
+}
+
+static inline void on_io(KvmVcpu *v)
+{
+    struct kvm_run *run = v->run;
+    uint8_t *data = (uint8_t *)run + run->io.data_offset;
+    unsigned size = run->io.size, count = run->io.count;
+    Gpa port = run->io.port;
+
+    if (run->io.direction == KVM_EXIT_IO_OUT) {
+        do {
+            space_write(v->io, port, data, size);
+            data += size;
+        } while (--count > 0);
+    } else {
+        do {
+            space_read(v->io, port, data, size);
+            data += size;
+        } while (--count > 0);
+    }
+}
+
+static inline void on_mmio(KvmVcpu *v)
+{
+    struct kvm_run *run = v->run;
+
+    if (run->mmio.is_write) {
+        space_write(v->mem, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+    } else {
+        space_read(v->mem, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+    }
+}
+
+static void on_system_event(KvmVcpu *v)
+{
+    switch (v->run->system_event.type) {
+    case KVM_SYSTEM_EVENT_SHUTDOWN:
+        stuck(v, REQUEST_POWEROFF, 0, "system event");
+        break;
+    case KVM_SYSTEM_EVENT_RESET:
+        stuck(v, REQUEST_RESET, 0, "system event");
+        break;
+    case KVM_SYSTEM_EVENT_CRASH:
+        stuck(v, REQUEST_PANIC, 1, "system event");
+        break;
+    default:
+        TRACE(kvm_system_event, "cpu=%u type=%u", v->index, v->run->system_event.type);
+    }
+}
+
+static void on_error(KvmVcpu *v, int run_errno)
+{
+    kvm_vcpu_report(v, run_errno);
+    stuck(v, REQUEST_INTERNAL_ERROR, v->index, "KVM internal error");
+}
+
+static void __attribute__((noinline)) on_rare_exit(KvmVcpu *v)
+{
+    switch (v->run->exit_reason) {
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+        inject_extint(v);
+        break;
+    case KVM_EXIT_IOAPIC_EOI:
+        if (kvm_vm.soft) {
+            kvm_vm.soft->ioapic_eoi(kvm_vm.soft->arg, v->run->eoi.vector);
+        }
+        break;
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_NMI:
+        break;
+    case KVM_EXIT_SHUTDOWN:
+        TRACE(kvm_shutdown, "cpu=%u", v->index);
+        stuck(v, REQUEST_RESET, 0, "triple fault");
+        break;
+    case KVM_EXIT_SYSTEM_EVENT:
+        on_system_event(v);
+        break;
+    default:
+        on_error(v, 0);
+    }
+}
+
+static void run_loop(KvmVcpu *v)
+{
+    struct kvm_run *run = v->run;
+    int fd = v->fd;
+
+    for (;;) {
+        if (__builtin_expect(ioctl(fd, KVM_RUN, 0) < 0, 0)) {
+            if (errno == EINTR || errno == EAGAIN) {
+                if (!on_interrupted(v)) {
+                    return;
+                }
+                continue;
+            }
+            on_error(v, errno);
+        } else {
+            if (__builtin_expect(ring_has_entries(), 0)) {
+                kvm_ring_drain();
+            }
+            if (run->exit_reason == KVM_EXIT_IO) {
+                on_io(v);
+                continue;
+            }
+            if (run->exit_reason == KVM_EXIT_MMIO) {
+                on_mmio(v);
+                continue;
+            }
+            on_rare_exit(v);
+        }
+        if (v->stuck && !wait_stuck(v)) {
+            return;
+        }
+    }
+}
+
+static void vcpu_thread(void *arg)
+{
+    KvmVcpu *v = arg;
+    sigset_t kick;
+
+    sigemptyset(&kick);
+    sigaddset(&kick, KICK_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+    lock_take(&v->lock);
+    v->tid = gettid();
+    pthread_cond_broadcast(&v->cond);
+    lock_drop(&v->lock);
+    if (park(v)) {
+        run_loop(v);
+    }
+}
+
+/* --- control --- */
+
+void kvm_vcpus_run(void)
+{
+    assert_control();
+    for (unsigned i = 0; i < kvm_vm.vcpu_count; i++) {
+        KvmVcpu *v = kvm_vm.vcpu[i];
+
+        lock_take(&v->lock);
+        if (v->state == VCPU_PARKED) {
+            v->state = VCPU_RUNNING;
+            v->fresh = false;
+            pthread_cond_broadcast(&v->cond);
+        }
+        lock_drop(&v->lock);
+    }
+}
+
+void kvm_vcpus_park(Barrier *home)
+{
+    assert_control();
+    for (unsigned i = 0; i < kvm_vm.vcpu_count; i++) {
+        KvmVcpu *v = kvm_vm.vcpu[i];
+
+        lock_take(&v->lock);
+        bool already = v->state != VCPU_RUNNING;
+        if (!already) {
+            v->state = VCPU_PARKING;
+            v->home = home;
+            pthread_cond_broadcast(&v->cond);
+            kvm_vcpu_kick(v, TODO_STATE);
+        }
+        lock_drop(&v->lock);
+        if (already) {
+            barrier_leave(home);
+        }
+    }
+}
+
+unsigned kvm_vcpu_count(void)
+{
+    return kvm_vm.vcpu_count;
+}
+
+void kvm_nmi(unsigned index)
+{
+    if (index < kvm_vm.vcpu_count) {
+        kvm_vcpu_kick(kvm_vm.vcpu[index], TODO_NMI);
+    }
+}
+
+int kvm_vcpu_thread_id(unsigned index)
+{
+    if (index >= kvm_vm.vcpu_count) {
+        return -1;
+    }
+    KvmVcpu *v = kvm_vm.vcpu[index];
+    lock_take(&v->lock);
+    while (v->tid == 0) {
+        lock_wait(&v->lock, &v->cond, -1);
+    }
+    int tid = v->tid;
+    lock_drop(&v->lock);
+    return tid;
+}
+
+static void vcpu_free(KvmVcpu *v)
+{
+    if (v->has_thread) {
+        lock_take(&v->lock);
+        v->state = VCPU_QUIT;
+        pthread_cond_broadcast(&v->cond);
+        kvm_vcpu_kick(v, TODO_STATE);
+        lock_drop(&v->lock);
+        thread_join(v->thread);
+    }
+    if (v->run) {
+        munmap(v->run, kvm_vm.run_size);
+    }
+    if (v->fd >= 0) {
+        close(v->fd);
+    }
+    pthread_cond_destroy(&v->cond);
+    lock_destroy(&v->lock);
+    g_free(v);
+}
+
+void kvm_vcpus_close(void)
+{
+    KvmVm *vm = &kvm_vm;
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        vcpu_free(vm->vcpu[i]);
+    }
+    vm->vcpu_count = 0;
+    vm->ring = NULL;
+    g_clear_pointer(&vm->vcpu, g_free);
+}
+
+static bool vcpu_open(KvmVcpu *v, Error **errp)
+{
+    KvmVm *vm = &kvm_vm;
+
+    v->fd = FAULT("kvm-vcpu") ? (errno = ENOMEM, -1)
+                              : ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)v->apic_id);
+    if (v->fd < 0) {
+        return error_set_errno(errp, errno, "cannot create vCPU %u", v->index);
+    }
+    void *run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+    if (run == MAP_FAILED) {
+        return error_set_errno(errp, errno, "cannot map the state of vCPU %u", v->index);
+    }
+    v->run = run;
+    if (vm->ring_page && !vm->ring) {
+        vm->ring = (void *)((uint8_t *)run + (size_t)vm->ring_page * getpagesize());
+    }
+    return kvm_cpuid_vcpu(v, errp) && kvm_state_vcpu(vm->machine, v, errp);
+}
+
+static bool vcpu_new(KvmVm *vm, unsigned index, Error **errp)
+{
+    KvmVcpu *v = g_new0(KvmVcpu, 1);
+    char name[16];
+
+    v->index = index;
+    v->apic_id = kvm_vcpu_apic_id(index);
+    v->fd = -1;
+    v->io = vm->machine->io;
+    v->mem = vm->machine->mem;
+    v->fresh = true;
+    lock_init(&v->lock, RANK_LEAF, "vcpu");
+    pthread_cond_init(&v->cond, NULL);
+    vm->vcpu[vm->vcpu_count++] = v;
+    if (!vcpu_open(v, errp)) {
+        return false;
+    }
+    g_snprintf(name, sizeof(name), "CPU %u/KVM", index);
+    v->has_thread = thread_start(&v->thread, THREAD_VCPU, name, true, vcpu_thread, v, errp);
+    return v->has_thread;
+}
+
+static bool counts_fit(const CpuTopology *t, Error **errp)
+{
+    int most = kvm_cap(KVM_CAP_MAX_VCPUS), most_id = kvm_cap(KVM_CAP_MAX_VCPU_ID);
+    uint32_t last = kvm_vcpu_apic_id(t->cpus - 1);
+
+    if (most > 0 && t->cpus > (unsigned)most) {
+        return error_set(errp, "-smp %u: KVM on this host runs at most %d vCPUs", t->cpus, most);
+    }
+    if (most_id > 0 && last >= (unsigned)most_id) {
+        return error_set(errp, "-smp %u: this topology needs APIC id %u, KVM on this host takes less "
+                         "than %d", t->cpus, last, most_id);
+    }
+    if (last > 254) {
+        struct kvm_enable_cap cap = {
+            .cap = KVM_CAP_X2APIC_API,
+            .args = { KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK },
+        };
+
+        if (!kvm_vm.split || ioctl(kvm_vm.fd, KVM_ENABLE_CAP, &cap) < 0) {
+            return error_set(errp, "-smp %u: APIC ids above 254 need -machine kernel-irqchip=split and "
+                             "KVM's x2APIC API", t->cpus);
+        }
+    }
+    return true;
+}
+
+bool kvm_vcpus_create(Machine *m, Error **errp)
+{
+    KvmVm *vm = &kvm_vm;
+    struct sigaction act = { .sa_handler = on_kick_signal, .sa_flags = SA_RESTART };
+    unsigned count = MAX(m->cfg.smp.cpus, 1);
+
+    assert_control();
+    if (!counts_fit(&m->cfg.smp, errp) || !kvm_cpuid_open(m, errp)) {
+        return false;
+    }
+    sigaction(KICK_SIGNAL, &act, NULL);
+    vm->vcpu = g_new0(KvmVcpu *, count);
+    for (unsigned i = 0; i < count; i++) {
+        if (!vcpu_new(vm, i, errp)) {
+            kvm_vcpus_close();
+            return false;
+        }
+    }
+    return kvm_state_devices(m, errp);
+}
