@@ -34,16 +34,18 @@ enum {
 };
 enum { ACPI_PM1_SCI_EN = 1u << 0, ACPI_PM1_SLP_EN = 1u << 13 };
 
-/* Values written to the APM command port (FADT.ACPI_ENABLE, ACPI_DISABLE). */
 typedef struct AcpiPmConfig {
     bool ich9;                 /* GPE0 at 0x20, SMI_EN/SMI_STS at 0x30 of the block; else PIIX4 */
     uint16_t gpe_port;         /* PIIX4: port of GPE0 (0xafe0) */
     uint8_t gpe_len;           /* bytes of GPE0: PIIX4 4, ICH9 16 */
-    uint8_t acpi_enable, acpi_disable;     /* PIIX4 0xf1, 0xf0; ICH9 0x02, 0x03 */
+    /* Values of the APM command port 0xb2 (FADT.ACPI_ENABLE, ACPI_DISABLE): PIIX4 0xf1, 0xf0; ICH9 2, 3. */
+    uint8_t acpi_enable, acpi_disable;
     bool no_s3, no_s4;
     uint8_t s4_val;            /* SLP_TYP of S4 (2) */
-    bool no_smm;               /* SMI# is not wired: firmware shall not try to set up SMM */
-    bool own_reset_port;       /* serve 0xcf9 here */
+    /* SMI# is not wired: the machine is in ACPI mode from reset on, APMC_EN reads as set so that
+     * firmware does not set up SMM, and the FADT names no command port. */
+    bool no_smm;
+    bool own_reset_port;       /* serve 0xcf9 here; else the PCI host calls acpi_pm_reset_port_*() */
 } AcpiPmConfig;
 
 enum { ACPI_SLP_TYP_S5 = 0, ACPI_SLP_TYP_S3 = 1 };     /* as the DSDT's \_S5 and \_S3 say; S4: s4_val */
@@ -62,8 +64,8 @@ typedef struct AcpiPm {
     uint32_t smi_en, smi_sts;
     uint8_t apmc, apms, reset_control;
     bool asleep;               /* in S3, until wake */
-    /* derived */
-    uint32_t gpe_live;         /* level sources: re-set a status bit as soon as it is cleared */
+    bool woke;                 /* out of S3 and WAK_STS not yet cleared: survives the reset of waking */
+    uint64_t carry;            /* timer tick from which TMR_STS is set (bit 23 changes) */
     /* Optional, set by the owner after init: a write of @cmd to the APM command port. */
     void (*apm_wrote)(Device *owner, uint8_t cmd);
 } AcpiPm;
@@ -80,6 +82,10 @@ CTX_ANY void acpi_pm_place(AcpiPm *pm, Region *io, uint16_t base, bool enabled);
 CTX_DOMAIN void acpi_pm_reset(AcpiPm *pm, ResetKind kind);
 CTX_DOMAIN void acpi_pm_settle(AcpiPm *pm);
 
+/* The reset control register, port 0xcf9. */
+CTX_DOMAIN uint8_t acpi_pm_reset_port_read(const AcpiPm *pm);
+CTX_DOMAIN void acpi_pm_reset_port_write(AcpiPm *pm, uint8_t val);
+
 /* --- events --- */
 CTX_DOMAIN void acpi_pm_power_button(AcpiPm *pm);
 CTX_DOMAIN void acpi_pm_sleep_button(AcpiPm *pm);
@@ -87,7 +93,8 @@ CTX_DOMAIN void acpi_pm_sleep_button(AcpiPm *pm);
 CTX_DOMAIN void acpi_pm_rtc_alarm(AcpiPm *pm);
 /* General purpose event @bit happened. */
 CTX_DOMAIN void acpi_pm_gpe(AcpiPm *pm, unsigned bit);
-/* Leaves S3: sets WAK_STS and the reason (0: another).  False: not asleep. */
+/* Leaves S3: sets WAK_STS and the reason (0: another), which outlive a reset until the guest clears
+ * WAK_STS.  False: not asleep. */
 CTX_DOMAIN bool acpi_pm_wake(AcpiPm *pm, uint16_t reason);
 /* True while the guest has switched to ACPI mode. */
 CTX_DOMAIN bool acpi_pm_enabled(const AcpiPm *pm);
