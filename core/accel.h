@@ -71,6 +71,9 @@ struct AccelOps {
      * @home once per vCPU (vcpu_count). */
     void (*vcpus_park)(Barrier *home);
     unsigned (*vcpu_count)(void);
+    /* Puts every (parked) vCPU into its reset state; from machine_reset(), between the devices' reset
+     * and settle.  NULL: there are none. */
+    void (*vcpus_reset)(ResetKind kind);
     /* Pulls the vCPU's non-maskable interrupt pin (inject-nmi, watchdog). */
     void (*nmi)(unsigned index);
     /* Fixed ids of thread and APIC of vCPU @index. */

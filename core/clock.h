@@ -1,7 +1,8 @@
 /* clock.h: timers of devices.
  *
  * A DevTimer fires under its device's domain, on its device's loop.  Set, stop and fire are all under
- * the domain, so after dev_timer_stop() it does not fire: a firing already on its way finds it stopped. */
+ * the domain, so after dev_timer_stop() it does not fire: a firing already on its way finds it stopped.
+ * While its device is quiesced it stays armed but does not fire, whatever its clock; resume lets it. */
 #ifndef CORE_CLOCK_H
 #define CORE_CLOCK_H
 
@@ -13,6 +14,7 @@ typedef struct DevTimer {
     Device *dev;
     void (*fire)(Device *d, struct DevTimer *t);
     int64_t due;               /* ns; -1: not armed (this, not timer.due, is the truth) */
+    struct DevTimer *next;     /* timers of the same device */
 } DevTimer;
 
 /* In realize; @clock is CLOCK_VM unless the chip truly follows wall time. */

@@ -6,8 +6,9 @@
  *
  * 1. Nothing in the tree is reference-counted: parents own children, children die before parents, and
  *    the grace period covers every late reader.  Embedding regions and lines in the device is safe.
- * 2. realize and unrealize run on control while no guest can reach the device, with no lock held.  Every
- *    other callback runs under the device's domain.
+ * 2. realize and unrealize run on control while no guest can reach the device, with no lock held; so do a
+ *    slot's attach, publish, withdraw and detach, which take what they need.  Every other callback runs
+ *    on control under the device's domain.
  * 3. reset touches own fields only; settle, called after every neighbour was reset or loaded, drives
  *    outputs.  Leaving reset and finishing a load are the same act. */
 #ifndef CORE_DEVICE_H
@@ -49,7 +50,7 @@ struct DeviceType {
     void (*reset)(Device *d, ResetKind kind);
     void (*settle)(Device *d);
     void (*quiesce)(Device *d, Barrier *home); /* start nothing new; barrier_leave(@home) once idle */
-    void (*resume)(Device *d);
+    void (*resume)(Device *d);                 /* also called once when the machine first runs */
 };
 
 /* What the devices of one kind of bus share: the base part of their struct. */
@@ -66,6 +67,9 @@ struct SlotType {
     void (*settle)(Device *d);                          /* base part, before the type's settle */
     void (*quiesce)(Device *d, Barrier *home);          /* instead of the type's, which it calls */
     void (*resume)(Device *d);
+    /* device_del on a running machine, where the guest is asked first: true: it will be removed when
+     * the guest lets go.  NULL: device_remove() at once.  Control, no lock. */
+    bool (*unplug_request)(Device *d, Error **errp);
 };
 
 struct Device {
@@ -87,6 +91,14 @@ struct Device {
     bool dma_on;               /* atomic: bus mastering allowed */
     bool user_made;            /* by -device or device_add: lives under /machine/peripheral */
     EpochItem epoch;
+    /* the core's own */
+    struct Region *region_first;       /* its regions, linked by dev_next */
+    struct DevTimer *timer_first;
+    int32_t bootindex;         /* see machine_bootindex(); -1: none */
+    unsigned deferred;         /* calls queued by machine_defer() */
+    unsigned made_count;       /* children that got a made-up id so far */
+    bool quiet;                /* atomic: quiesced and not resumed; its timers are held back */
+    bool removing;             /* atomic: device_remove() has begun */
 };
 
 struct Bus {
@@ -110,18 +122,24 @@ CTX_ANY const DeviceType *device_type_find(const char *name);
 CTX_ANY const PropDesc *device_type_prop(const DeviceType *t, const char *name, int *owner);
 
 /* --- life --- */
-/* Creates @t below @parent on @bus (NULL where the slot is "board").  @id NULL makes one up.  The
- * domain is the parent's unless DEV_OWN_DOMAIN. */
+/* Creates @t below @parent on @bus (NULL where the slot is "board").  @id NULL makes one up: "device[N]",
+ * and the parent is then /machine/unattached for the machine's root and /machine/peripheral-anon for
+ * /machine/peripheral.  The domain is that of the bus's owner (of the parent without a bus) unless
+ * DEV_OWN_DOMAIN.  The inner child is created too; it plugs into the bus of its kind that the outer
+ * device's realize makes, and is realized after that unless realize has done so itself. */
 CTX_CONTROL Device *device_create(const DeviceType *t, Device *parent, Bus *bus, const char *id,
                                   Error **errp);
 CTX_CONTROL bool device_set(Device *d, const char *prop, const char *text, Error **errp);
 /* The property as text, owned by the caller; NULL when there is no such property. */
 CTX_CONTROL char *device_get(Device *d, const char *prop);
+/* Attaches, realizes, resets to power-on and publishes.  Settles too on a machine that was reset once
+ * (hot-plug); before that machine_reset() will. */
 CTX_CONTROL bool device_realize(Device *d, Error **errp);
 /* Frees a device that was never realized, or whose realize failed. */
 CTX_CONTROL void device_discard(Device *d);
 /* Withdraws, quiesces, unrealizes and frees @d and all below it; @done (may be NULL) runs on control
- * afterwards, when back ends are free again.  Returns at once. */
+ * afterwards, when back ends are free again.  Returns at once.  A grace period passes between withdraw
+ * and quiesce.  For a user_made device the listener's device_deleted is called.  Removing twice is fine. */
 CTX_CONTROL void device_remove(Device *d, Post *done);
 /* As device_remove(), on a machine that does not run (start-up failure, process exit): no waiting. */
 CTX_CONTROL void device_destroy(Device *d);
@@ -131,6 +149,10 @@ CTX_CONTROL Device *device_make(const DeviceType *t, Device *parent, Bus *bus, c
 
 /* --- buses --- */
 CTX_CONTROL Bus *bus_new(const SlotType *slot, Device *owner, const char *name);
+/* Frees an empty bus; buses left after unrealize are freed by the core. */
+CTX_CONTROL void bus_free(Bus *b);
+/* How many devices are on it. */
+CTX_CONTROL unsigned bus_count(const Bus *b);
 /* The bus called @name, or when @name is NULL the first of @slot with room.  NULL: *errp is set. */
 CTX_CONTROL Bus *bus_find(Device *root, const SlotType *slot, const char *name, Error **errp);
 
@@ -148,6 +170,9 @@ CTX_CONTROL void device_settle_tree(Device *d);
 /* Enters @home once per device that needs it; each leaves when idle. */
 CTX_CONTROL void device_quiesce_tree(Device *d, Barrier *home);
 CTX_CONTROL void device_resume_tree(Device *d);
+/* Quiesces the tree and then posts @done to control; one such act runs at a time in the process, and
+ * the next begins when @done has run. */
+CTX_CONTROL void device_quiesce_later(Device *d, Post *done);
 
 /* The checked conversion: aborts in debug builds when @d is not of @t's struct. */
 static inline void *device_as(Device *d, const DeviceType *t)

@@ -15,7 +15,7 @@
 struct LOCK_TYPE Domain {
     Lock lock;
     char *name;
-    unsigned refs;             /* control thread only */
+    unsigned refs;             /* atomic: the last device may be freed by the reclaim thread */
     int64_t since;             /* debug: when the holder entered */
 };
 
@@ -23,7 +23,7 @@ struct LOCK_TYPE Domain {
  * reference. */
 CTX_CONTROL Domain *domain_new(const char *name);
 CTX_CONTROL Domain *domain_ref(Domain *d);
-CTX_CONTROL void domain_unref(Domain *d);
+CTX_ANY void domain_unref(Domain *d);
 /* All domains made from now on are the same one; before the first device is created. */
 CTX_CONTROL void domain_share_all(void);
 

@@ -13,19 +13,19 @@
 
 #define NUMA_NODES_MAX 128
 
-typedef struct NumaNode {
+typedef struct MachineNode {
     uint64_t mem;              /* bytes; 0 when @memdev says */
     char *memdev;              /* id of a memory back end, or NULL */
     uint8_t distance[NUMA_NODES_MAX];
     bool has_cpu;
-} NumaNode;
+} MachineNode;
 
 typedef struct CpuTopology {
     unsigned cpus, max_cpus, sockets, dies, cores, threads;
 } CpuTopology;
 
 /* What the command line asked for; strings are owned by system/ and live as long as the process. */
-typedef struct MachineConfig {
+typedef struct BoardConfig {
     uint64_t ram_size;
     uint64_t ram_max;          /* -m maxmem; 0: equal to ram_size */
     unsigned ram_slots;
@@ -33,7 +33,7 @@ typedef struct MachineConfig {
     CpuTopology smp;
     char *cpu_model;           /* "host,+x,-y" */
     uint64_t max_ram_below_4g; /* 0: the board's default */
-    NumaNode *numa;
+    MachineNode *numa;
     unsigned numa_nodes;
     uint16_t *cpu_node;        /* node of each possible CPU, or NULL */
 
@@ -57,8 +57,7 @@ typedef struct MachineConfig {
     bool rtc_drift_slew;
     GPtrArray *smbios;         /* char *: texts after -smbios */
     GPtrArray *fw_cfg;         /* char *: texts after -fw_cfg */
-    GPtrArray *acpi_tables;    /* char *: texts after -acpitable */
-} MachineConfig;
+} BoardConfig;
 
 typedef struct MachineType {
     const char *name;          /* "pc-q35-7.2" */
@@ -86,7 +85,7 @@ struct Machine {
     Device *root;              /* "/machine"; the board's devices are below it */
     Device *peripheral;        /* parent of what the user makes */
     const MachineType *type;
-    MachineConfig cfg;
+    BoardConfig cfg;
     Region mem_root, io_root;
     Space *mem, *io;
     RamBlock *ram;             /* all of it when there is one block (else see ram_parts) */
@@ -97,7 +96,9 @@ struct Machine {
     const PowerOps *power_ops;
     Device *fw_cfg;
     Bus *isa, *pci;            /* root buses, for default placement */
-    GPtrArray *boot_devices;   /* Device *: those with a bootindex, kept by machine_bootindex() */
+    GPtrArray *boot_devices;   /* Device *: those with a bootindex, in its order (Device.bootindex) */
+    Device *peripheral_anon;   /* parent of what the user makes without an id */
+    Device *unattached;        /* parent of board devices without an id */
 };
 
 /* --- building (control) --- */
@@ -112,8 +113,11 @@ CTX_ANY const MachineType *machine_type_find(const char *name_or_alias);
 /* Parks all vCPUs, then quiesces all devices; @done then runs on control.  Nothing in the guest or in a
  * device moves until machine_resume().  CLOCK_VM stops. */
 CTX_CONTROL void machine_quiesce(Post *done);
+/* A new machine is quiesced.  No effect unless it is, or while it still goes down. */
 CTX_CONTROL void machine_resume(void);
 CTX_CONTROL bool machine_quiesced(void);
+/* True once machine_reset() has run: what is realized from now on is hot-plugged. */
+CTX_CONTROL bool machine_was_reset(void);
 /* Resets every device and vCPU, then settles; the machine is quiesced. */
 CTX_CONTROL void machine_reset(ResetKind kind);
 
@@ -131,10 +135,13 @@ typedef enum MachineRequest {
     REQUEST_WATCHDOG,
     REQUEST_COUNT,
 } MachineRequest;
+/* A kind that is pending already is not queued again: the first detail and cause count.  @cause is
+ * copied (up to 63 bytes). */
 CTX_ANY void machine_request(MachineRequest what, uint32_t detail, const char *cause);
 CTX_CONTROL void machine_on_request(void (*fn)(MachineRequest what, uint32_t detail, const char *cause));
 /* Something ended by a guest's act on one device that control must do (eject, bridge reset):
- * fn(dev, arg) on control, unless the device has been removed meanwhile. */
+ * fn(dev, arg) on control, unless the device has been removed meanwhile.  The same call already queued
+ * is not queued again; a device has at most 64 queued. */
 CTX_ANY void machine_defer(Device *d, void (*fn)(Device *d, uintptr_t arg), uintptr_t arg);
 
 /* --- events to whoever listens (QMP): DEVICE_DELETED and the like --- */

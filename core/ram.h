@@ -34,6 +34,8 @@ struct RamBlock {
     unsigned long *dirty;      /* one bit a 4 KiB page; NULL until logging */
     RamBlock *next;
     EpochItem epoch;
+    bool discard_data;
+    RamBlock *dying_next;      /* after ram_free(), while pinned */
 };
 
 CTX_CONTROL RamBlock *ram_new(const char *id, const RamConfig *c, Error **errp);
@@ -48,6 +50,10 @@ CTX_ANY RamBlock *ram_first(void);
 CTX_ANY RamBlock *ram_by_host(const void *p);
 CTX_ANY void ram_pin(RamBlock *b);
 CTX_ANY void ram_unpin(RamBlock *b);
+/* Begins (all pages clean) or ends the recording of user-space writes in @dirty. */
+CTX_CONTROL void ram_log(RamBlock *b, bool on);
+/* True while any block records. */
+CTX_ANY bool ram_any_logging(void);
 /* Records that user space wrote [@off, @off + @len) of the block. */
 CTX_ANY void ram_wrote(RamBlock *b, uint64_t off, uint64_t len);
 

@@ -29,7 +29,10 @@ enum {
 };
 
 /* Register callbacks.  Values are little-endian numbers in the low @size bytes.  With sizes outside
- * min..max the core splits a larger access into max-sized ones and widens a smaller one to min. */
+ * min..max the core splits a larger access into max-sized ones and widens a smaller one to min (a read
+ * takes its bytes from the aligned wider one; a write is zero in the other bytes).  An access belongs
+ * whole to the region that its first byte decodes to, as on a bus; what goes beyond that region's end
+ * goes on to the next.  A NULL read gives ones, a NULL write is ignored. */
 typedef struct RegionOps {
     uint64_t (*read)(void *dev, uint64_t off, unsigned size);
     void (*write)(void *dev, uint64_t off, uint64_t val, unsigned size);
@@ -68,7 +71,9 @@ struct Region {
     Region *children, *next;   /* BOX: in descending priority */
     Doorbell *doorbells;
     unsigned doorbell_count;
-    struct Region *shown_in;   /* windows that show this region */
+    struct Region *shown_in;   /* windows that show this region, */
+    struct Region *shown_next; /* linked by this */
+    struct Region *dev_next;   /* regions of the same device */
 };
 
 /* --- making (control thread, in realize; no lock) --- */
@@ -90,7 +95,8 @@ CTX_CONTROL void region_box(Region *r, Device *d, const char *name, uint64_t siz
 CTX_CONTROL void region_free(Region *r);
 
 /* Writes of @size bytes (0: any) at @off, equal to *@match when not NULL, signal @n instead of calling
- * write; part of the map, so it follows its BAR.  Takes effect at the next commit. */
+ * write; part of the map, so it follows its BAR.  Takes effect at the next commit, inside or outside
+ * map_begin().  Drop it, commit, and only then close @n, under the domain. */
 CTX_ANY void region_doorbell(Region *r, uint64_t off, unsigned size, const uint64_t *match, Notifier *n);
 CTX_ANY void region_doorbell_drop(Region *r, uint64_t off, Notifier *n);
 
