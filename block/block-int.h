@@ -61,7 +61,8 @@ struct BlkDriver {
     int (*blocking)(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov,
                     unsigned niov, uint64_t len);
 
-    /* Formats: where is r->pos?  Never waits; -EAGAIN: ask resolve_slow(), which may, on the pool. */
+    /* Formats: where is r->pos?  Never waits; -EAGAIN: ask resolve_slow(), which may, on the
+     * pool. */
     int (*resolve)(BlkNode *n, const BlkReq *r, Extent *e);
     int (*resolve_slow)(BlkNode *n, const BlkReq *r, Extent *e);
     /* Formats, on the pool: @e's data landed, link it in.  NULL if no extent sets link. */

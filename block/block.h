@@ -1,18 +1,18 @@
 /* block.h: block nodes, what a disk's front end and the control plane may know of them.
  *
- * A node is a named layer of storage: a protocol (file, host_device, null-co) that asks the host, or
- * a format (raw) over a child node.  Front ends attach as users, submit requests and never learn
+ * A node is a named layer of storage: a protocol (file, host_device, null-co) that asks the host,
+ * or a format (raw) over a child node.  Front ends attach as users, submit requests and never learn
  * what is below.
  *
- * 1. Nodes are made, changed and closed on the control thread.  Requests may come from any number of
- *    loops at once; each completes exactly once, by done(), on the loop that submitted it, and never
- *    inside blk_submit().
+ * 1. Nodes are made, changed and closed on the control thread.  Requests may come from any number
+ *    of loops at once; each completes exactly once, by done(), on the loop that submitted it, and
+ *    never inside blk_submit().
  * 2. A node's size is a multiple of 512.  A request past the end, or a write to a read-only node,
  *    fails with -EIO or -EACCES; it never reaches the host.
  * 3. No request is lost or reordered across its own completion; between requests in flight there is
  *    no order.  A flush covers what was completed before it was submitted.
- * 4. The serial number, the model, the block size shown to the guest and rerror/werror belong to the
- *    device, not to the node. */
+ * 4. The serial number, the model, the block size shown to the guest and rerror/werror belong to
+ *    the device, not to the node. */
 #ifndef BLOCK_BLOCK_H
 #define BLOCK_BLOCK_H
 
@@ -48,7 +48,7 @@ enum {
 struct BlkReq {
     BlkOp op;
     unsigned flags;
-    uint64_t off, len;         /* bytes; any alignment and length, front ends use multiples of 512 */
+    uint64_t off, len;         /* bytes, of any alignment; front ends use multiples of 512 */
     const struct iovec *iov;   /* READ, WRITE: exactly @len bytes in total; borrowed until done() */
     unsigned niov;             /* up to BLK_IOV_MAX */
     Loop *loop;                /* the loop this is submitted on and completes on */
@@ -68,15 +68,17 @@ struct BlkReq {
 
 #define BLK_IOV_MAX 1024
 
-/* Starts @r on @n.  Runs on r->loop; never blocks, never calls done() itself.  Errors arrive by done(). */
+/* Starts @r on @n.  Runs on r->loop; never blocks, never calls done() itself.  Errors arrive by
+ * done(). */
 CTX_LOOP void blk_submit(BlkNode *n, BlkReq *r);
 
-/* Enters @home for every loop that uses @n and leaves it as soon as the requests in flight there have
- * completed.  The caller has stopped its submitters, or more may be in flight when @home opens. */
+/* Enters @home for every loop that uses @n and leaves it as soon as the requests in flight there
+ * have completed.  The caller has stopped its submitters, or more may be in flight when @home
+ * opens. */
 CTX_ANY void blk_drain(BlkNode *n, Barrier *home);
 
-/* Blocking transfers for start-up (pflash contents, boot sectors, partition tables), for the pool and
- * for tools.  They return 0 or a negative errno.  Never on a loop that serves a guest. */
+/* Blocking transfers for start-up (pflash contents, boot sectors, partition tables), for the pool
+ * and for tools.  They return 0 or a negative errno.  Never on a loop that serves a guest. */
 CTX_ANY int blk_pread(BlkNode *n, uint64_t off, void *buf, size_t len);
 CTX_ANY int blk_pwrite(BlkNode *n, uint64_t off, const void *buf, size_t len);
 CTX_ANY int blk_pflush(BlkNode *n);
@@ -84,7 +86,7 @@ CTX_ANY int blk_pflush(BlkNode *n);
 /* --- facts --- */
 
 typedef struct BlkLimits {
-    uint32_t align;            /* offsets, lengths and addresses below this are bounced (O_DIRECT) */
+    uint32_t align;            /* what is aligned less than this is bounced (O_DIRECT) */
     uint32_t logical, physical;   /* block sizes of the host device; 512 and 512 for a file */
     uint32_t discard_align;    /* granularity of BLK_DISCARD; 0: discard does nothing here */
     uint64_t max_discard;      /* most bytes one DISCARD or ZERO should have; 0: no limit */
@@ -94,7 +96,8 @@ typedef struct BlkLimits {
 
 CTX_ANY const char *blk_name(const BlkNode *n);
 CTX_ANY const char *blk_driver_name(const BlkNode *n);
-/* What the user knows the storage as: the path of a file node, of the child for a format.  May be "". */
+/* What the user knows the storage as: the path of a file node, of the child for a format.  May be
+ * "". */
 CTX_ANY const char *blk_filename(const BlkNode *n);
 /* Size in bytes, a multiple of 512. */
 CTX_ANY uint64_t blk_size(const BlkNode *n);
@@ -133,11 +136,11 @@ struct BlkUser {
     BlkUser *next;
 };
 
-/* Makes @u, embedded in the caller, a user of @n.  @who names it in messages, such as "device 'vd0'";
- * copied.  @need: the rights it uses; @share: the rights it allows other users, here and in other
- * processes.  A disk needs READ (and WRITE when writable) and shares READ and RESIZE; share-rw=on adds
- * WRITE to @share.  Fails, naming the holder, when another user or another process is in the way, or
- * when WRITE is needed of a read-only node. */
+/* Makes @u, embedded in the caller, a user of @n.  @who names it in messages, such as "device
+ * 'vd0'"; copied.  @need: the rights it uses; @share: the rights it allows other users, here and in
+ * other processes.  A disk needs READ (and WRITE when writable) and shares READ and RESIZE;
+ * share-rw=on adds WRITE to @share.  Fails, naming the holder, when another user or another process
+ * is in the way, or when WRITE is needed of a read-only node. */
 CTX_CONTROL bool blk_attach(BlkNode *n, BlkUser *u, const char *who, unsigned need, unsigned share,
                             Error **errp);
 /* Changes the rights of an attached user; on failure the old ones stay. */
@@ -148,8 +151,8 @@ CTX_CONTROL void blk_detach(BlkUser *u);
 CTX_CONTROL void blk_each_user(BlkNode *n, void (*fn)(const char *who, unsigned need, void *arg),
                                void *arg);
 
-/* Changes the size of @n to @size bytes (rounded up to 512); new bytes read as zeroes.  Users hear by
- * resized().  @n has no requests in flight beyond the smaller of both sizes. */
+/* Changes the size of @n to @size bytes (rounded up to 512); new bytes read as zeroes.  Users hear
+ * by resized().  @n has no requests in flight beyond the smaller of both sizes. */
 CTX_CONTROL bool blk_truncate(BlkNode *n, uint64_t size, Error **errp);
 
 /* --- making and finding --- */
@@ -173,7 +176,7 @@ struct BlkOptions {
     BlkAio aio;
     BlkLocking locking;
 
-    const BlkOptions *child;   /* formats, "file": a node made for this one alone, closed with it, */
+    const BlkOptions *child;   /* formats, "file": a node for this one alone, closed with it, */
     const char *child_ref;     /* or the name of an existing node */
     uint64_t offset;           /* raw: first byte of the child shown */
     bool has_size;

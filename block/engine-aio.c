@@ -1,10 +1,11 @@
 /* engine-aio.c: aio=native, Linux native AIO.
  *
- * 1. One context per loop; a batch is one io_submit().  Completions are read from the ring the kernel
- *    shares with us, without a system call; the eventfd only wakes the loop, edge-triggered, so it is
- *    never read.
+ * 1. One context per loop; a batch is one io_submit().  Completions are read from the ring the
+ *    kernel shares with us, without a system call; the eventfd only wakes the loop, edge-triggered,
+ *    so it is never read.
  * 2. What the kernel does not take now stays on the list until completions make room; what it will
- *    never take (no room though nothing is in flight) goes to the pool.  Nothing waits for nobody. */
+ *    never take (no room though nothing is in flight) goes to the pool.  Nothing waits for
+ *    nobody. */
 #include <errno.h>
 #include <libaio.h>
 #include <sys/epoll.h>

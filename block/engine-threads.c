@@ -1,8 +1,8 @@
 /* engine-threads.c: aio=threads, the pool, and what the page cache can answer at once.
  *
- * 1. A small transfer through the page cache is first tried with RWF_NOWAIT on the loop itself: a hit
- *    costs one system call instead of two thread switches.  Misses are given a growing rest, so a
- *    cold or unwilling file soon costs nothing. */
+ * 1. A small transfer through the page cache is first tried with RWF_NOWAIT on the loop itself: a
+ *    hit costs one system call instead of two thread switches.  Misses are given a growing rest, so
+ *    a cold or unwilling file soon costs nothing. */
 #include <errno.h>
 #include "block/engine.h"
 #include "block/pool.h"

@@ -2,9 +2,9 @@
  *
  * 1. One ring per loop, made on the loop's thread, which alone submits: the kernel then needs no
  *    interrupts between threads (SINGLE_ISSUER, DEFER_TASKRUN; plain rings on kernels before 6.1).
- * 2. Completions wake the loop by an eventfd, edge-triggered and never read.  (Polling the ring's own
- *    descriptor does not do: with DEFER_TASKRUN it is not woken for work that waits to be run.)  While
- *    we submit it is switched off, for what completes at once is taken right after.
+ * 2. Completions wake the loop by an eventfd, edge-triggered and never read.  (Polling the ring's
+ *    own descriptor does not do: with DEFER_TASKRUN it is not woken for work that waits to be run.)
+ *    While we submit or reap it is switched off, for what completes at once is taken right after.
  * 3. What does not fit into the ring stays on the list until completions make room. */
 #include <errno.h>
 #include <liburing.h>
@@ -187,12 +187,14 @@ static void uring_flush(void *e)
         }
     }
     io_uring_cq_eventfd_toggle(&u->ring, true);
-    /* The kernel publishes, then looks at the switch; we switch, then look: one of us sees the other. */
+    /* The kernel publishes, then looks at the switch; we switch, then look: one of us sees the
+     * other. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     uring_reap(u);
     if (u->prepared || u->head) {
-        /* EAGAIN or EBUSY: the kernel is short of memory or wants its completions taken first.  With
-         * some in flight their completion brings us back, else the next turn of the loop tries. */
+        /* EAGAIN or EBUSY: the kernel is short of memory or wants its completions taken first. 
+         * With some in flight their completion brings us back, else the next turn of the loop
+         * tries. */
         if (!u->in_flight) {
             u->bl->dirty |= 1u << BLK_AIO_IO_URING;
         }
@@ -208,14 +210,25 @@ static void uring_event(Uring *u, BlkReq *r, int64_t res)
     file_transferred(r, res);
 }
 
-static bool uring_reap(Uring *u)
+static void run_kernel_work(Uring *u)
 {
-    bool any = false;
-
     if (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) &
         (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) {
         io_uring_get_events(&u->ring);
     }
+}
+
+/* Takes what is complete.  The eventfd is off while the kernel turns its work into completions. */
+static bool uring_reap(Uring *u)
+{
+    bool any = false;
+
+    io_uring_cq_eventfd_toggle(&u->ring, false);
+    run_kernel_work(u);
+    io_uring_cq_eventfd_toggle(&u->ring, true);
+    /* The kernel publishes, then looks at the switch; we switch, then look: one sees the other. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    run_kernel_work(u);
     if (!io_uring_cq_ready(&u->ring)) {
         return false;
     }

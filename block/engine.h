@@ -1,7 +1,7 @@
 /* engine.h: how a file's transfers reach the host; private to block/.
  *
- * 1. An engine instance belongs to one loop and serves all its nodes; it is opened and closed on the
- *    loop's thread, and touched by no other.
+ * 1. An engine instance belongs to one loop and serves all its nodes; it is opened and closed on
+ *    the loop's thread, and touched by no other.
  * 2. queue() only notes the request; flush() hands all of them to the host at once. */
 #ifndef BLOCK_ENGINE_H
 #define BLOCK_ENGINE_H

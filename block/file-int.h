@@ -19,7 +19,8 @@ typedef struct File {
     FileAux *writing, *waiting;
 } File;
 
-/* file-lock.c: takes and gives up byte locks for the rights; one line naming the file on conflict. */
+/* file-lock.c: takes and gives up byte locks for the rights; one line naming the file on
+ * conflict. */
 bool file_rights(BlkNode *n, unsigned need, unsigned share, Error **errp);
 
 /* file-io.c */

@@ -1,11 +1,13 @@
 /* file-io.c: how requests to a file or host device reach the host.
  *
- * 1. Engines do plain, aligned transfers.  Whatever is not plain (a short transfer, a passing error, a
- *    misaligned write, zeroing, discarding) is done by file_blocking() on the pool, from the start:
- *    repeating a transfer is harmless.  So every odd case has one piece of code, straight down.
- * 2. With O_DIRECT blocks above 512 bytes a guest's write may be part of a block, and we write whole
- *    ones: the gate keeps overlapping writes, of which one is partial, from running at once.
- * 3. A bounce buffer is at most BOUNCE_MAX; longer transfers go through it in pieces on the pool. */
+ * 1. Engines do plain, aligned transfers.  Whatever is not plain (a short transfer, a passing
+ *    error, a misaligned write, zeroing, discarding) is done by file_blocking() on the pool, from
+ *    the start: repeating a transfer is harmless.  So every odd case has one piece of code,
+ *    straight down.
+ * 2. With O_DIRECT blocks above 512 bytes a guest's write may be part of a block, and we write
+ *    whole ones: the gate keeps overlapping writes, of which one is partial, from running at once.
+ * 3. A bounce buffer is at most BOUNCE_MAX; longer transfers go through it in pieces on the
+ *    pool. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -69,8 +71,8 @@ static int transfer(const BlkNode *n, bool write, const struct iovec *iov, unsig
     for (;;) {
         ssize_t got = host_rw(n, write, now, count, off + done, rw_flags);
 
-        /* With O_DIRECT a read that ended inside a block was cut by the end of the file, and the next
-         * one, misaligned, is refused. */
+        /* With O_DIRECT a read that ended inside a block was cut by the end of the file, and the
+         * next one, misaligned, is refused. */
         if (!write && (got == 0 || (got == -EINVAL && done && n->direct))) {
             blk_iov_zero(iov, niov, done, len - done);
             return 0;
@@ -120,14 +122,14 @@ static int read_edges(BlkNode *n, char *buf, uint64_t lo, uint64_t hi, uint64_t 
     return ret;
 }
 
-static int bounced_write(BlkNode *n, char *buf, uint64_t lo, uint64_t hi, uint64_t from, uint64_t to,
-                         int rw_flags)
+static int bounced_write(BlkNode *n, char *buf, uint64_t lo, uint64_t hi, int rw_flags)
 {
     struct iovec iov = { buf, hi - lo };
     uint64_t size = blk_size(n);
     int ret = transfer(n, true, &iov, 1, lo, hi - lo, rw_flags);
 
-    /* The last block of a file need not be whole; we must write it whole, but do not let it grow. */
+    /* The last block of a file need not be whole; we must write it whole, but do not let it
+     * grow. */
     if (ret == 0 && hi > size && ftruncate(n->fd, (off_t)size) < 0) {
         ret = -errno;
     }
@@ -153,7 +155,7 @@ static int bounced(BlkNode *n, bool write, const struct iovec *iov, unsigned nio
         if (write) {
             ret = read_edges(n, buf, lo, hi, from, to);
             blk_iov_read(iov, niov, done, buf + (from - lo), to - from);
-            ret = ret < 0 ? ret : bounced_write(n, buf, lo, hi, from, to, rw_flags);
+            ret = ret < 0 ? ret : bounced_write(n, buf, lo, hi, rw_flags);
         } else {
             ret = transfer(n, false, &whole, 1, lo, hi - lo, 0);
             blk_iov_write(iov, niov, done, buf + (from - lo), ret == 0 ? to - from : 0);
@@ -242,8 +244,9 @@ static int punch(BlkNode *n, const char *point, uint64_t off, uint64_t len)
     if (__atomic_load_n(&f->no_punch, __ATOMIC_RELAXED)) {
         return ret;
     }
+    int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     ret = f->is_device ? host_range(n, point, BLKDISCARD, off, len)
-                       : host_allocate(n, point, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+                       : host_allocate(n, point, mode, off, len);
     if (ret == -ENOTSUP) {
         __atomic_store_n(&f->no_punch, true, __ATOMIC_RELAXED);
     }
@@ -284,7 +287,8 @@ static int zero_range(BlkNode *n, unsigned flags, uint64_t off, uint64_t len)
     if (ret == -ENOTSUP) {
         ret = punch(n, "file-zero", off, len);
         if (ret == 0) {
-            /* Not asked to give the space up: take it back.  Failing that, it still reads as zeroes. */
+            /* Not asked to give the space up: take it back.  Failing that, it still reads as
+             * zeroes. */
             host_allocate(n, "file-zero", FALLOC_FL_KEEP_SIZE, off, len);
         }
     }

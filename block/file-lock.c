@@ -1,10 +1,11 @@
 /* file-lock.c: image locks, so that no two processes write one disk.
  *
- * 1. The locks are open-file-description locks on single bytes, always shared ones: byte 100 + i says
- *    "I use right i", byte 200 + i says "I do not share right i".  A conflict is found by looking for
- *    the other kind after taking one's own.  The bytes are those the common tools use, so rhea and they
- *    keep one another out.
- * 2. New locks are taken and checked before old ones are given up; a refusal leaves the old state. */
+ * 1. The locks are open-file-description locks on single bytes, always shared ones: byte 100 + i
+ *    says "I use right i", byte 200 + i says "I do not share right i".  A conflict is found by
+ *    looking for the other kind after taking one's own.  The bytes are those the common tools use,
+ *    so rhea and they keep one another out.
+ * 2. New locks are taken and checked before old ones are given up; a refusal leaves the old
+ *    state. */
 #include <errno.h>
 #include <fcntl.h>
 #include "block/file-int.h"

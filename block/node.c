@@ -1,9 +1,9 @@
 /* node.c: the graph of nodes: opening, finding, users and their rights, sizes.
  *
  * 1. Everything here runs on the control thread; only facts a request needs are read elsewhere.
- * 2. A node's rights are the sum over its users: what any needs, and what all share.  The driver gets
- *    the sum (raw hands it to its child, file turns it into locks), so a conflict with another process
- *    and one with another device are found by the same change.
+ * 2. A node's rights are the sum over its users: what any needs, and what all share.  The driver
+ *    gets the sum (raw hands it to its child, file turns it into locks), so a conflict with another
+ *    process and one with another device are found by the same change.
  * 3. A child outlives its parent's use of it; an inline child is closed with its parent. */
 #include <ctype.h>
 #include <inttypes.h>
@@ -164,7 +164,8 @@ bool blk_change_rights(BlkUser *u, unsigned need, unsigned share, Error **errp)
     return true;
 }
 
-bool blk_attach(BlkNode *n, BlkUser *u, const char *who, unsigned need, unsigned share, Error **errp)
+bool blk_attach(BlkNode *n, BlkUser *u, const char *who, unsigned need, unsigned share,
+                Error **errp)
 {
     assert_control();
     u->node = n;
@@ -316,7 +317,7 @@ static bool check_name(const char *name, Error **errp)
     }
     if (!name_valid(name)) {
         error_set(errp, "Invalid node-name: '%s'", name);
-        return error_hint(errp, "It starts with a letter and has letters, digits, '-', '.' and '_'.");
+        return error_hint(errp, "A letter, then letters, digits, '-', '.' and '_'.");
     }
     if (strlen(name) > 31) {
         return error_set(errp, "Node name '%s' is too long: at most 31 characters", name);

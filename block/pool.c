@@ -1,9 +1,10 @@
 /* pool.c: threads for host calls that block.
  *
- * 1. A thread is started when a job finds no idle one and fewer than POOL_MAX run; it ends after ten
- *    idle seconds.  The queue is bounded by the requests in flight, which the guest's rings bound.
- * 2. A wake-up is a token: whoever adds a job takes one thread off idle and leaves one token, so neither
- *    a spurious wake-up nor a burst of jobs loses or doubles one.
+ * 1. A thread is started when a job finds no idle one and fewer than POOL_MAX run; it ends after
+ *    ten idle seconds.  The queue is bounded by the requests in flight, which the guest's rings
+ *    bound.
+ * 2. A wake-up is a token: whoever adds a job takes one thread off idle and leaves one token, so
+ *    neither a spurious wake-up nor a burst of jobs loses or doubles one.
  */
 #include "block/pool.h"
 #include "util/lock.h"

@@ -1,7 +1,7 @@
 /* pool.h: threads for host calls that block; private to block/.
  *
- * 1. Every job added is run once, on a pool thread (or at once on the caller when the host gives us no
- *    thread at all), and its post then runs on job->loop. */
+ * 1. Every job added is run once, on a pool thread (or at once on the caller when the host gives us
+ *    no thread at all), and its post then runs on job->loop. */
 #ifndef BLOCK_POOL_H
 #define BLOCK_POOL_H
 

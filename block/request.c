@@ -1,7 +1,7 @@
 /* request.c: requests on their way through the graph, and the loops they run on.
  *
- * 1. The fast path allocates nothing: a request whose answer is one extent of the child goes down as
- *    it is; anything else becomes a walk of child requests (walk.c).
+ * 1. The fast path allocates nothing: a request whose answer is one extent of the child goes down
+ *    as it is; anything else becomes a walk of child requests (walk.c).
  * 2. done() is called from the loop's own callbacks only: completions found inside submit() wait on
  *    the done list for the post of this iteration.
  * 3. A lane's count drops after done() returned, so a request that done() resubmits never lets a

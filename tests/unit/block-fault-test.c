@@ -1,5 +1,5 @@
-/* block-fault-test.c: every host call fails once, at every place it is made; nothing is lost, leaks or
- * hangs. */
+/* block-fault-test.c: every host call fails once, at every place it is made; nothing is lost, leaks
+ * or hangs. */
 #include "block/pool.h"
 #include "tests/unit/block-helper.h"
 
@@ -151,7 +151,8 @@ static void test_walk(void **state)
     free(buf);
 }
 
-/* After a failed flush through the page cache nothing tells what was lost: flushes fail for good. */
+/* After a failed flush through the page cache nothing tells what was lost: flushes fail for
+ * good. */
 static void test_flush_stays_failed(void **state)
 {
     g_autofree char *path = temp_file(4096, false);
@@ -199,7 +200,8 @@ static void test_pool_bounds(void **state)
     sem_init(&done, 0, 0);
     sem_init(&gate, 0, 0);
     for (unsigned i = 0; i < JOBS; i++) {
-        jobs[i] = (CountJob){ { .run = count_run, .loop = l, .post.run = count_ran }, &done, &gate };
+        jobs[i] = (CountJob){ .job = { .run = count_run, .loop = l, .post.run = count_ran },
+                              .sem = &done, .gate = &gate };
         jobs[i].job.next = i % 3 < 2 ? &jobs[i + 1].job : NULL;
     }
     for (unsigned i = 0; i < JOBS; i += 3) {

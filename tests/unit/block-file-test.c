@@ -18,7 +18,8 @@ static const Mode modes[] = {
     { "io_uring, direct", BLK_AIO_IO_URING, true },
 };
 
-/* A mode the machine lacks (no O_DIRECT on this file system, no io_uring here) is left out aloud. */
+/* A mode the machine lacks (no O_DIRECT on this file system, no io_uring here) is left out
+ * aloud. */
 static BlkNode *open_mode(const Mode *m, const char *path)
 {
     BlkOptions o = { .driver = "file", .filename = path, .aio = m->aio, .cache_direct = m->direct,

@@ -1,4 +1,5 @@
-/* block-helper.h: what the block tests share: requests that a test waits for, and temporary files. */
+/* block-helper.h: what the block tests share: requests that a test waits for, and temporary
+ * files. */
 #ifndef TESTS_UNIT_BLOCK_HELPER_H
 #define TESTS_UNIT_BLOCK_HELPER_H
 

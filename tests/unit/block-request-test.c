@@ -1,4 +1,5 @@
-/* block-request-test.c: the graph, users and locks, drains, and formats whose answer takes steps. */
+/* block-request-test.c: the graph, users and locks, drains, and formats whose answer takes
+ * steps. */
 #include <sys/wait.h>
 #include "block/block-int.h"
 #include "tests/unit/block-helper.h"
@@ -89,8 +90,8 @@ static void test_raw_window(void **state)
     Error *err = NULL;
     o.size = MiB;
     assert_null(blk_open(&o, &err));
-    assert_error(err, "The sum of offset (4096) and size (1048576) has to be smaller or equal to the "
-                      "actual size of the containing file (1048576)");
+    assert_error(err, "The sum of offset (4096) and size (1048576) has to be smaller or equal to "
+                      "the actual size of the containing file (1048576)");
     worker_free(l);
     free(buf);
     free(want);
@@ -169,8 +170,8 @@ static void test_users(void **state)
     assert_true(blk_attach(n, &a, "device 'vd0'", rw, BLK_PERM_READ | BLK_PERM_RESIZE, NULL));
     assert_false(blk_attach(n, &b, "device 'vd1'", rw, BLK_PERM_ALL, &err));
     assert_string_equal(error_advice(err), "share-rw=on on both devices lets several write.");
-    assert_error(err, "Node 'disk0' is already used by device 'vd0', which does not let others write "
-                      "it");
+    assert_error(err, "Node 'disk0' is already used by device 'vd0', which does not let others "
+                      "write it");
     assert_false(blk_attach(n, &b, "device 'vd1'", BLK_PERM_READ, BLK_PERM_READ, &err));
     assert_error(err, "Node 'disk0' is already used by device 'vd0', which may write it");
     assert_true(blk_attach(n, &b, "device 'vd1'", BLK_PERM_READ, BLK_PERM_ALL, NULL));
