@@ -1,4 +1,6 @@
 /* block-file-test.c: file nodes by every engine, cached and direct, on real files. */
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include "block/file-int.h"
 #include "tests/unit/block-helper.h"
 
@@ -310,6 +312,70 @@ static void test_partial_blocks(void **state)
     g_unlink(path);
 }
 
+/* A loop device over @path, or NULL where we may not have one. */
+static char *loop_device(const char *path, int *out_fd)
+{
+    int ctl = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    int number = ctl < 0 ? -1 : ioctl(ctl, LOOP_CTL_GET_FREE);
+    g_autofree char *name = g_strdup_printf("/dev/loop%d", number);
+    struct loop_config config = { .fd = (uint32_t)open(path, O_RDWR | O_CLOEXEC),
+                                  .info.lo_flags = LO_FLAGS_AUTOCLEAR };
+
+    if (ctl >= 0) {
+        close(ctl);
+    }
+    *out_fd = number < 0 ? -1 : open(name, O_RDWR | O_CLOEXEC);
+    bool ok = *out_fd >= 0 && ioctl(*out_fd, LOOP_CONFIGURE, &config) == 0;
+    close((int)config.fd);
+    if (!ok && *out_fd >= 0) {
+        close(*out_fd);
+    }
+    return ok ? g_steal_pointer(&name) : NULL;
+}
+
+static void test_host_device(void **state)
+{
+    g_autofree char *path = temp_file(FILE_SIZE, true);
+    int fd;
+    g_autofree char *device = loop_device(path, &fd);
+
+    if (!device) {
+        g_unlink(path);
+        skip();
+    }
+    BlkOptions o = { .driver = "host_device", .filename = device, .discard_unmap = true };
+    Error *err = NULL;
+    Loop *l = worker_new("w0");
+    BlkNode *n = open_ok(&o);
+    uint8_t *buf = aligned(65536), *want = aligned(65536);
+
+    assert_int_equal(blk_size(n), FILE_SIZE);
+    assert_int_equal(blk_limits(n)->logical, 512);
+    file_get(path, 4096, want, 65536);
+    assert_int_equal(io_run(n, l, BLK_READ, 0, 4096, buf, 65536), 0);
+    assert_memory_equal(buf, want, 65536);
+    memset(want, 0, 65536);
+    assert_int_equal(io_run(n, l, BLK_DISCARD, 0, 65536, NULL, 65536), 0);
+    assert_int_equal(io_run(n, l, BLK_READ, 0, 65536, buf, 65536), 0);
+    assert_memory_equal(buf, want, 65536);
+    assert_int_equal(io_run(n, l, BLK_ZERO, 0, 262144, NULL, 65536), 0);
+    assert_int_equal(io_run(n, l, BLK_ZERO, 0, 524288 + 100, NULL, 1000), 0);
+    assert_int_equal(io_run(n, l, BLK_FLUSH, 0, 0, NULL, 0), 0);
+    assert_int_equal(io_run(n, l, BLK_READ, 0, 262144, buf, 65536), 0);
+    assert_memory_equal(buf, want, 65536);
+    assert_int_equal(io_run(n, l, BLK_READ, 0, 524288 + 100, buf, 1000), 0);
+    assert_memory_equal(buf, want, 1000);
+    assert_false(blk_truncate(n, 2 * FILE_SIZE, &err));
+    g_autofree char *text = g_strdup_printf("Cannot grow device '%s'", device);
+    assert_error(err, text);
+    close_ok(n);
+    close(fd);
+    worker_free(l);
+    free(buf);
+    free(want);
+    g_unlink(path);
+}
+
 static void test_read_only(void **state)
 {
     g_autofree char *path = temp_file(4096, true);
@@ -406,6 +472,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_holes),
         cmocka_unit_test(test_several_loops),
         cmocka_unit_test(test_partial_blocks),
+        cmocka_unit_test(test_host_device),
         cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_truncate),
