@@ -150,6 +150,8 @@ class Schema:
         for d in self.order:
             self.check_type(d)
         for d in self.commands:
+            if not d.raw.get('example'):
+                raise SchemaError('%s: has no example' % d.where)
             if d.raw.get('returns'):
                 self.check_ref(d, d.raw['returns'].strip('[]'))
             for state in d.raw.get('when', []):

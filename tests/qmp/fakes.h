@@ -18,7 +18,7 @@ typedef struct Fakes {
 
 static Fakes fakes = { .state = RUN_STATE_RUNNING };
 
-static unsigned fakes_state(void *arg)
+static inline unsigned fakes_state(void *arg)
 {
     return fakes.state;
 }
