@@ -15,6 +15,8 @@ static Lock domain = LOCK_INIT(RANK_DOMAIN, "test-domain");
 static Lock map = LOCK_INIT(RANK_MAP, "test-map");
 static Lock leaf = LOCK_INIT(RANK_LEAF, "test-leaf");
 
+/* The functions that do wrong are hidden from clang's analysis, which would see it. */
+
 /* Runs @fn in a child; returns what it wrote to stderr, or NULL if it did not abort. */
 static char *abort_text(void (*fn)(void))
 {
@@ -41,13 +43,13 @@ static char *abort_text(void (*fn)(void))
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? g_strdup(buf) : NULL;
 }
 
-static void take_upwards(void)
+static LOCK_UNCHECKED void take_upwards(void)
 {
     lock_take(&map);
     lock_take(&domain);
 }
 
-static void take_same_rank(void)
+static LOCK_UNCHECKED void take_same_rank(void)
 {
     Lock other = LOCK_INIT(RANK_DOMAIN, "other-domain");
 
@@ -55,24 +57,24 @@ static void take_same_rank(void)
     lock_take(&other);
 }
 
-static void take_twice(void)
+static LOCK_UNCHECKED void take_twice(void)
 {
     lock_take(&leaf);
     lock_take(&leaf);
 }
 
-static void drop_unheld(void)
+static LOCK_UNCHECKED void drop_unheld(void)
 {
     lock_drop(&leaf);
 }
 
-static void wait_for_worker_under_map(void)
+static LOCK_UNCHECKED void wait_for_worker_under_map(void)
 {
     lock_take(&map);
     lock_worker_wait_begin();
 }
 
-static void domain_while_waiting(void)
+static LOCK_UNCHECKED void domain_while_waiting(void)
 {
     lock_worker_wait_begin();
     lock_take(&domain);
