@@ -483,6 +483,7 @@ bool chardev_release_front(CharPort *guest)
     bool last = m->count == 0;
     lock_drop(&m->lock);
     loop_call(f->loop, free_front, f);
+    char_room(&m->port);               /* the next in focus may have space where this one had none */
     if (last) {
         m->c->claimed = false;
         __atomic_store_n(&m->c->frontend_open, false, __ATOMIC_RELAXED);
