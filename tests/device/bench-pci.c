@@ -1,6 +1,7 @@
 /* bench-pci.c: a PCI root bus on the fake board. */
 #include "tests/device/bench-pci.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CONFIG_COMMAND 4

@@ -235,7 +235,8 @@ Bench *bench_new(void)
     if (!b->ram) {
         give_up_error("machine", e);
     }
-    b->m->ram = b->ram;
+    b->m->ram_blocks = g_ptr_array_new();
+    g_ptr_array_add(b->m->ram_blocks, b->ram);
     b->m->below_4g = RAM_SIZE;
     b->m->gsi = &b->gsi;
     machine_on_request(note_request);
@@ -257,6 +258,7 @@ void bench_free(Bench *b)
     device_destroy(device_find(b->m->root, "/machine/board"));
     map_drop_one(&b->ram_region);
     region_free(&b->ram_region);
+    g_ptr_array_unref(b->m->ram_blocks);
     machine_free(b->m);
     ram_free(b->ram);
     machine_on_request(NULL);
