@@ -172,4 +172,30 @@ bool qmp_device_del(const char *id, Error **errp)
     return true;
 }
 
+bool qmp_object_add(const ObjectConfig *args, Error **errp)
+{
+    fakes.calls++;
+    return strcmp(args->id, "taken") != 0 ||
+        error_set(errp, "attempt to add duplicate property '%s' to object", args->id);
+}
+
+bool qmp_object_del(const char *id, Error **errp)
+{
+    fakes.calls++;
+    return strcmp(id, "io1") == 0 || error_set(errp, "object '%s' not found", id);
+}
+
+bool qmp_ringbuf_write(const char *device, const char *data, DataFormat format, Error **errp)
+{
+    fakes.calls++;
+    return strcmp(device, "r") == 0 || error_set(errp, "Device '%s' not found", device);
+}
+
+bool qmp_ringbuf_read(const char *device, int64_t size, DataFormat format, char **ret, Error **errp)
+{
+    fakes.calls++;
+    *ret = g_strdup(format == DATA_FORMAT_BASE64 ? "eA==" : "x");
+    return strcmp(device, "r") == 0 || error_set(errp, "Device '%s' not found", device);
+}
+
 #endif

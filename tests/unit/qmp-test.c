@@ -213,6 +213,32 @@ static void devices_come_and_go(void **state)
     finish(&c);
 }
 
+static void objects_and_ring_buffers(void **state)
+{
+    Client c;
+
+    start(&c);
+    negotiate(&c);
+    RETURNS("object-add", ",\"arguments\":{\"qom-type\":\"iothread\",\"id\":\"io1\"}", "{\"return\": {}" OK);
+    RETURNS("object-add", ",\"arguments\":{\"qom-type\":\"iothread\",\"id\":\"taken\"}",
+            FAIL("GenericError", "attempt to add duplicate property 'taken' to object"));
+    RETURNS("object-add", ",\"arguments\":{\"qom-type\":\"iothred\",\"id\":\"a\"}",
+            FAIL("GenericError", "Parameter 'qom-type' does not accept value 'iothred'; "
+                 "did you mean 'iothread'?"));
+    RETURNS("object-del", ",\"arguments\":{\"id\":\"io1\"}", "{\"return\": {}" OK);
+    RETURNS("object-del", ",\"arguments\":{\"id\":\"x\"}", FAIL("GenericError", "object 'x' not found"));
+    RETURNS("ringbuf-write", ",\"arguments\":{\"device\":\"r\",\"data\":\"x\"}", "{\"return\": {}" OK);
+    RETURNS("ringbuf-write", ",\"arguments\":{\"device\":\"r\",\"data\":\"x\",\"format\":\"hex\"}",
+            FAIL("GenericError", "Parameter 'format' does not accept value 'hex'"));
+    RETURNS("ringbuf-read", ",\"arguments\":{\"device\":\"r\",\"size\":9,\"format\":\"base64\"}",
+            "{\"return\": \"eA==\"" OK);
+    RETURNS("ringbuf-read", ",\"arguments\":{\"device\":\"q\",\"size\":9}",
+            FAIL("GenericError", "Device 'q' not found"));
+    RETURNS("ringbuf-read", ",\"arguments\":{\"device\":\"r\",\"size\":-1}",
+            FAIL("GenericError", "Parameter 'size' expects an integer from 0 to 1048576"));
+    finish(&c);
+}
+
 static const char *first_required(unsigned type)
 {
     const QapiType *t = &qapi_types[type];
@@ -566,6 +592,7 @@ int main(void)
         cmocka_unit_test(reconnecting_starts_afresh),
         cmocka_unit_test(every_command_answers),
         cmocka_unit_test(devices_come_and_go),
+        cmocka_unit_test(objects_and_ring_buffers),
         cmocka_unit_test(every_command_can_fail),
         cmocka_unit_test(introspection_is_json),
         cmocka_unit_test(ids_are_echoed_whatever_they_are),
