@@ -295,15 +295,19 @@ static bool has_space(Chardev *c)
     return true;
 }
 
-static void sync_watches(Chardev *c)
+/* @ask: ask the front end for its space even if it is being read for already.  Only after a read it
+ * may have run out; asking takes the device's domain, so a mere flush does not. */
+static void sync_watches(Chardev *c, bool ask)
 {
     unsigned in = 0, out = 0;
+    bool reading = !ask && (c->in_events & EPOLLIN);
 
     __atomic_store_n(&c->paused, false, __ATOMIC_RELAXED);
     lock_take(&c->lock);
     bool open = c->open;
     lock_drop(&c->lock);
-    if (open && c->in_fd >= 0 && !c->in_ended && front_of(c) && has_space(c)) {
+    if (open && c->in_fd >= 0 && !c->in_ended && front_of(c) &&
+        (reading || has_space(c))) {
         in = EPOLLIN;
     }
     if (open && c->out_full && !c->out_dead) {
@@ -364,10 +368,15 @@ static void read_some(Chardev *c)
     }
 }
 
-void chardev_service(Chardev *c)
+static void service(Chardev *c, bool ask)
 {
     flush(c);
-    sync_watches(c);
+    sync_watches(c, ask);
+}
+
+void chardev_service(Chardev *c)
+{
+    service(c, true);
 }
 
 static void ready(void *arg, unsigned events)
@@ -398,7 +407,7 @@ static void out_ready(void *arg, unsigned events)
     Chardev *c = arg;
 
     c->out_full = false;
-    chardev_service(c);
+    service(c, false);
 }
 
 /* --- the stream opens and ends: the loop --- */
@@ -599,7 +608,7 @@ static void run_kick(Post *p)
     c->kicked = false;
     lock_drop(&c->lock);
     if (here) {
-        chardev_service(c);
+        service(c, false);
     }
 }
 

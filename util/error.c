@@ -4,6 +4,7 @@
  * 2. A report is a single write of complete lines; reports of several threads do not mix. */
 #include "util/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -219,7 +220,7 @@ static void print_lines(const char *kind, const char *text, const char *advice)
 
         g_string_append_printf(s, "%s.%06dZ ", stamp, g_date_time_get_microsecond(now));
     }
-    g_string_append_printf(s, "%s: %s%s\n", program_name ? program_name : "rhea", kind, text);
+    g_string_append_printf(s, "%s: %s%s\n", program_name ? program_name : program_invocation_short_name, kind, text);
     if (advice) {
         g_string_append_printf(s, "%s\n", advice);
     }
