@@ -100,11 +100,15 @@ static inline char *temp_file(uint64_t size, bool fill)
     int fd = g_mkstemp(path);
 
     assert_true(fd >= 0);
-    assert_int_equal(ftruncate(fd, (off_t)size), 0);
-    for (uint64_t i = 0; fill && i < size; i += 8) {
-        uint64_t v = i * 0x9e3779b97f4a7c15 + 1;
+    if (fill) {
+        g_autofree uint8_t *bytes = g_malloc(size + 8);
 
-        assert_int_equal(pwrite(fd, &v, MIN(8, size - i), (off_t)i), MIN(8, size - i));
+        for (uint64_t i = 0; i < size; i += 8) {
+            st64(bytes + i, i * 0x9e3779b97f4a7c15 + 1);
+        }
+        assert_int_equal(pwrite(fd, bytes, size, 0), size);
+    } else {
+        assert_int_equal(ftruncate(fd, (off_t)size), 0);
     }
     close(fd);
     return path;
