@@ -208,6 +208,9 @@ void machine_reset(ResetKind kind)
         a->vcpus_reset(kind);
     }
     device_settle_tree(the_machine->root);
+    if (the_machine->type && the_machine->type->restart) {
+        the_machine->type->restart(the_machine, kind);
+    }
     was_reset = true;
 }
 

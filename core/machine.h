@@ -68,6 +68,12 @@ typedef struct MachineType {
     const char *default_cpu, *default_nic, *default_display;
     const struct CompatProp *compat;     /* what this version sets back; NULL: the newest */
     bool (*build)(Machine *m, Error **errp);   /* creates and realizes every device of the board */
+    /* What the user plugged is there; NULL: nothing more to do. */
+    bool (*complete)(Machine *m, Error **errp);
+    /* After every device and vCPU was reset and settled: loads RAM, does a missing firmware's work.
+     * Control, no lock held. */
+    void (*restart)(Machine *m, ResetKind kind);
+    void (*destroy)(Machine *m);               /* undoes build(); the devices are gone */
 } MachineType;
 
 /* A row of a versioned machine: property @prop of type @type has value @value unless the user says. */
@@ -88,7 +94,7 @@ struct Machine {
     BoardConfig cfg;
     Region mem_root, io_root;
     Space *mem, *io;
-    RamBlock *ram;             /* all of it when there is one block (else see ram_parts) */
+    GPtrArray *ram_blocks;     /* RamBlock *: guest RAM in order of address, made by system/ */
     uint64_t below_4g, above_4g;       /* bytes of RAM */
     IrqSink *gsi;              /* global interrupt inputs, 24 for a PC */
     Loop *device_loop;
@@ -99,6 +105,7 @@ struct Machine {
     GPtrArray *boot_devices;   /* Device *: those with a bootindex, in its order (Device.bootindex) */
     Device *peripheral_anon;   /* parent of what the user makes without an id */
     Device *unattached;        /* parent of board devices without an id */
+    void *board;               /* the board's own */
 };
 
 /* --- building (control) --- */

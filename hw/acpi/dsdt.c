@@ -9,6 +9,7 @@
 
 #include <stdarg.h>
 #include "hw/acpi/aml.h"
+#include "hw/pci/host.h"
 #include "util/bytes.h"
 
 static Aml *terms(Aml *first, ...) G_GNUC_NULL_TERMINATED;
@@ -146,15 +147,6 @@ static Aml *gsi_device(unsigned n)
         aml_method("_SRS", 1, false, aml_list()), NULL));
 }
 
-/* PIRQ of INTx @pin of @slot on the root bus: the board's wiring (hw/pci/piix3.c, hw/pci/ich9-lpc.c). */
-static unsigned root_pirq(const AcpiBoard *b, unsigned slot, unsigned pin)
-{
-    if (!b->q35) {
-        return (slot + pin + 3) % 4;         /* PIIX: slot 1 INTA is PIRQA with the usual rotation */
-    }
-    return slot >= 25 ? pin : 4 + (slot + pin) % 4;
-}
-
 /* 6.2.13: one entry for each slot and pin. */
 static Aml *routing(const AcpiBoard *b, const char *links)
 {
@@ -162,7 +154,8 @@ static Aml *routing(const AcpiBoard *b, const char *links)
 
     for (unsigned slot = 0; slot < 32; slot++) {
         for (unsigned pin = 0; pin < 4; pin++) {
-            g_autofree char *link = g_strdup_printf("%s%c", links, 'A' + root_pirq(b, slot, pin));
+            unsigned pirq = b->q35 ? ich9_pirq(slot, pin) : piix3_pirq(slot, pin);
+            g_autofree char *link = g_strdup_printf("%s%c", links, 'A' + pirq);
             aml_add(all, aml_package(4, terms(aml_int(slot << 16 | 0xffff), aml_int(pin),
                                               aml_path(link), aml_int(0), NULL)));
         }

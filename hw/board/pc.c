@@ -1,0 +1,244 @@
+/* pc.c: the machine types pc (i440FX, PIIX3) and q35 (ICH9).
+ *
+ *   build:    RAM, interrupt inputs, host bridge, south bridge, chips, firmware ROM
+ *   complete: the user's devices are there: ACPI, SMBIOS and fw_cfg; the plan for a kernel without firmware
+ *   restart:  after each reset: boot order; or the kernel into RAM and PCI as firmware would leave it
+ *
+ * 1. Chips are made by their catalogue names, in tables: what is on a board is data. */
+#include "hw/board/pc.h"
+
+#include <string.h>
+#include "hw/acpi/pm.h"
+#include "hw/board/pci-setup.h"
+#include "hw/isa/mc146818rtc.h"
+#include "hw/misc/fw-cfg.h"
+#include "util/bytes.h"
+
+static const DeviceType pc_board_type = {
+    .name = "pc-board", .summary = "a PC's board", .slot = &board_slot, .size = sizeof(PcBoard),
+    .flags = DEV_INTERNAL | DEV_STATELESS,
+};
+
+static Device *make(Machine *m, Bus *bus, const char *type, const char *id, const char *addr, Error **errp)
+{
+    const DeviceType *t = device_type_find(type);
+
+    if (t == NULL) {
+        warn_report("bring-up: %s is missing", type);
+        return m->root;
+    }
+    return addr != NULL ? device_make(t, m->root, bus, id, errp, "addr", addr, NULL)
+                        : device_make(t, m->root, bus, id, errp, NULL);
+}
+
+/* --- interrupts --- */
+
+static bool make_interrupts(PcBoard *b, Machine *m, Error **errp)
+{
+    m->gsi = accel()->gsi_sink(m);
+    return m->gsi != NULL || error_set(errp, "kernel_irqchip=split is not supported yet");
+}
+
+/* --- chips --- */
+
+static bool make_bridges(PcBoard *b, Machine *m, Error **errp)
+{
+    b->host = pc_host_make(m, b->q35, errp);
+    if (b->host == NULL) {
+        return false;
+    }
+    if (b->q35) {
+        b->south = make(m, m->pci, "ICH9-LPC", "lpc", "1f.0", errp);
+        return b->south != NULL && make(m, m->pci, "ich9-ahci", "sata", "1f.2", errp) != NULL &&
+               make(m, m->pci, "ICH9-SMB", "smbus", "1f.3", errp) != NULL;
+    }
+    b->south = make(m, m->pci, "PIIX3", "piix3", "01.0", errp);
+    return b->south != NULL && make(m, m->pci, "piix3-ide", "ide", "01.1", errp) != NULL &&
+           make(m, m->pci, "PIIX4_PM", "pm", "01.3", errp) != NULL;
+}
+
+static bool make_chips(PcBoard *b, Machine *m, Error **errp)
+{
+    static const struct { const char *type, *id; } chips[] = {
+        { "i8042", "i8042" }, { "port92", "port92" }, { "i8257", "dma" },
+    };
+
+    b->rtc = make(m, m->isa, "mc146818rtc", "rtc", NULL, errp);
+    if (b->rtc == NULL || (m->cfg.hpet && (b->hpet = make(m, NULL, "hpet", "hpet", NULL, errp)) == NULL)) {
+        return false;
+    }
+    if (make(m, m->isa, "isa-pcspk", "pcspk", NULL, errp) == NULL) {
+        return false;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(chips); i++) {
+        if (make(m, m->isa, chips[i].type, chips[i].id, NULL, errp) == NULL) {
+            return false;
+        }
+    }
+    return make(m, m->isa, "fw_cfg_io", "fw_cfg", NULL, errp) != NULL;
+}
+
+static bool map_firmware(PcBoard *b, Machine *m, Error **errp)
+{
+    const BoardConfig *c = &m->cfg;
+    Region *box = pc_host_pci_mem(b->host);
+
+    if (c->pflash[0] != NULL) {
+        return error_set(errp, "pflash is not supported yet");
+    }
+    if (c->kernel != NULL && c->firmware == NULL) {
+        return true;
+    }
+    return firmware_map(&b->rom, &b->dev, box, c->firmware != NULL ? c->firmware : "bios-256k.bin", errp);
+}
+
+bool pc_build(Machine *m, bool q35, Error **errp)
+{
+    Device *d = device_make(&pc_board_type, m->root, NULL, "board", errp, NULL);
+    PcBoard *b = (PcBoard *)d;
+
+    if (b == NULL) {
+        return false;
+    }
+    m->board = b;
+    b->q35 = q35;
+    b->files = g_ptr_array_new();
+    return pc_map_ram(b, m, errp) && make_interrupts(b, m, errp) && make_bridges(b, m, errp) &&
+           make_chips(b, m, errp) && map_firmware(b, m, errp);
+}
+
+/* --- tables --- */
+
+static bool has_device(Machine *m, const char *type)
+{
+    for (Device *d = m->isa->first; d != NULL; d = d->bus_next) {
+        if (strcmp(d->type->name, type) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned serial_ports(Machine *m)
+{
+    static const unsigned ports[] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
+    unsigned found = 0;
+
+    for (Device *d = m->isa->first; d != NULL; d = d->bus_next) {
+        if (strcmp(d->type->name, "isa-serial") == 0) {
+            g_autofree char *text = device_get(d, "iobase");
+            uint64_t at = g_ascii_strtoull(text, NULL, 0);
+            for (unsigned i = 0; i < ARRAY_LEN(ports); i++) {
+                found |= ports[i] == at ? 1u << i : 0;
+            }
+        }
+    }
+    return found;
+}
+
+static uint32_t apic_id(const CpuTopology *t, unsigned index)
+{
+    return accel()->vcpu_apic_id != NULL ? accel()->vcpu_apic_id(index) : index;
+}
+
+static void describe(PcBoard *b, Machine *m)
+{
+    AcpiBoard *a = &b->acpi;
+    uint64_t top = 4 * GiB + m->above_4g;
+
+    *a = (AcpiBoard){
+        .q35 = b->q35, .pm_base = 0x600, .gpe0 = b->q35 ? 0x620 : 0xafe0, .gpe0_len = b->q35 ? 16 : 4,
+        .acpi_enable = b->q35 ? 0x02 : 0xf1, .acpi_disable = b->q35 ? 0x03 : 0xf0,
+        .ecam = b->q35 ? ECAM_BASE : 0,
+        .pci32_start = b->q35 ? MAX(ECAM_BASE + ECAM_SIZE, m->below_4g) : ALIGN_UP(m->below_4g, 64 * KiB),
+        .pci32_end = 0xfebfffff, .pci64_start = ALIGN_UP(top, 1 * GiB),
+        .hpet = b->hpet != NULL, .pvpanic = has_device(m, "pvpanic"), .fw_cfg = true,
+        .s3 = b->rom.ram != NULL, .s4 = true, .serial_ports = serial_ports(m), .ps2 = true, .apic_id = apic_id,
+        .pcihp_io = b->q35 ? 0 : 0xae00,
+    };
+    a->pci64_end = a->pci64_start + (b->q35 ? 32 : 2) * GiB - 1;
+}
+
+unsigned pc_reserved(const PcBoard *b, E820Entry out[4])
+{
+    unsigned n = 0;
+
+    if (b->q35) {
+        out[n++] = (E820Entry){ ECAM_BASE, ECAM_SIZE, E820_RESERVED };
+    }
+    out[n++] = (E820Entry){ 0xfeffc000, 0x4000, E820_RESERVED };      /* KVM's TSS and identity map */
+    out[n++] = (E820Entry){ 0xfffc0000, 0x40000, E820_RESERVED };
+    return n;
+}
+
+bool pc_complete(Machine *m, Error **errp)
+{
+    PcBoard *b = m->board;
+    E820Entry reserved[4];
+
+    describe(b, m);
+    if (m->cfg.acpi) {
+        b->linker = linker_new();
+        acpi_build(b->linker, m, &b->acpi);
+    }
+    pc_fill_cmos(b, m);
+    if (!pc_fill_fw_cfg(b, m, errp)) {
+        return false;
+    }
+    if (m->cfg.kernel == NULL || b->rom.ram != NULL || m->cfg.pflash[0] != NULL) {
+        return true;
+    }
+    b->plan = boot_plan(m, b->linker, reserved, pc_reserved(b, reserved), errp);
+    if (b->plan != NULL && accel()->boot_state != NULL) {
+        accel()->boot_state(&b->plan->cpu);
+    }
+    return b->plan != NULL;
+}
+
+/* --- restart --- */
+
+/* ACPI 6.4, 16.3.1: firmware tells a wake-up from a cold start by the CMOS shutdown byte. */
+enum { CMOS_SHUTDOWN = 0x0f, SHUTDOWN_S3_RESUME = 0xfe };
+
+void pc_restart(Machine *m, ResetKind kind)
+{
+    PcBoard *b = m->board;
+    PciWindows w = {
+        .io_next = 0xc000, .io_end = 0x10000, .mem_next = b->acpi.pci32_start,
+        .mem_end = b->acpi.pci32_end + 1, .mem64_next = b->acpi.pci64_start, .mem64_end = b->acpi.pci64_end + 1,
+    };
+
+    if (b->plan != NULL) {
+        pc_chipset_setup(pc_host_bus(b->host), b->q35);
+        pci_setup(pc_host_bus(b->host), &w);
+        boot_apply(b->plan, m);
+        return;
+    }
+    if (kind == RESET_BUS) {
+        rtc_cmos_set(b->rtc, CMOS_SHUTDOWN, SHUTDOWN_S3_RESUME);
+        return;
+    }
+    pc_boot_order(b, m, NULL);
+}
+
+void pc_destroy(Machine *m)
+{
+    PcBoard *b = m->board;
+
+    if (b == NULL) {
+        return;
+    }
+    map_begin();
+    for (unsigned i = 0; i < b->part_count; i++) {
+        map_drop(&b->parts[i]);
+    }
+    map_commit();
+    firmware_unmap(&b->rom);
+    boot_free(b->plan);
+    linker_free(b->linker);
+    for (unsigned i = 0; i < b->files->len; i++) {
+        boot_file_unmap(g_ptr_array_index(b->files, i));
+        g_free(g_ptr_array_index(b->files, i));
+    }
+    g_ptr_array_unref(b->files);
+}

@@ -1,0 +1,45 @@
+/* pc.h: what the two PC boards share; private to hw/board. */
+#ifndef HW_BOARD_PC_H
+#define HW_BOARD_PC_H
+
+#include "core/accel.h"
+#include "core/machine.h"
+#include "hw/acpi/tables.h"
+#include "hw/board/boot.h"
+#include "hw/board/firmware.h"
+#include "hw/pci/host.h"
+
+#define PC_GSIS 24
+
+/* The board as a device: it owns what belongs to no chip. */
+typedef struct PcBoard {
+    Device dev;
+    bool q35;
+    Device *host, *rtc, *hpet, *south;
+    Region ram_low, ram_high;
+    Region parts[2 * NUMA_NODES_MAX];  /* RAM by NUMA node, when back ends are given by node */
+    unsigned part_count;
+    FirmwareRom rom;
+    AcpiBoard acpi;
+    Linker *linker;
+    BootPlan *plan;                    /* kernel without firmware; NULL: firmware starts the guest */
+    GPtrArray *files;                  /* BootFile *: what fw_cfg serves from files */
+    bool once_done;                    /* -boot once= has had its start */
+} PcBoard;
+
+CTX_CONTROL bool pc_build(Machine *m, bool q35, Error **errp);
+CTX_CONTROL bool pc_complete(Machine *m, Error **errp);
+CTX_CONTROL void pc_restart(Machine *m, ResetKind kind);
+CTX_CONTROL void pc_destroy(Machine *m);
+
+/* pc-ram.c: splits RAM around the PCI hole and maps it. */
+CTX_CONTROL bool pc_map_ram(PcBoard *b, Machine *m, Error **errp);
+/* pc-fw-cfg.c: everything firmware wants to know. */
+CTX_CONTROL bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp);
+CTX_CONTROL void pc_fill_cmos(PcBoard *b, Machine *m);
+/* Boot order for the coming start: CMOS and the file "bootorder". */
+CTX_CONTROL bool pc_boot_order(PcBoard *b, Machine *m, Error **errp);
+/* The memory map's reserved ranges beside RAM; returns how many. */
+CTX_CONTROL unsigned pc_reserved(const PcBoard *b, E820Entry out[4]);
+
+#endif

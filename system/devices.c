@@ -1,0 +1,340 @@
+/* devices.c: devices by name, see devices.h. */
+#include "system/devices.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "qapi/events.h"
+#include "system/runstate.h"
+
+/* A -global: another default of a property. */
+typedef struct Global {
+    char *type, *prop, *value;
+    bool used;
+} Global;
+
+static GArray *globals;        /* Global */
+
+static void note_global(const char *type, const char *prop, const char *value)
+{
+    Global g = { g_strdup(type), g_strdup(prop), g_strdup(value), false };
+
+    g_array_append_val(globals, g);
+}
+
+/* "DRIVER.PROP=VALUE" or "driver=DRIVER,property=PROP,value=VALUE". */
+static bool parse_global(const char *text, Error **errp)
+{
+    const char *dot = strchr(text, '.'), *eq = strchr(text, '=');
+    g_autofree char *type = NULL, *prop = NULL;
+
+    if (g_str_has_prefix(text, "driver=")) {
+        g_auto(GStrv) parts = g_strsplit(text, ",", 3);
+        if (g_strv_length(parts) == 3 && g_str_has_prefix(parts[1], "property=") &&
+            g_str_has_prefix(parts[2], "value=")) {
+            note_global(parts[0] + 7, parts[1] + 9, parts[2] + 6);
+            return true;
+        }
+    }
+    if (dot == NULL || eq == NULL || dot > eq) {
+        return error_set(errp, "-global %s: DRIVER.PROP=VALUE is expected", text);
+    }
+    type = g_strndup(text, dot - text);
+    prop = g_strndup(dot + 1, eq - dot - 1);
+    note_global(type, prop, eq + 1);
+    return true;
+}
+
+bool devices_defaults(const CmdLine *cmd, const MachineType *t, Error **errp)
+{
+    globals = g_array_new(false, false, sizeof(Global));
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_GLOBAL); i++) {
+        if (!parse_global(cmdline_nth(cmd, OPT_GLOBAL, i), errp)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < globals->len; i++) {
+        Global *g = &g_array_index(globals, Global, i);
+        const DeviceType *type = device_type_find(g->type);
+        int owner;
+        if (type != NULL && device_type_prop(type, g->prop, &owner) == NULL) {
+            return error_set(errp, "-global %s.%s=%s: Property '%s.%s' not found", g->type, g->prop, g->value,
+                             g->type, g->prop);
+        }
+        if (type == NULL) {
+            warn_report("global %s.%s has invalid class name", g->type, g->prop);
+        }
+    }
+    return true;
+}
+
+bool devices_apply_globals(Device *d, Error **errp)
+{
+    for (unsigned i = 0; globals != NULL && i < globals->len; i++) {
+        Global *g = &g_array_index(globals, Global, i);
+        if (strcmp(g->type, d->type->name) == 0 && !device_set(d, g->prop, g->value, errp)) {
+            return error_context(errp, "-global %s.%s=%s", g->type, g->prop, g->value);
+        }
+    }
+    return true;
+}
+
+/* --- adding --- */
+
+static bool unknown_driver(const char *driver, Error **errp)
+{
+    const char *names[512] = { NULL };
+    unsigned n = 0;
+
+    for (const DeviceType *const *t = device_types(); *t != NULL && n < 511; t++) {
+        if (!((*t)->flags & DEV_INTERNAL)) {
+            names[n++] = (*t)->name;
+        }
+    }
+    error_set(errp, "'%s' is not a valid device model name", driver);
+    return error_suggest(errp, driver, names);
+}
+
+/* A JSON value as the text prop_set() takes; NULL: not a scalar. */
+static char *text_of(const json_t *v)
+{
+    uint64_t big;
+
+    if (json_big(v, &big)) {
+        return g_strdup_printf("%" PRIu64, big);
+    }
+    switch (json_typeof(v)) {
+    case JSON_STRING:
+        return g_strdup(json_string_value(v));
+    case JSON_INTEGER:
+        return g_strdup_printf("%" JSON_INTEGER_FORMAT, json_integer_value(v));
+    case JSON_TRUE:
+        return g_strdup("on");
+    case JSON_FALSE:
+        return g_strdup("off");
+    default:
+        return NULL;
+    }
+}
+
+static bool set_props(Device *d, json_t *props, Error **errp)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(props, key, value) {
+        g_autofree char *text = text_of(value);
+        if (text == NULL) {
+            return error_set(errp, "Invalid parameter type for '%s', expected: string, number or boolean", key);
+        }
+        if (!device_set(d, key, text, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp)
+{
+    const DeviceType *t = device_type_find(c->driver);
+    Machine *m = machine();
+    Bus *b = NULL;
+    Device *d;
+
+    if (t == NULL || t->flags & DEV_INTERNAL) {
+        unknown_driver(c->driver, errp);
+        return NULL;
+    }
+    if (hotplug && !(t->flags & DEV_HOTPLUG)) {
+        error_set(errp, "Device '%s' does not support hotplugging", c->driver);
+        return NULL;
+    }
+    if (t->slot != &board_slot || c->bus != NULL) {
+        b = bus_find(m->root, t->slot, c->bus, errp);
+        if (b == NULL) {
+            return NULL;
+        }
+    }
+    if (hotplug && b != NULL && !b->hotplug) {
+        error_set(errp, "Bus '%s' does not support hotplugging", b->name);
+        return NULL;
+    }
+    d = device_create(t, m->peripheral, b, c->id, errp);
+    if (d == NULL) {
+        return NULL;
+    }
+    if (!devices_apply_globals(d, errp) || (c->props != NULL && !set_props(d, c->props, errp)) || !device_realize(d, errp)) {
+        device_discard(d);
+        return NULL;
+    }
+    return d;
+}
+
+bool devices_add_all(const CmdLine *cmd, Error **errp)
+{
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_DEVICE); i++) {
+        const char *text = cmdline_nth(cmd, OPT_DEVICE, i);
+        g_autoptr(DeviceConfig) c = NULL;
+
+        if (!qapi_opt_device(text, &c, errp)) {
+            return error_context(errp, "-device %s", text);
+        }
+        if (c != NULL && devices_add(c, false, errp) == NULL) {
+            return error_context(errp, "-device %s", text);
+        }
+    }
+    return true;
+}
+
+/* --- listings --- */
+
+static int by_category(const void *a, const void *b)
+{
+    const DeviceType *x = *(const DeviceType *const *)a, *y = *(const DeviceType *const *)b;
+    int c = g_strcmp0(x->category, y->category);
+
+    return c != 0 ? c : strcmp(x->name, y->name);
+}
+
+static void print_types(void)
+{
+    g_autoptr(GPtrArray) list = g_ptr_array_new();
+    const char *category = NULL;
+
+    for (const DeviceType *const *t = device_types(); *t != NULL; t++) {
+        if (!((*t)->flags & DEV_INTERNAL)) {
+            g_ptr_array_add(list, (gpointer)*t);
+        }
+    }
+    g_ptr_array_sort(list, by_category);
+    for (unsigned i = 0; i < list->len; i++) {
+        const DeviceType *t = g_ptr_array_index(list, i);
+        const char *heading = t->category != NULL ? t->category : "Misc";
+        if (g_strcmp0(heading, category) != 0) {
+            printf("%s%s devices:\n", category != NULL ? "\n" : "", heading);
+            category = heading;
+        }
+        printf("name \"%s\", bus %s, desc \"%s\"\n", t->name, t->slot->name, t->summary);
+    }
+}
+
+/* The default as the help shows it; NULL: none worth telling. */
+static char *default_text(const PropDesc *p)
+{
+    switch (p->kind) {
+    case PROP_KIND_BOOL:
+        return g_strdup(p->def ? "on" : "off");
+    case PROP_KIND_ENUM:
+        return g_strdup(p->names[p->def]);
+    case PROP_KIND_STR:
+        return g_strdup(p->def_str);
+    case PROP_KIND_LINK:
+    case PROP_KIND_MAC:
+        return NULL;
+    case PROP_KIND_I32:
+        return g_strdup_printf("%" PRIi64, (int64_t)p->def);
+    default:
+        return g_strdup_printf("%" PRIu64, p->def);
+    }
+}
+
+static void print_props(const PropDesc *props)
+{
+    for (const PropDesc *p = props; p != NULL && p->name != NULL; p++) {
+        g_autofree char *head = NULL, *dflt = NULL;
+        if (p->flags & PROP_COMPAT) {
+            continue;
+        }
+        head = g_strdup_printf("%s=<%s>", p->name, prop_kind_name(p));
+        dflt = default_text(p);
+        printf("  %-22s - %s%s%s%s\n", head, p->help, dflt != NULL ? " (default: " : "",
+               dflt != NULL ? dflt : "", dflt != NULL ? ")" : "");
+    }
+}
+
+static void print_type(const DeviceType *t)
+{
+    printf("%s options:\n", t->name);
+    for (; t != NULL; t = t->inner) {
+        print_props(t->props);
+        print_props(t->slot->props);
+    }
+}
+
+bool devices_print_help(const CmdLine *cmd, Error **errp)
+{
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_DEVICE); i++) {
+        const char *text = cmdline_nth(cmd, OPT_DEVICE, i);
+        g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+        const DeviceType *t;
+
+        if (strcmp(text, "help") == 0 || strcmp(text, "?") == 0) {
+            print_types();
+            return true;
+        }
+        if (parts[0] == NULL || parts[1] == NULL ||
+            (strcmp(parts[1], "help") != 0 && strcmp(parts[1], "?") != 0)) {
+            continue;
+        }
+        t = device_type_find(parts[0]);
+        if (t == NULL) {
+            unknown_driver(parts[0], errp);
+            return false;
+        }
+        print_type(t);
+        return true;
+    }
+    return false;
+}
+
+/* --- removing --- */
+
+bool devices_del(const char *id, Error **errp)
+{
+    Device *d = device_find(machine()->root, id);
+    const SlotType *slot;
+
+    if (d == NULL || !d->user_made) {
+        return error_set_class(errp, ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id);
+    }
+    slot = d->type->slot;
+    if (!(d->type->flags & DEV_HOTPLUG)) {
+        return error_set(errp, "Device '%s' does not support hotplugging", id);
+    }
+    if (d->bus != NULL && !d->bus->hotplug) {
+        return error_set(errp, "Bus '%s' does not support hotplugging", d->bus->name);
+    }
+    if (slot->unplug_request != NULL && runstate() != RUN_STATE_PRELAUNCH) {
+        return slot->unplug_request(d, errp);
+    }
+    device_remove(d, NULL);
+    return true;
+}
+
+/* --- finding --- */
+
+Bus *devices_find_bus(const char *name, Error **errp)
+{
+    return bus_find(machine()->root, NULL, name, errp);
+}
+
+static bool place_taken(const Bus *b, unsigned unit)
+{
+    for (Device *d = b->first; d != NULL; d = d->bus_next) {
+        g_autofree char *text = device_get(d, "unit");
+        if (text != NULL && g_ascii_strtoull(text, NULL, 10) == unit) {
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned devices_ide_free(unsigned per_bus)
+{
+    for (unsigned place = 0;; place++) {
+        g_autofree char *name = g_strdup_printf("ide.%u", place / per_bus);
+        Bus *b = devices_find_bus(name, NULL);
+        if (b == NULL || !place_taken(b, place % per_bus)) {
+            return place;
+        }
+    }
+}

@@ -1,0 +1,26 @@
+/* devices.h: -device, device_add, device_del, and the devices a machine has without being asked. */
+#ifndef SYSTEM_DEVICES_H
+#define SYSTEM_DEVICES_H
+
+#include "core/machine.h"
+#include "qapi/types.h"
+#include "system/config.h"
+
+/* Notes -global and the machine version's rows; every device made later gets them. */
+CTX_CONTROL bool devices_defaults(const CmdLine *cmd, const MachineType *t, Error **errp);
+/* Sets what -global says on @d; device_create() calls it for every device. */
+CTX_CONTROL bool devices_apply_globals(Device *d, Error **errp);
+/* Makes one device below machine()->peripheral.  @hotplug: the guest runs, its bus must take it. */
+CTX_CONTROL Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp);
+/* Everything -device says, in order. */
+CTX_CONTROL bool devices_add_all(const CmdLine *cmd, Error **errp);
+/* True if -device asks for a listing, which is printed. */
+CTX_CONTROL bool devices_print_help(const CmdLine *cmd, Error **errp);
+/* Asks for a device to be unplugged; DEVICE_DELETED follows when it is gone. */
+CTX_CONTROL bool devices_del(const char *id, Error **errp);
+/* The bus called @name anywhere in the machine. */
+CTX_CONTROL Bus *devices_find_bus(const char *name, Error **errp);
+/* Number of the first free place over the buses ide.0, ide.1, ... of @per_bus places each. */
+CTX_CONTROL unsigned devices_ide_free(unsigned per_bus);
+
+#endif

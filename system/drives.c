@@ -1,0 +1,350 @@
+/* drives.c: from -blockdev and -drive to nodes and devices, see drives.h. */
+#include "system/drives.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "block/block.h"
+#include "core/prop.h"
+#include "qapi/types.h"
+#include "system/devices.h"
+
+/* A -drive that becomes a device once the board is there. */
+typedef struct Drive {
+    char *node;                /* NULL: an empty CD-ROM drive */
+    DriveIf plug;
+    bool cdrom, write_through;
+    int bus, unit;
+    char *serial, *id;
+    BlockdevOnError rerror, werror;
+} Drive;
+
+static GArray *drives;         /* Drive */
+
+static void *find_node(const char *name, Error **errp)
+{
+    BlkNode *n = blk_find(name);
+
+    if (n == NULL) {
+        const char *names[64] = { NULL };
+        unsigned count = 0;
+        for (BlkNode *b = blk_next(NULL); b != NULL && count < 63; b = blk_next(b)) {
+            names[count++] = blk_name(b);
+        }
+        error_set(errp, "can't find value '%s'", name);
+        error_suggest(errp, name, names);
+    }
+    return n;
+}
+
+static const char *node_id(void *target)
+{
+    return blk_name(target);
+}
+
+void drives_init(void)
+{
+    static const LinkClass cls = { "blockdev", find_node, node_id };
+
+    link_class_register(&cls);
+    drives = g_array_new(false, true, sizeof(Drive));
+}
+
+/* --- -blockdev --- */
+
+static void file_options(BlkOptions *o, const BlockdevFile *f)
+{
+    o->filename = f->filename;
+    o->aio = (BlkAio)f->aio;
+    o->locking = f->locking == ON_OFF_AUTO_ON ? BLK_LOCKING_ON
+                 : f->locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO;
+}
+
+/* The schema's words as block/'s options; @child is filled for a definition in place. */
+static bool node_options(const BlockdevConfig *c, BlkOptions *o, BlkOptions *child, Error **errp)
+{
+    *o = (BlkOptions){
+        .driver = blockdev_config_driver_name(c->driver), .node_name = c->node_name, .read_only = c->read_only,
+        .auto_read_only = c->auto_read_only, .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP,
+        .cache_direct = c->cache != NULL && c->cache->direct,
+        .cache_no_flush = c->cache != NULL && c->cache->no_flush,
+    };
+    switch (c->driver) {
+    case BLOCKDEV_CONFIG_DRIVER_FILE:
+        file_options(o, &c->u.file);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_HOST_DEVICE:
+        file_options(o, (const BlockdevFile *)&c->u.host_device);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_RAW:
+        o->offset = c->u.raw.offset;
+        o->has_size = c->u.raw.has_size;
+        o->size = c->u.raw.size;
+        if (c->u.raw.file->is == BLOCKDEV_REF_REFERENCE) {
+            o->child_ref = c->u.raw.file->u.reference;
+        } else {
+            if (child == NULL || c->u.raw.file->u.definition->driver == BLOCKDEV_CONFIG_DRIVER_RAW) {
+                return error_set(errp, "file: a raw node directly over another one is not supported");
+            }
+            o->child = child;
+            return node_options(c->u.raw.file->u.definition, child, NULL, errp);
+        }
+        break;
+    default:
+        o->has_size = true;
+        o->size = c->u.null_co.size;
+        o->latency_ns = c->u.null_co.latency_ns;
+        o->read_zeroes = c->u.null_co.read_zeroes;
+        break;
+    }
+    return true;
+}
+
+static bool open_blockdev(const char *text, bool *help, Error **errp)
+{
+    g_autoptr(BlockdevConfig) c = NULL;
+    BlkOptions o, child;
+
+    if (!qapi_opt_blockdev(text, &c, errp)) {
+        return error_context(errp, "-blockdev %s", text);
+    }
+    if (c == NULL) {
+        printf("Supported block drivers:\n");
+        for (const char *const *n = blk_driver_names(); *n != NULL; n++) {
+            printf("%s\n", *n);
+        }
+        *help = true;
+        return true;
+    }
+    if (c->node_name == NULL) {
+        return error_set(errp, "-blockdev %s: 'node-name' must be specified for the root node", text);
+    }
+    return (node_options(c, &o, &child, errp) && blk_open(&o, errp) != NULL) ||
+           error_context(errp, "-blockdev %s", text);
+}
+
+/* --- -drive --- */
+
+/* Formats that would be shown to the guest as they are if raw was assumed: refuse what is known. */
+static bool check_format(const char *path, const char *format, Error **errp)
+{
+    uint8_t head[4] = { 0 };
+    int fd;
+
+    if (format != NULL) {
+        return strcmp(format, "raw") == 0 ||
+               error_set(errp, "Unknown driver '%s': only raw images are supported", format);
+    }
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t n = read(fd, head, sizeof(head));
+        close(fd);
+        if (n == 4 && memcmp(head, "QFI\xfb", 4) == 0) {
+            error_set(errp, "'%s' is a qcow2 image: only raw images are supported", path);
+            return error_hint(errp, "format=raw would show the guest the file as it is");
+        }
+    }
+    return true;
+}
+
+static bool open_drive_node(const DriveConfig *c, const char *name, Error **errp)
+{
+    bool read_only = c->readonly || c->read_only || c->media == DRIVE_MEDIA_CDROM;
+    BlkOptions file = {
+        .driver = g_str_has_prefix(c->file, "/dev/") ? "host_device" : "file", .filename = c->file,
+        .aio = (BlkAio)c->aio,
+        .locking = c->file_locking == ON_OFF_AUTO_ON ? BLK_LOCKING_ON
+                   : c->file_locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO,
+    };
+    BlkOptions o = {
+        .driver = "raw", .node_name = name, .read_only = read_only, .auto_read_only = false,
+        .cache_direct = c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC,
+        .cache_no_flush = c->cache == DRIVE_CACHE_UNSAFE,
+        .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP, .child = &file,
+    };
+
+    if (c->snapshot) {
+        return error_set(errp, "snapshot=on is not supported");
+    }
+    if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
+        return error_set(errp, "aio=native was specified, but it requires cache.direct=on, which was not "
+                         "specified");
+    }
+    return check_format(c->file, c->format, errp) && blk_open(&o, errp) != NULL;
+}
+
+static void set_place(Drive *d, const DriveConfig *c, int fallback_index)
+{
+    d->bus = c->has_bus ? (int)c->bus : -1;
+    d->unit = c->has_unit ? (int)c->unit : -1;
+    if (c->has_index || fallback_index >= 0) {
+        d->unit = c->has_index ? (int)c->index : fallback_index;
+        d->bus = -2;                         /* an index: counted over the buses */
+    }
+}
+
+static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_index, Error **errp)
+{
+    static unsigned made;
+    g_autofree char *name = c->id != NULL ? g_strdup(c->id) : g_strdup_printf("drive%u", made++);
+    Drive d = { .plug = c->if_ == DRIVE_IF_DEFAULT ? DRIVE_IF_IDE : c->if_, .serial = g_strdup(c->serial),
+                .cdrom = c->media == DRIVE_MEDIA_CDROM, .rerror = c->rerror, .werror = c->werror,
+                .write_through = c->cache == DRIVE_CACHE_WRITETHROUGH || c->cache == DRIVE_CACHE_DIRECTSYNC };
+
+    if (c->file == NULL && !d.cdrom) {
+        return error_set(errp, "parameter 'file' is missing");
+    }
+    if (d.plug != DRIVE_IF_NONE && d.plug != DRIVE_IF_IDE && d.plug != DRIVE_IF_VIRTIO &&
+        d.plug != DRIVE_IF_PFLASH) {
+        return error_set(errp, "if=%s is not supported", drive_if_name(d.plug));
+    }
+    if (c->file != NULL) {
+        if (!open_drive_node(c, name, errp)) {
+            return false;
+        }
+        d.node = g_strdup(name);
+    }
+    if (d.plug == DRIVE_IF_PFLASH) {
+        int unit = c->has_unit ? (int)c->unit : c->has_index ? (int)c->index : board->pflash[0] != NULL;
+        if (unit > 1 || board->pflash[unit] != NULL) {
+            return error_set(errp, "if=pflash: unit %d is %s", unit, unit > 1 ? "too large" : "in use");
+        }
+        board->pflash[unit] = d.node;
+        return true;
+    }
+    set_place(&d, c, fallback_index);
+    g_array_append_val(drives, d);
+    return true;
+}
+
+static bool add_drive_text(const char *option, const char *text, BoardConfig *board, int index, bool *help,
+                           Error **errp)
+{
+    g_autoptr(DriveConfig) c = NULL;
+
+    if (!qapi_opt_drive(text, &c, errp)) {
+        return error_context(errp, "-%s %s", option, text);
+    }
+    if (c == NULL) {
+        g_autoptr(GString) s = g_string_new(NULL);
+        qapi_option_help(QAPI_OPT_DRIVE, s);
+        fputs(s->str, stdout);
+        *help = true;
+        return true;
+    }
+    return add_drive(c, board, index, errp) || error_context(errp, "-%s %s", option, text);
+}
+
+/* -hda FILE and the like: a -drive with the file's commas doubled. */
+static bool add_short(const CmdLine *cmd, Option o, const char *rest, BoardConfig *board, int index, bool *help,
+                      Error **errp)
+{
+    for (unsigned i = 0; i < cmdline_count(cmd, o); i++) {
+        g_auto(GStrv) parts = g_strsplit(cmdline_nth(cmd, o, i), ",", -1);
+        g_autofree char *file = g_strjoinv(",,", parts);
+        g_autofree char *text = g_strdup_printf("file=%s%s", file, rest);
+
+        if (!add_drive_text(cmdline_option_name(o), text, board, index, help, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool drives_open_all(const CmdLine *cmd, BoardConfig *board, bool *help, Error **errp)
+{
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_BLOCKDEV); i++) {
+        if (!open_blockdev(cmdline_nth(cmd, OPT_BLOCKDEV, i), help, errp) || *help) {
+            return *help;
+        }
+    }
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_DRIVE); i++) {
+        if (!add_drive_text("drive", cmdline_nth(cmd, OPT_DRIVE, i), board, -1, help, errp) || *help) {
+            return *help;
+        }
+    }
+    return add_short(cmd, OPT_HDA, "", board, 0, help, errp) && add_short(cmd, OPT_HDB, "", board, 1, help, errp) &&
+           add_short(cmd, OPT_HDC, "", board, 2, help, errp) && add_short(cmd, OPT_HDD, "", board, 3, help, errp) &&
+           add_short(cmd, OPT_CDROM, ",media=cdrom", board, 2, help, errp) &&
+           add_short(cmd, OPT_PFLASH, ",if=pflash,format=raw", board, -1, help, errp);
+}
+
+/* --- devices --- */
+
+/* "ide.N" and the unit on it; the board's buses take one or two drives each. */
+static bool ide_place(Machine *m, Drive *d, json_t *props, Error **errp)
+{
+    Bus *b = devices_find_bus("ide.0", errp);
+    unsigned per_bus, place;
+
+    if (b == NULL) {
+        return false;
+    }
+    per_bus = MAX(b->capacity, 1);
+    if (d->bus == -1 && d->unit == -1) {
+        place = devices_ide_free(per_bus);
+    } else {
+        place = d->bus == -2 ? (unsigned)d->unit : (unsigned)MAX(d->bus, 0) * per_bus + MAX(d->unit, 0);
+    }
+    json_object_set_new(props, "unit", json_sprintf("%u", place % per_bus));
+    json_object_set_new(props, "bus", json_sprintf("ide.%u", place / per_bus));
+    return true;
+}
+
+static bool plug(Machine *m, Drive *d, Error **errp)
+{
+    g_autoptr(json_t) props = json_object();
+    DeviceConfig c = { .props = props };
+    g_autofree char *bus = NULL;
+
+    if (d->node != NULL) {
+        json_object_set_new(props, "drive", json_string(d->node));
+    }
+    if (d->serial != NULL) {
+        json_object_set_new(props, "serial", json_string(d->serial));
+    }
+    if (d->write_through) {
+        json_object_set_new(props, "write-cache", json_string("off"));
+    }
+    if (d->plug == DRIVE_IF_VIRTIO) {
+        c.driver = (char *)"virtio-blk-pci";
+        return devices_add(&c, false, errp) != NULL;
+    }
+    c.driver = (char *)(d->cdrom ? "ide-cd" : "ide-hd");
+    if (!ide_place(m, d, props, errp)) {
+        return false;
+    }
+    bus = g_strdup(json_string_value(json_object_get(props, "bus")));
+    json_object_del(props, "bus");
+    c.bus = bus;
+    return devices_add(&c, false, errp) != NULL;
+}
+
+bool drives_plug_all(Machine *m, Error **errp)
+{
+    for (unsigned i = 0; i < drives->len; i++) {
+        Drive *d = &g_array_index(drives, Drive, i);
+        if (d->plug != DRIVE_IF_NONE && !plug(m, d, errp)) {
+            return error_context(errp, "-drive: %s", d->node != NULL ? d->node : "CD-ROM");
+        }
+    }
+    return true;
+}
+
+void drives_close_all(void)
+{
+    BlkNode *n;
+
+    for (bool closed = true; closed;) {      /* parents go before the nodes below them */
+        closed = false;
+        for (n = blk_next(NULL); n != NULL && !closed; n = blk_next(n)) {
+            closed = blk_close(n, NULL);
+        }
+    }
+    for (unsigned i = 0; drives != NULL && i < drives->len; i++) {
+        Drive *d = &g_array_index(drives, Drive, i);
+        g_free(d->node);
+        g_free(d->serial);
+    }
+}

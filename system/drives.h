@@ -1,0 +1,17 @@
+/* drives.h: -blockdev, -drive and its short forms: block nodes, and devices on the board's default buses. */
+#ifndef SYSTEM_DRIVES_H
+#define SYSTEM_DRIVES_H
+
+#include "core/machine.h"
+#include "system/cmdline.h"
+
+/* Registers the link class "blockdev"; once. */
+CTX_CONTROL void drives_init(void);
+/* Opens every node of the command line; pflash drives are noted in @board. */
+CTX_CONTROL bool drives_open_all(const CmdLine *cmd, BoardConfig *board, bool *help, Error **errp);
+/* Makes the devices that drives without if=none ask for; the board is built. */
+CTX_CONTROL bool drives_plug_all(Machine *m, Error **errp);
+/* Closes every node; all devices are gone. */
+CTX_CONTROL void drives_close_all(void);
+
+#endif

@@ -1,0 +1,337 @@
+/* main.c: from argv to a running machine, and back to nothing.
+ *
+ * The order: options are checked, then back ends are opened, then the machine is built, then the user's
+ * devices are plugged, then it is reset and runs.  Any failure is one line on stderr and status 1, with
+ * nothing left behind. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include "accel/kvm/kvm.h"
+#include "core/accel.h"
+#include "core/iothread.h"
+#include "hw/board/firmware.h"
+#include "hw/board/pc-types.h"
+#include "hw/catalogue.h"
+#include "qapi/events.h"
+#include "system/config.h"
+#include "system/devices.h"
+#include "system/drives.h"
+#include "system/objects.h"
+#include "system/qmp-machine.h"
+#include "system/streams.h"
+#include "util/trace.h"
+
+static char *pidfile;
+
+static void remove_pidfile(void)
+{
+    if (pidfile != NULL) {
+        unlink(pidfile);
+    }
+}
+
+static bool write_pidfile(const CmdLine *cmd, Error **errp)
+{
+    const char *path = cmdline_last(cmd, OPT_PIDFILE);
+    FILE *f;
+
+    if (path == NULL) {
+        return true;
+    }
+    f = fopen(path, "we");
+    if (f == NULL || fprintf(f, "%d\n", getpid()) < 0 || fclose(f) != 0) {
+        return error_set_errno(errp, errno, "-pidfile: cannot create PID file '%s'", path);
+    }
+    pidfile = g_strdup(path);
+    atexit(remove_pidfile);
+    return true;
+}
+
+/* --- logging --- */
+
+static void print_event(const char *name, bool on, void *arg)
+{
+    printf("%s\n", name);
+}
+
+static bool start_trace(const char *text, bool *help, Error **errp)
+{
+    g_autoptr(TraceConfig) t = NULL;
+
+    if (!qapi_opt_trace(text, &t, errp)) {
+        return error_context(errp, "-trace %s", text);
+    }
+    if (t == NULL) {
+        trace_each(print_event, NULL);
+        *help = true;
+        return true;
+    }
+    if (t->events != NULL) {
+        return error_set(errp, "-trace: events= is not supported");
+    }
+    return (t->file == NULL || trace_to_file(t->file, errp)) &&
+           (t->enable == NULL || trace_enable(t->enable, errp));
+}
+
+static bool start_log_item(const char *item, Error **errp)
+{
+    if (strcmp(item, "guest_errors") == 0) {
+        guest_bug_report(true);
+        return true;
+    }
+    if (g_str_has_prefix(item, "trace:")) {
+        return trace_enable(item + 6, errp);
+    }
+    return error_set(errp, "-d: unknown item '%s', known are guest_errors and trace:GLOB", item);
+}
+
+static bool start_logging(const CmdLine *cmd, bool *help, Error **errp)
+{
+    const char *msg = cmdline_last(cmd, OPT_MSG), *log = cmdline_last(cmd, OPT_LOGFILE);
+
+    if (msg != NULL) {
+        g_autoptr(MsgConfig) m = NULL;
+        if (!qapi_opt_msg(msg, &m, errp)) {
+            return error_context(errp, "-msg %s", msg);
+        }
+        error_set_timestamps(m != NULL && m->timestamp);
+    }
+    if (log != NULL && !trace_to_file(log, errp)) {
+        return error_context(errp, "-D %s", log);
+    }
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_TRACE); i++) {
+        if (!start_trace(cmdline_nth(cmd, OPT_TRACE, i), help, errp) || *help) {
+            return *help;
+        }
+    }
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_D); i++) {
+        g_auto(GStrv) items = g_strsplit(cmdline_nth(cmd, OPT_D, i), ",", -1);
+        for (unsigned j = 0; items[j] != NULL; j++) {
+            if (!start_log_item(items[j], errp)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* --- signals --- */
+
+static int signal_fd = -1;
+
+static void on_signal(void *arg, unsigned events)
+{
+    struct signalfd_siginfo si;
+
+    if (read(signal_fd, &si, sizeof(si)) == sizeof(si)) {
+        info_report("terminating on signal %u from pid %u", si.ssi_signo, si.ssi_pid);
+        runstate_quit(SHUTDOWN_CAUSE_HOST_SIGNAL, 0);
+    }
+}
+
+/* Before any thread exists: all inherit the mask. */
+static void take_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    loop_watch(loop_control(), signal_fd, EPOLLIN, on_signal, NULL);
+}
+
+/* --- building --- */
+
+static bool choose_accel(const Config *c, Error **errp)
+{
+    g_auto(GStrv) choices = g_strsplit(c->accel, ":", -1);
+
+    for (unsigned i = 0; choices[i] != NULL; i++) {
+        if (strcmp(choices[i], "kvm") == 0) {
+            accel_set(&kvm_accel);
+            return true;
+        }
+    }
+    error_set(errp, "-accel %s: invalid accelerator %s", c->accel, c->accel);
+    return error_hint(errp, "Rhea runs guests by kvm, and device tests by qtest");
+}
+
+static bool add_ram(Machine *m, RamBlock *b, Error **errp)
+{
+    if (b != NULL) {
+        g_ptr_array_add(m->ram_blocks, b);
+    }
+    return b != NULL;
+}
+
+static bool make_ram(Machine *m, Error **errp)
+{
+    const BoardConfig *c = &m->cfg;
+    RamConfig r = { .source = RAM_ANON, .size = c->ram_size, .merge = c->mem_merge, .dump = c->dump_guest_core };
+
+    m->ram_blocks = g_ptr_array_new();
+    if (c->memory_backend != NULL) {
+        RamBlock *b = objects_take_memory(c->memory_backend, errp);
+        if (b != NULL && b->size != c->ram_size) {
+            return error_set(errp, "-machine: memory-backend '%s' has %" PRIu64 " bytes, -m says %" PRIu64,
+                             c->memory_backend, b->size, c->ram_size);
+        }
+        return add_ram(m, b, errp);
+    }
+    if (c->numa_nodes > 0 && c->numa[0].memdev != NULL) {
+        uint64_t sum = 0;
+        for (unsigned i = 0; i < c->numa_nodes; i++) {
+            RamBlock *b = objects_take_memory(c->numa[i].memdev, errp);
+            if (!add_ram(m, b, errp)) {
+                return false;
+            }
+            m->cfg.numa[i].mem = b->size;
+            sum += b->size;
+        }
+        return sum == c->ram_size ||
+               error_set(errp, "-numa: total memory for NUMA nodes (0x%" PRIx64 ") should equal RAM size (0x%"
+                         PRIx64 ")", sum, c->ram_size);
+    }
+    return add_ram(m, ram_new("pc.ram", &r, errp), errp);
+}
+
+static bool open_back_ends(const CmdLine *cmd, Config *c, bool *help, Error **errp)
+{
+    objects_init();
+    drives_init();
+    return objects_create_all(cmd, c->board.mem_merge, c->board.dump_guest_core, help, errp) && !*help &&
+           streams_open(cmd, help, errp) && !*help && drives_open_all(cmd, &c->board, help, errp) && !*help;
+}
+
+static bool build(const CmdLine *cmd, Config *c, Error **errp)
+{
+    Loop *loop = loop_new("device", THREAD_LOOP, errp);
+    Machine *m = loop != NULL ? machine_new(c->type, loop, errp) : NULL;
+
+    if (m == NULL) {
+        return false;
+    }
+    m->cfg = c->board;
+    if (!make_ram(m, errp) || !accel()->vm_open(m, errp)) {
+        return false;
+    }
+    map_hold(true);
+    if (!devices_defaults(cmd, c->type, errp) || !c->type->build(m, errp) || !drives_plug_all(m, errp) ||
+        !streams_plug(cmd, c, errp) || !devices_add_all(cmd, errp) || !c->type->complete(m, errp)) {
+        return false;
+    }
+    map_hold(false);
+    machine_set_listener(&qmp_machine_listener);
+    return accel()->vcpus_create(m, errp);
+}
+
+static void tear_down(void)
+{
+    Machine *m = machine();
+
+    if (m != NULL) {
+        device_destroy(m->peripheral);
+        device_destroy(m->root);
+    }
+    streams_close();
+    drives_close_all();
+}
+
+/* Options that print something and end the program. */
+static bool print_and_exit(const CmdLine *cmd, const char *argv0, Error **errp)
+{
+    const char *cpu = cmdline_last(cmd, OPT_CPU);
+
+    if (cmdline_has(cmd, OPT_HELP)) {
+        cmdline_print_help(argv0);
+        return true;
+    }
+    if (cmdline_has(cmd, OPT_VERSION)) {
+        printf("QEMU emulator version 7.2.0 (Rhea " RHEA_VERSION ")\n");
+        return true;
+    }
+    if (cpu != NULL && (strcmp(cpu, "help") == 0 || strcmp(cpu, "?") == 0)) {
+        g_autofree char *text = kvm_cpu_help();
+        fputs(text, stdout);
+        return true;
+    }
+    return devices_print_help(cmd, errp);
+}
+
+static bool start(int argc, char **argv, bool *help, Error **errp)
+{
+    static CmdLine cmd;
+    static Config config;
+    Error *err = NULL;
+
+    if (!cmdline_parse(&cmd, argc, argv, errp)) {
+        return false;
+    }
+    for (unsigned i = 0; i < cmdline_count(&cmd, OPT_L); i++) {
+        firmware_path_add(cmdline_nth(&cmd, OPT_L, i));
+    }
+    *help = print_and_exit(&cmd, argv[0], &err);
+    if (err != NULL || *help) {
+        return err == NULL || error_move(errp, err);
+    }
+    if (!start_logging(&cmd, help, errp) || *help || !config_read(&config, &cmd, help, errp) || *help) {
+        return *help;
+    }
+    if (config.type == NULL) {
+        return error_set(errp, "-machine none is not supported");
+    }
+    if (config.process_name != NULL) {
+        prctl(PR_SET_NAME, config.process_name);
+    }
+    if (!choose_accel(&config, errp)) {
+        return false;
+    }
+    if (config.one_domain) {
+        domain_share_all();
+    }
+    runstate_init(&config.policy);
+    if (!open_back_ends(&cmd, &config, help, errp)) {
+        return *help;
+    }
+    if (!write_pidfile(&cmd, errp) || !build(&cmd, &config, errp) || !streams_monitors(&cmd, errp)) {
+        return false;
+    }
+    machine_reset(RESET_POWER);
+    runstate_start(!cmdline_has(&cmd, OPT_S));
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    Error *err = NULL;
+    bool help = false;
+    int status;
+
+    thread_become_control();
+    error_set_program(argv[0]);
+    take_signals();
+    catalogue_register();
+    pc_types_register();
+    if (!start(argc, argv, &help, &err)) {
+        error_report(err);
+        return 1;
+    }
+    if (help) {
+        return 0;
+    }
+    status = runstate_main_loop();
+    tear_down();
+    return status;
+}

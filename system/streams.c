@@ -1,0 +1,180 @@
+/* streams.c: back ends for serial ports, consoles and monitors, see streams.h. */
+#include "system/streams.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "chardev/char.h"
+#include "core/prop.h"
+#include "monitor/qmp.h"
+#include "system/devices.h"
+
+static QmpServer *server;
+static GPtrArray *monitors;    /* QmpMonitor * */
+
+static void *find_chardev(const char *id, Error **errp)
+{
+    return chardev_need(id, errp);
+}
+
+static const char *chardev_link_id(void *target)
+{
+    return chardev_id(target);
+}
+
+static void print_backend(const char *name, void *arg)
+{
+    printf("  %s\n", name);
+}
+
+static void quit_key(void)
+{
+    runstate_quit(SHUTDOWN_CAUSE_HOST_UI, 0);
+}
+
+bool streams_open(const CmdLine *cmd, bool *help, Error **errp)
+{
+    static const LinkClass cls = { "chardev", find_chardev, chardev_link_id };
+    static const ChardevHooks hooks = { .quit = quit_key };
+
+    link_class_register(&cls);
+    chardev_set_hooks(&hooks);
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_CHARDEV); i++) {
+        const char *text = cmdline_nth(cmd, OPT_CHARDEV, i);
+        g_autoptr(ChardevOptions) o = NULL;
+
+        if (strcmp(text, "help") == 0 || strcmp(text, "?") == 0) {
+            printf("Available chardev backend types:\n");
+            chardev_each_backend(print_backend, NULL);
+            *help = true;
+            return true;
+        }
+        o = chardev_parse(text, errp);
+        if (o == NULL || chardev_new(o, errp) == NULL) {
+            return error_context(errp, "-chardev %s", text);
+        }
+    }
+    return true;
+}
+
+/* The id of the back end that a short form means (made now if need be); *@id NULL: none. */
+static bool open_short(const char *option, const char *text, const char *new_id, char **id, Error **errp)
+{
+    g_autoptr(ChardevOptions) o = NULL;
+
+    *id = NULL;
+    switch (chardev_parse_short(text, new_id, &o, id, errp)) {
+    case CHARDEV_SHORT_NONE:
+        return true;
+    case CHARDEV_SHORT_EXISTING:
+        return chardev_need(*id, errp) != NULL || error_context(errp, "-%s %s", option, text);
+    case CHARDEV_SHORT_NEW:
+        if (chardev_new(o, errp) != NULL) {
+            *id = g_strdup(new_id);
+            return true;
+        }
+        break;
+    default:
+        break;
+    }
+    return error_context(errp, "-%s %s", option, text);
+}
+
+static bool add_isa(const char *driver, const char *chardev, Error **errp)
+{
+    g_autoptr(json_t) props = json_object();
+    DeviceConfig c = { .driver = (char *)driver, .props = props };
+
+    json_object_set_new(props, "chardev", json_string(chardev));
+    return devices_add(&c, false, errp) != NULL;
+}
+
+static bool plug_serial(const char *text, unsigned index, Error **errp)
+{
+    g_autofree char *new_id = g_strdup_printf("serial%u", index);
+    g_autofree char *id = NULL;
+
+    if (!open_short("serial", text, new_id, &id, errp)) {
+        return false;
+    }
+    return id == NULL || add_isa("isa-serial", id, errp) || error_context(errp, "-serial %s", text);
+}
+
+bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp)
+{
+    unsigned n = cmdline_count(cmd, OPT_SERIAL);
+
+    for (unsigned i = 0; i < n; i++) {
+        if (!plug_serial(cmdline_nth(cmd, OPT_SERIAL, i), i, errp)) {
+            return false;
+        }
+    }
+    if (n == 0 && !c->nodefaults && !plug_serial(c->nographic ? "mon:stdio" : "null", 0, errp)) {
+        return false;
+    }
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_DEBUGCON); i++) {
+        const char *text = cmdline_nth(cmd, OPT_DEBUGCON, i);
+        g_autofree char *new_id = g_strdup_printf("debugcon%u", i), *id = NULL;
+        if (!open_short("debugcon", text, new_id, &id, errp) ||
+            (id != NULL && !add_isa("isa-debugcon", id, errp))) {
+            return error_context(errp, "-debugcon %s", text);
+        }
+    }
+    return true;
+}
+
+static unsigned state_now(void *arg)
+{
+    return runstate();
+}
+
+static bool add_monitor(const char *chardev, bool pretty, Error **errp)
+{
+    QmpMonitor *m;
+
+    if (server == NULL) {
+        server = qmp_server_new(state_now, NULL);
+        monitors = g_ptr_array_new();
+    }
+    m = qmp_monitor_new(server, chardev, pretty, errp);
+    if (m != NULL) {
+        g_ptr_array_add(monitors, m);
+    }
+    return m != NULL;
+}
+
+bool streams_monitors(const CmdLine *cmd, Error **errp)
+{
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_QMP); i++) {
+        const char *text = cmdline_nth(cmd, OPT_QMP, i);
+        g_autofree char *new_id = g_strdup_printf("compat_monitor%u", i), *id = NULL;
+        if (!open_short("qmp", text, new_id, &id, errp) || (id != NULL && !add_monitor(id, false, errp))) {
+            return error_context(errp, "-qmp %s", text);
+        }
+    }
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_MON); i++) {
+        const char *text = cmdline_nth(cmd, OPT_MON, i);
+        g_autoptr(MonitorConfig) m = NULL;
+        if (!qapi_opt_mon(text, &m, errp)) {
+            return error_context(errp, "-mon %s", text);
+        }
+        if (m == NULL) {
+            continue;
+        }
+        if (m->mode != MONITOR_MODE_CONTROL) {
+            return error_set(errp, "-mon %s: mode=readline is not supported, use mode=control", text);
+        }
+        if (!add_monitor(m->chardev, m->pretty, errp)) {
+            return error_context(errp, "-mon %s", text);
+        }
+    }
+    return true;
+}
+
+void streams_close(void)
+{
+    for (unsigned i = 0; monitors != NULL && i < monitors->len; i++) {
+        qmp_monitor_free(g_ptr_array_index(monitors, i));
+    }
+    g_clear_pointer(&server, qmp_server_free);
+    chardev_exit();
+}

@@ -1,0 +1,19 @@
+/* streams.h: everything of the command line that is a byte stream: -chardev, -serial, -debugcon, -qmp,
+ * -mon, -qtest. */
+#ifndef SYSTEM_STREAMS_H
+#define SYSTEM_STREAMS_H
+
+#include "system/config.h"
+
+/* Opens the -chardev back ends and registers the link class "chardev". */
+CTX_CONTROL bool streams_open(const CmdLine *cmd, bool *help, Error **errp);
+/* Makes the serial ports and the debug console; the board is built. */
+CTX_CONTROL bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp);
+/* Starts the monitors. */
+CTX_CONTROL bool streams_monitors(const CmdLine *cmd, Error **errp);
+/* Connects the qtest protocol to its stream. */
+CTX_CONTROL bool streams_qtest(const CmdLine *cmd, Error **errp);
+/* All devices are gone: ends monitors and back ends. */
+CTX_CONTROL void streams_close(void);
+
+#endif
