@@ -3,10 +3,10 @@
  *   closed --open--> negotiating --qmp_capabilities--> commands --close--> closed
  *
  * 1. One command of a session is in flight at a time; replies come in the order of the commands.
- * 2. Nothing waits: what the stream does not take is queued, and commands are read only while little
- *    is queued, no deferred reply is due and the session is not already running one.
- * 3. Memory for a session is bounded by JSON_MAX_BYTES and _VALUES in, and by QMP_OUT_PAUSE plus one
- *    reply, QMP_OUT_EVENTS and QMP_LATE_MAX events out. */
+ * 2. Nothing waits: what the stream does not take is queued, and commands are read only while
+ *    little is queued, no deferred reply is due and the session is not already running one.
+ * 3. Memory for a session is bounded by JSON_MAX_BYTES and _VALUES in, and by QMP_OUT_PAUSE plus
+ *    one reply, QMP_OUT_EVENTS and QMP_LATE_MAX events out. */
 #include "monitor/qmp.h"
 
 #include <string.h>
@@ -352,7 +352,7 @@ void qmp_pending_done(QmpPending *take_pending, Error *take_err)
 
 /* --- events --- */
 
-/* Puts @p (copied) aside until the client has caught up; the newest of a kind replaces the older. */
+/* Keeps a copy of @p until the client has caught up; the newest of a kind replaces the older. */
 static void put_aside(QmpSession *s, const QapiPosted *p)
 {
     for (GList *l = s->late.head; l; l = l->next) {

@@ -22,7 +22,7 @@ typedef struct QapiPosted {
     GString *text;
 } QapiPosted;
 
-/* Where events go from now on; on control, in order.  NULL: dropped.  The sink owns what it takes. */
+/* Where events go from now on, in order; NULL: nowhere.  The sink owns what it gets. */
 CTX_CONTROL void qapi_event_set_sink(void (*sink)(void *arg, QapiPosted *take_posted), void *arg);
 /* Makes the message and brings it to the sink: at once on the control thread, else by a post.  At
  * most 1,024 posts wait at a time; what comes beyond is dropped and counted. */

@@ -1,7 +1,7 @@
 /* json.c: a splitter that cuts messages out of a stream and hands them to jansson, and a writer.
  *
  * 1. The splitter tracks only quotes, brackets and integer literals; what is inside is jansson's.
- * 2. After garbage it is silent until a newline or 0xff, so a flood of it costs one reply a line. */
+ * 2. After garbage it is silent until a newline or 0xff: a flood of it costs one reply a line. */
 #include "qapi/json.h"
 
 #include <errno.h>
@@ -52,10 +52,11 @@ void json_reader_reset(JsonReader *r)
 static void number_done(JsonReader *r)
 {
     char *lit = r->text->str + r->number_at;
+    const char *digits_at = lit + (*lit == '-');
     uint64_t v;
 
     r->state = INSIDE;
-    if (strspn(lit + (*lit == '-'), "0123456789") != strlen(lit + (*lit == '-')) || strlen(lit) < 19) {
+    if (strspn(digits_at, "0123456789") != strlen(digits_at) || strlen(digits_at) < 19) {
         return;
     }
     errno = 0;
@@ -196,7 +197,8 @@ static bool deliver(JsonReader *r, JsonSink *sink, void *arg)
 {
     json_error_t why;
     Error *err = NULL;
-    json_t *v = json_loadb(r->text->str, r->text->len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    json_t *v = json_loadb(r->text->str, r->text->len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+                            &why);
 
     json_reader_reset(r);
     if (!v) {
@@ -343,7 +345,7 @@ void json_write_number(GString *out, double v)
         g_string_append(out, "0");         /* JSON has no word for it */
         return;
     }
-    for (int digits = 15; ; digits++) {    /* the shortest of three forms that reads back the same */
+    for (int digits = 15; ; digits++) {    /* the shortest form that reads back the same */
         char fmt[8];
 
         g_snprintf(fmt, sizeof(fmt), "%%.%dg", digits);

@@ -4,8 +4,8 @@
  * strings, a cap on nesting, size and number of values, integers up to 2^64 - 1, and a writer that
  * appends to a string without building a tree.
  *
- * 1. An integer above INT64_MAX is a string in the tree that begins with a NUL, which no parsed text
- *    can contain (\u0000 is refused).  json_big() recognises it; use qapi's visitors and neither
+ * 1. An integer above INT64_MAX is a string in the tree that begins with a NUL, which no parsed
+ *    text can contain (\u0000 is refused).  json_big() tells; use qapi's visitors and neither
  *    form matters.
  * 2. Memory is bounded by the caps below, whatever comes in. */
 #ifndef QAPI_JSON_H
@@ -33,7 +33,7 @@ void json_reader_reset(JsonReader *r);
 /* Returns how many of the @n bytes were consumed: all, unless the sink said stop. */
 size_t json_reader_feed(JsonReader *r, const char *buf, size_t n, JsonSink *sink, void *arg);
 
-/* Exactly one object or array (both quote styles) in a C string.  NULL with *errp set on failure. */
+/* Exactly one object or array (both quote styles) in a C string; NULL with *errp set on failure. */
 json_t *json_parse(const char *text, Error **errp);
 
 /* True if @v is an integer above INT64_MAX; *@out (may be NULL) gets it. */

@@ -1,4 +1,4 @@
-/* keyval.c: the command line's "key=value,..." text as a tree, and the scalars people write in it. */
+/* keyval.c: the command line's "key=value,..." text as a tree, and the scalars in it. */
 #include "qapi/keyval.h"
 
 #include <errno.h>
@@ -48,7 +48,8 @@ bool keyval_size(const char *text, uint64_t unit, uint64_t *out)
         }
         unit = UINT64_C(1) << (10 * (suffix - letters));
     }
-    if (*end || fraction < 0 || fraction >= 1 || (fraction > 0 && unit == 1) || v > UINT64_MAX / unit) {
+    if (*end || fraction < 0 || fraction >= 1 || (fraction > 0 && unit == 1) ||
+        v > UINT64_MAX / unit) {
         return false;
     }
     uint64_t part = (uint64_t)(fraction * (double)unit);

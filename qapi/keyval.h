@@ -1,7 +1,7 @@
 /* keyval.h: QEMU's "key=value,key.sub=value,flag" text as a tree of strings.
  *
  * "a,,b" is the value "a,b".  "x.y=1" nests; "x.0=a,x.1=b" and a repeated "x=a,x=b" are lists.  A
- * repeated key of a scalar: the last one wins.  The first part without '=' belongs to the implied key. */
+ * repeated key of a scalar: the last one wins.  A first part without '=' is the implied key's. */
 #ifndef QAPI_KEYVAL_H
 #define QAPI_KEYVAL_H
 
@@ -14,8 +14,8 @@
 json_t *keyval_parse(const char *text, const char *implied, unsigned flags, bool *help,
                      bool *was_json, Error **errp);
 
-/* A size: decimal, hexadecimal or a decimal fraction, with suffix b k m g t p e (any case); @unit is
- * the multiplier without a suffix.  The text must end there. */
+/* A size: decimal, hexadecimal or a decimal fraction, with suffix b k m g t p e (any case); @unit
+ * is the multiplier without a suffix.  The text must end there. */
 bool keyval_size(const char *text, uint64_t unit, uint64_t *out);
 /* "on", "yes", "true", "y"; "off", "no", "false", "n". */
 bool keyval_bool(const char *text, bool *out);

@@ -70,7 +70,8 @@ static void help_members(const QapiType *t, const char *pad, GString *out)
         g_string_append_printf(left, "%s%s=", pad, text(m->name));
         if (mt->kind == QAPI_ENUM && mt->count <= 6) {
             for (unsigned v = 0; v < mt->count; v++) {
-                g_string_append_printf(left, "%s%s", v ? "|" : "", text(qapi_values[mt->first + v].name));
+                g_string_append_printf(left, "%s%s", v ? "|" : "",
+                                       text(qapi_values[mt->first + v].name));
             }
         } else {
             g_string_append(left, value_word(mt));

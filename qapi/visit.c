@@ -149,7 +149,8 @@ static bool read_whole(Reader *r, const QapiType *t, const QapiMember *m, json_t
             return expects(r, at, "an integer");
         }
         expects(r, at, "a size value");
-        return error_hint(r->errp, "a number below 2^64 with an optional suffix k, M, G, T, P or E");
+        return error_hint(r->errp,
+                          "a number below 2^64 with an optional suffix k, M, G, T, P or E");
     }
     limits_of(t, m, &lo, &hi);
     if (!whole_fits(w, lo, hi)) {
@@ -278,7 +279,8 @@ static void *list_grow(AnyList *l, size_t size)
 }
 
 /* "A-B" on the command line is a run of integers. */
-static bool read_run(Reader *r, unsigned elem, const char *s, AnyList *l, const Path *at, bool *is_run)
+static bool read_run(Reader *r, unsigned elem, const char *s, AnyList *l, const Path *at,
+                     bool *is_run)
 {
     const QapiType *t = &qapi_types[elem];
     const char *dash = s && *s ? strchr(s + 1, '-') : NULL;
@@ -556,8 +558,8 @@ static bool read_value(Reader *r, unsigned type, const QapiMember *m, json_t *in
 {
     const QapiType *t = &qapi_types[type];
 
-    if (r->mode == QAPI_KEYVAL && json_is_array(in) && t->kind != QAPI_LIST && t->kind != QAPI_ANY &&
-        json_array_size(in)) {
+    if (r->mode == QAPI_KEYVAL && json_array_size(in) && t->kind != QAPI_LIST &&
+        t->kind != QAPI_ANY) {
         in = json_array_get(in, json_array_size(in) - 1);     /* repeated: the last one wins */
     }
     switch (t->kind) {

@@ -1,7 +1,8 @@
 /* visit.h: C values of the schema's types from and to JSON, by table.
  *
- * types.h (generated) wraps these in typed functions: use those.  A value's slot is: a scalar or enum
- * itself; a pointer to an owned struct, union, alternate, string or json_t (any); a list by value.
+ * types.h (generated) wraps these in typed functions: use those.  A value's slot is: a scalar or
+ * enum itself; a pointer to an owned struct, union, alternate, string or json_t (any); a list by
+ * value.
  *
  * 1. Reading either fills the slot completely, or leaves it zeroed and sets the error, which names
  *    the offending member with its path ("backend.data.addr", "capabilities[0].state").
@@ -47,9 +48,9 @@ CTX_ANY bool qapi_enum_value(unsigned type, const char *name, const char *what, 
 
 /* --- command-line objects (qapi/option.c) --- */
 
-/* Reads the text of command-line option @opt (QAPI_OPT_...) into *@out.  When a part of the text asks
- * for help ("help", "?") the result is true with *@out NULL: print qapi_option_help() or a better
- * list (-device help), and exit with status 0.  On failure *@out is NULL too. */
+/* Reads the text of command-line option @opt (QAPI_OPT_...) into *@out.  When a part of the text
+ * asks for help ("help", "?") the result is true with *@out NULL: print qapi_option_help() or a
+ * better list (-device help), and exit with status 0.  On failure *@out is NULL too. */
 CTX_ANY bool qapi_option_read(unsigned opt, const char *text, void *out, Error **errp);
 /* The option's number, or -1. */
 CTX_ANY int qapi_option_find(const char *name);

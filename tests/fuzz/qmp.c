@@ -1,8 +1,8 @@
 /* qmp.c: fuzzes QMP sessions, the JSON splitter and command-line objects.
  *
- * The first byte chooses: even, bytes from a client that has negotiated (bit 1: reads slowly); odd, the
- * text of command-line option number byte/2.  Built with -fsanitize=fuzzer (and -DFUZZ_ENGINE) it is a
- * libFuzzer target; without, a program that runs the files it is given. */
+ * The first byte chooses: even, bytes from a client that has negotiated (bit 1: reads slowly); odd,
+ * the text of command-line option number byte/2.  Built with -fsanitize=fuzzer (and -DFUZZ_ENGINE)
+ * it is a libFuzzer target; without, a program that runs the files it is given. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

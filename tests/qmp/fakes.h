@@ -1,4 +1,4 @@
-/* fakes.h: handlers of all commands, for tests of the QMP machinery; included by one source each. */
+/* fakes.h: handlers of all commands, for tests of the QMP machinery; each includes it once. */
 #ifndef TESTS_QMP_FAKES_H
 #define TESTS_QMP_FAKES_H
 

@@ -59,15 +59,18 @@ static void nothing_is_not_a_value(void **state)
     bad(QAPI_T_NAME_INFO, "{'name':18446744073709551615}",
         "Invalid parameter type for 'name', expected: string");
     bad(QAPI_T_DEVICE_DEL_ARGS, "{}", "Parameter 'id' is missing");
-    bad(QAPI_T_DEVICE_DEL_ARGS, "{'id':'a','di':1}", "Parameter 'di' is unexpected; did you mean 'id'?");
+    bad(QAPI_T_DEVICE_DEL_ARGS, "{'id':'a','di':1}",
+        "Parameter 'di' is unexpected; did you mean 'id'?");
     bad(QAPI_T_DEVICE_DEL_ARGS, "{'id':'a','zzzzzzzz':1}", "Parameter 'zzzzzzzz' is unexpected");
 }
 
 static void defaults_are_filled_in(void **state)
 {
     good(QAPI_T_OBJECT_CONFIG, "{'qom-type':'memory-backend-memfd','id':'m','size':4096}",
-         "{\"qom-type\": \"memory-backend-memfd\", \"id\": \"m\", \"size\": 4096, \"reserve\": true, "
-         "\"prealloc\": false, \"prealloc-threads\": 1, \"policy\": \"default\", \"hugetlb\": false, "
+         "{\"qom-type\": \"memory-backend-memfd\", \"id\": \"m\", \"size\": 4096, \"reserve\": "
+         "true, "
+         "\"prealloc\": false, \"prealloc-threads\": 1, \"policy\": \"default\", \"hugetlb\": "
+         "false, "
          "\"seal\": true}");
     g_autoptr(ChardevRingbuf) r = qapi_new_chardev_ringbuf();
 
@@ -76,17 +79,22 @@ static void defaults_are_filled_in(void **state)
 
 static void integers_have_ranges(void **state)
 {
-    bad(QAPI_T_OBJECT_CONFIG, "{'qom-type':'memory-backend-ram','id':'m','size':1,'prealloc-threads':257}",
+    bad(QAPI_T_OBJECT_CONFIG,
+        "{'qom-type':'memory-backend-ram','id':'m','size':1,'prealloc-threads':257}",
         "Parameter 'prealloc-threads' expects an integer from 1 to 256");
-    bad(QAPI_T_OBJECT_CONFIG, "{'qom-type':'memory-backend-ram','id':'m','size':-1}",
+    bad(QAPI_T_OBJECT_CONFIG,
+        "{'qom-type':'memory-backend-ram','id':'m','size':-1}",
         "Parameter 'size' expects an integer from 0 to 18446744073709551615");
-    bad(QAPI_T_OBJECT_CONFIG, "{'qom-type':'memory-backend-ram','id':'m','size':18446744073709551616}",
+    bad(QAPI_T_OBJECT_CONFIG,
+        "{'qom-type':'memory-backend-ram','id':'m','size':18446744073709551616}",
         "Invalid parameter type for 'size', expected: integer");
-    bad(QAPI_T_OBJECT_CONFIG, "{'qom-type':'memory-backend-ram','id':'m','size':'1M'}",
+    bad(QAPI_T_OBJECT_CONFIG,
+        "{'qom-type':'memory-backend-ram','id':'m','size':'1M'}",
         "Invalid parameter type for 'size', expected: integer");
     bad(QAPI_T_BOOT_CONFIG, "{'reboot-timeout':-2}",
         "Parameter 'reboot-timeout' expects an integer from -1 to 65535");
-    good(QAPI_T_BOOT_CONFIG, "{'reboot-timeout':-1}", "{\"reboot-timeout\": -1, \"strict\": false}");
+    good(QAPI_T_BOOT_CONFIG, "{'reboot-timeout':-1}",
+        "{\"reboot-timeout\": -1, \"strict\": false}");
     bad(QAPI_T_CPU_INSTANCE_PROPERTIES, "{'core-id':9223372036854775808}",
         "Parameter 'core-id' expects an integer from -9223372036854775808 to 9223372036854775807");
     good(QAPI_T_BLOCKDEV_NULL, "{'size':18446744073709551615}",
@@ -101,15 +109,18 @@ static void paths_name_the_member(void **state)
     bad(QAPI_T_BLOCKDEV_CONFIG,
         "{'driver':'raw','file':{'driver':'raw','file':{'driver':'file','filename':1}}}",
         "Invalid parameter type for 'file.file.filename', expected: string");
-    bad(QAPI_T_BLOCKDEV_CONFIG, "{'driver':'raw','file':{'driver':'file','filename':'x','fliename':1}}",
+    bad(QAPI_T_BLOCKDEV_CONFIG,
+        "{'driver':'raw','file':{'driver':'file','filename':'x','fliename':1}}",
         "Parameter 'file.fliename' is unexpected; did you mean 'filename'?");
 }
 
 static void unions_follow_their_tag(void **state)
 {
     good(QAPI_T_BLOCKDEV_CONFIG, "{'driver':'raw','node-name':'f','file':'s'}",
-         "{\"driver\": \"raw\", \"node-name\": \"f\", \"read-only\": false, \"auto-read-only\": false, "
-         "\"force-share\": false, \"discard\": \"ignore\", \"detect-zeroes\": \"off\", \"file\": \"s\", "
+         "{\"driver\": \"raw\", \"node-name\": \"f\", \"read-only\": false, \"auto-read-only\": "
+         "false, "
+         "\"force-share\": false, \"discard\": \"ignore\", \"detect-zeroes\": \"off\", \"file\": "
+         "\"s\", "
          "\"offset\": 0}");
     bad(QAPI_T_BLOCKDEV_CONFIG, "{'driver':'rae','file':'s'}",
         "Parameter 'driver' does not accept value 'rae'; did you mean 'raw'?");
@@ -162,7 +173,8 @@ static void keyval_splits(void **state)
     tree_is("opt/a,,b,string=1", "name", f, "{\"name\": \"opt/a,b\", \"string\": \"1\"}");
     tree_is("accel=kvm", "accel", f, "{\"accel\": \"kvm\"}");
     tree_is("socket,server,nowait,nodelay", "backend", f,
-            "{\"backend\": \"socket\", \"server\": \"on\", \"wait\": \"off\", \"nodelay\": \"on\"}");
+            "{\"backend\": \"socket\", \"server\": \"on\", \"wait\": \"off\", \"nodelay\": "
+            "\"on\"}");
     tree_is("host,+a,-b,c=on,-a", "model", f | QAPI_FORM_PLUS,
             "{\"model\": \"host\", \"a\": [\"on\", \"off\"], \"b\": \"off\", \"c\": \"on\"}");
     tree_is("a.b.c=1,a.b.d=2,a.e=3", NULL, s,
@@ -207,9 +219,11 @@ static void sizes_and_switches(void **state)
     static const struct { const char *text; bool ok; uint64_t v; } rows[] = {
         { "0", true, 0 }, { "512", true, 512 * MiB }, { "1G", true, GiB }, { "1g", true, GiB },
         { "1.5G", true, 1536 * MiB }, { "7b", true, 7 }, { "262144k", true, 256 * MiB },
-        { "0x10", true, 16 * MiB }, { "16E", false, 0 }, { "15E", true, UINT64_C(15) << 60 }, { "", false, 0 }, { "G", false, 0 },
+        { "0x10", true, 16 * MiB }, { "16E", false, 0 }, { "15E", true, UINT64_C(15) << 60 }, { "",
+            false, 0 }, { "G", false, 0 },
         { "-1", false, 0 }, { "1X", false, 0 }, { "1 G", false, 0 }, { "1Gx", false, 0 },
-        { "18446744073709551616", false, 0 }, { "18446744073709551615", false, 0 }, { "0x", false, 0 }, { "1.", false, 0 }, { "1.x", false, 0 },
+        { "18446744073709551616", false, 0 }, { "18446744073709551615", false, 0 }, { "0x", false,
+            0 }, { "1.", false, 0 }, { "1.x", false, 0 },
         { "1e3", false, 0 }, { "+1", false, 0 },
     };
 
@@ -271,7 +285,8 @@ static void options_become_structs(void **state)
     option_is("m", "", "{\"size\": 134217728}");
     option_is("smp", "2,maxcpus=4,sockets=4,cores=1,threads=1",
               "{\"cpus\": 2, \"maxcpus\": 4, \"sockets\": 4, \"cores\": 1, \"threads\": 1}");
-    option_is("name", "guest=min,debug-threads=on", "{\"guest\": \"min\", \"debug-threads\": true}");
+    option_is("name", "guest=min,debug-threads=on",
+        "{\"guest\": \"min\", \"debug-threads\": true}");
     option_is("boot", "menu=on,reboot-timeout=500,splash-time=3000,strict=on",
               "{\"menu\": true, \"splash-time\": 3000, \"reboot-timeout\": 500, \"strict\": true}");
     option_is("rtc", "base=2026-11-22T05:17:08,clock=vm,driftfix=slew",
@@ -281,7 +296,8 @@ static void options_become_structs(void **state)
               "\"pretty\": false}");
     option_is("cpu", "host,+x2apic,-svm,migratable=on,svm=on",
               "{\"model\": \"host\", \"x2apic\": \"on\", \"svm\": \"on\", \"migratable\": \"on\"}");
-    option_is("accel", "kvm,kernel_irqchip=split", "{\"accel\": \"kvm\", \"kernel-irqchip\": \"split\"}");
+    option_is("accel", "kvm,kernel_irqchip=split",
+        "{\"accel\": \"kvm\", \"kernel-irqchip\": \"split\"}");
     option_is("fw_cfg", "name=opt/com.example/x,string=val",
               "{\"name\": \"opt/com.example/x\", \"string\": \"val\"}");
     option_is("overcommit", "mem-lock=off", "{\"mem-lock\": false, \"cpu-pm\": false}");
@@ -292,22 +308,28 @@ static void options_with_cases(void **state)
 {
     option_is("numa", "node,nodeid=1,cpus=2-3,cpus=7,memdev=ram1",
               "{\"type\": \"node\", \"nodeid\": 1, \"cpus\": [2, 3, 7], \"memdev\": \"ram1\"}");
-    option_is("numa", "dist,src=0,dst=1,val=20", "{\"type\": \"dist\", \"src\": 0, \"dst\": 1, \"val\": 20}");
-    option_is("smbios", "type=11,value=a,value=b,,c", "{\"type\": \"11\", \"value\": [\"a\", \"b,c\"]}");
+    option_is("numa", "dist,src=0,dst=1,val=20",
+        "{\"type\": \"dist\", \"src\": 0, \"dst\": 1, \"val\": 20}");
+    option_is("smbios", "type=11,value=a,value=b,,c",
+        "{\"type\": \"11\", \"value\": [\"a\", \"b,c\"]}");
     option_is("smbios", "file=/x", "{\"type\": \"file\", \"file\": \"/x\"}");
     option_is("object", "memory-backend-ram,id=m,size=1G,host-nodes.0=1,host-nodes.1=2,policy=bind",
               "{\"qom-type\": \"memory-backend-ram\", \"id\": \"m\", \"size\": 1073741824, "
-              "\"reserve\": true, \"prealloc\": false, \"prealloc-threads\": 1, \"policy\": \"bind\", "
+              "\"reserve\": true, \"prealloc\": false, \"prealloc-threads\": 1, \"policy\": "
+              "\"bind\", "
               "\"host-nodes\": [1, 2]}");
     option_is("object", "{\"qom-type\":\"rng-builtin\",\"id\":\"r\"}",
               "{\"qom-type\": \"rng-builtin\", \"id\": \"r\"}");
-    option_is("device", "{\"driver\":\"pcie-root-port\",\"port\":16,\"id\":\"pci.1\",\"multifunction\":true}",
-              "{\"driver\": \"pcie-root-port\", \"id\": \"pci.1\", \"port\": 16, \"multifunction\": true}");
+    option_is("device",
+              "{\"driver\":\"pcie-root-port\",\"port\":16,\"id\":\"pci.1\",\"multifunction\":true}",
+              "{\"driver\": \"pcie-root-port\", \"id\": \"pci.1\", \"port\": 16, "
+              "\"multifunction\": true}");
     option_is("device", "isa-serial,chardev=s,index=0",
               "{\"driver\": \"isa-serial\", \"chardev\": \"s\", \"index\": \"0\"}");
     option_is("chardev", "socket,id=mon,fd=28,server=on,wait=off",
               "{\"backend\": \"socket\", \"id\": \"mon\", \"mux\": false, \"logappend\": false, "
-              "\"abstract\": false, \"tight\": true, \"fd\": \"28\", \"server\": true, \"wait\": false, "
+              "\"abstract\": false, \"tight\": true, \"fd\": \"28\", \"server\": true, \"wait\": "
+              "false, "
               "\"nodelay\": false, \"telnet\": false, \"reconnect\": 0}");
     option_is("blockdev", "driver=null-co,node-name=n,size=1M,cache.direct=on",
               "{\"driver\": \"null-co\", \"node-name\": \"n\", \"read-only\": false, "
@@ -332,8 +354,10 @@ static void options_are_refused_precisely(void **state)
     option_is("numa", "node,cpus=x", "!Parameter 'cpus[0]' expects an integer");
     option_is("numa", "foo", "!Parameter 'type' does not accept value 'foo'");
     option_is("chardev", "null", "!Parameter 'id' is missing");
-    option_is("chardev", "nul,id=a", "!Parameter 'backend' does not accept value 'nul'; did you mean 'null'?");
-    option_is("object", "iothread,id=a,poll-max-ns=z", "!Parameter 'poll-max-ns' expects an integer");
+    option_is("chardev", "nul,id=a", "!Parameter 'backend' does not accept value 'nul'; did you "
+        "mean 'null'?");
+    option_is("object", "iothread,id=a,poll-max-ns=z",
+        "!Parameter 'poll-max-ns' expects an integer");
     option_is("object", "memory-backend-ram,id=m,size=1,host-nodes.1=2",
               "!Parameter 'host-nodes.0' is missing");
     option_is("blockdev", "driver=raw,file.driver=file", "!Parameter 'file.filename' is missing");
@@ -402,7 +426,8 @@ static void the_schema_describes_itself(void **state)
             check_ref(schema, m, "type");
         }
         for (k = 0; k < i; k++) {
-            assert_ptr_equal(schema_entry(schema, json_string_value(json_object_get(entry, "name"))),
+            assert_ptr_equal(schema_entry(schema, json_string_value(json_object_get(entry,
+                "name"))),
                              entry);
         }
     }
@@ -457,7 +482,8 @@ static void commands_are_bound_to_states(void **state)
     assert_true(qmp_command_run(&c, NULL, RUN_STATE_PAUSED, NULL, NULL, out, &e));
     fakes_reset();
     assert_false(qmp_command_run(&c, NULL, RUN_STATE_RUNNING, NULL, NULL, out, &e));
-    assert_string_equal(error_text(e), "The command query-status is not allowed in run state 'running'");
+    assert_string_equal(error_text(e), "The command query-status is not allowed in run state "
+        "'running'");
     assert_int_equal(fakes.calls, 0);
 }
 

@@ -1,4 +1,4 @@
-/* qmp-chardev-test.c: QMP over a unix socket, with clients that come back, read slowly or vanish. */
+/* qmp-chardev-test.c: QMP over a unix socket: clients that come back, read slowly, or vanish. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,7 +68,7 @@ static int dial(void)
     return fd;
 }
 
-/* Reads from @fd, running the control loop meanwhile, until @lines lines are there; owned by the caller. */
+/* Reads @lines lines from @fd, running the control loop meanwhile; owned by the caller. */
 static char *hear(int fd, unsigned lines)
 {
     GString *s = g_string_new(NULL);
@@ -116,7 +116,8 @@ static void a_client_comes_back(void **state)
         g_autofree char *greeting = hear(fd, 1);
 
         assert_true(g_str_has_prefix(greeting, "{\"QMP\": "));
-        hears(fd, "{\"execute\":\"stop\"}", "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": "
+        hears(fd, "{\"execute\":\"stop\"}", "{\"error\": {\"class\": \"CommandNotFound\", "
+            "\"desc\": "
               "\"Expecting capabilities negotiation with 'qmp_capabilities'\"}}\r\n");
         hears(fd, "{\"execute\":\"qmp_capabilities\"}", "{\"return\": {}}\r\n");
         assert_int_equal(write(fd, "{\"execute\":", 11), 11);
@@ -125,8 +126,8 @@ static void a_client_comes_back(void **state)
     rig_down();
 }
 
-/* 200 commands at once, whose replies do not fit into the socket: all are answered, in order, once the
- * client reads. */
+/* 200 commands at once, whose replies do not fit into the socket: all are answered, in order, once
+ * the client reads. */
 static void a_flood_is_answered_in_order(void **state)
 {
     enum { COMMANDS = 200 };

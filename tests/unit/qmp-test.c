@@ -84,7 +84,8 @@ static void negotiate(Client *c)
 /* What came back with the times of events taken out. */
 static char *timeless(const char *text)
 {
-    g_autoptr(GRegex) r = g_regex_new("\\{\"timestamp\": \\{\"seconds\": \\d+, \"microseconds\": \\d+\\}, ",
+    g_autoptr(GRegex) r = g_regex_new("\\{\"timestamp\": \\{\"seconds\": \\d+, \"microseconds\": "
+        "\\d+\\}, ",
                                       0, 0, NULL);
 
     return g_regex_replace_literal(r, text, -1, 0, "{", 0, NULL);
@@ -98,7 +99,8 @@ static void says(Client *c, const char *text, const char *want)
     assert_string_equal(got, line);
 }
 
-#define RETURNS(cmd, args, want) says(&c, "{\"execute\":\"" cmd "\"" args ",\"id\":\"libvirt-7\"}", want)
+#define RETURNS(cmd, args, want) \
+    says(&c, "{\"execute\":\"" cmd "\"" args ",\"id\":\"libvirt-7\"}", want)
 #define OK ", \"id\": \"libvirt-7\"}"
 #define FAIL(cls, text) "{\"error\": {\"class\": \"" cls "\", \"desc\": \"" text "\"}" OK
 #define ERR(text) "{\"error\": {\"class\": \"GenericError\", \"desc\": \"" text "\"}}"
@@ -110,7 +112,8 @@ static void the_greeting_comes_first(void **state)
     start(&c);
     assert_int_equal(qmp_session_space(c.s), 0);
     qmp_session_open(c.s);
-    assert_string_equal(c.got->str, "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 0, \"minor\": 2, "
+    assert_string_equal(c.got->str, "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 0, \"minor\": "
+        "2, "
                         "\"major\": 7}, \"package\": \"Rhea " RHEA_VERSION "\"}, "
                         "\"capabilities\": []}}\r\n");
     finish(&c);
@@ -161,7 +164,8 @@ static void every_command_answers(void **state)
 
     start(&c);
     negotiate(&c);
-    RETURNS("query-version", "", "{\"return\": {\"qemu\": {\"major\": 7, \"minor\": 2, \"micro\": 0}, "
+    RETURNS("query-version", "", "{\"return\": {\"qemu\": {\"major\": 7, \"minor\": 2, \"micro\": "
+        "0}, "
             "\"package\": \"Rhea " RHEA_VERSION "\"}" OK);
     RETURNS("query-status", "", "{\"return\": {\"running\": true, \"singlestep\": false, "
             "\"status\": \"running\"}" OK);
@@ -173,8 +177,10 @@ static void every_command_answers(void **state)
     RETURNS("query-cpus-fast", "", "{\"return\": [{\"cpu-index\": 0, "
             "\"qom-path\": \"/machine/unattached/device[0]\", \"thread-id\": 1000, \"props\": "
             "{\"socket-id\": 0, \"core-id\": 0, \"thread-id\": 0}, \"target\": \"x86_64\"}, "
-            "{\"cpu-index\": 1, \"qom-path\": \"/machine/unattached/device[1]\", \"thread-id\": 1001, "
-            "\"props\": {\"socket-id\": 1, \"core-id\": 0, \"thread-id\": 0}, \"target\": \"x86_64\"}]"
+            "{\"cpu-index\": 1, \"qom-path\": \"/machine/unattached/device[1]\", \"thread-id\": "
+            "1001, "
+            "\"props\": {\"socket-id\": 1, \"core-id\": 0, \"thread-id\": 0}, \"target\": "
+            "\"x86_64\"}]"
             OK);
     RETURNS("stop", "", "{\"event\": \"STOP\"}\r\n{\"return\": {}" OK);
     RETURNS("cont", "", "{\"event\": \"RESUME\"}\r\n{\"return\": {}" OK);
@@ -194,12 +200,15 @@ static void devices_come_and_go(void **state)
 
     start(&c);
     negotiate(&c);
-    RETURNS("device_add", ",\"arguments\":{\"driver\":\"virtio-rng-pci\",\"id\":\"rng1\",\"max-bytes\":1024}",
+    RETURNS("device_add",
+            ",\"arguments\":{\"driver\":\"virtio-rng-pci\",\"id\":\"rng1\",\"max-bytes\":1024}",
             "{\"return\": {}" OK);
     assert_string_equal(fakes.device_add,
                         "{\"driver\": \"virtio-rng-pci\", \"id\": \"rng1\", \"max-bytes\": 1024}");
-    RETURNS("device_del", ",\"arguments\":{\"id\":\"rng1\"}", "{\"event\": \"DEVICE_DELETED\", \"data\": "
-            "{\"device\": \"rng1\", \"path\": \"/machine/peripheral/rng1\"}}\r\n{\"return\": {}" OK);
+    RETURNS("device_del", ",\"arguments\":{\"id\":\"rng1\"}",
+        "{\"event\": \"DEVICE_DELETED\", \"data\": "
+            "{\"device\": \"rng1\", \"path\": \"/machine/peripheral/rng1\"}}\r\n{\"return\": "
+            "{}" OK);
     RETURNS("device_del", ",\"arguments\":{\"id\":\"x\"}",
             FAIL("DeviceNotFound", "Device 'x' not found"));
     RETURNS("device_del", ",\"arguments\":{}", FAIL("GenericError", "Parameter 'id' is missing"));
@@ -219,15 +228,18 @@ static void objects_and_ring_buffers(void **state)
 
     start(&c);
     negotiate(&c);
-    RETURNS("object-add", ",\"arguments\":{\"qom-type\":\"iothread\",\"id\":\"io1\"}", "{\"return\": {}" OK);
+    RETURNS("object-add", ",\"arguments\":{\"qom-type\":\"iothread\",\"id\":\"io1\"}",
+        "{\"return\": {}" OK);
     RETURNS("object-add", ",\"arguments\":{\"qom-type\":\"iothread\",\"id\":\"taken\"}",
             FAIL("GenericError", "attempt to add duplicate property 'taken' to object"));
     RETURNS("object-add", ",\"arguments\":{\"qom-type\":\"iothred\",\"id\":\"a\"}",
             FAIL("GenericError", "Parameter 'qom-type' does not accept value 'iothred'; "
                  "did you mean 'iothread'?"));
     RETURNS("object-del", ",\"arguments\":{\"id\":\"io1\"}", "{\"return\": {}" OK);
-    RETURNS("object-del", ",\"arguments\":{\"id\":\"x\"}", FAIL("GenericError", "object 'x' not found"));
-    RETURNS("ringbuf-write", ",\"arguments\":{\"device\":\"r\",\"data\":\"x\"}", "{\"return\": {}" OK);
+    RETURNS("object-del", ",\"arguments\":{\"id\":\"x\"}", FAIL("GenericError",
+        "object 'x' not found"));
+    RETURNS("ringbuf-write", ",\"arguments\":{\"device\":\"r\",\"data\":\"x\"}",
+        "{\"return\": {}" OK);
     RETURNS("ringbuf-write", ",\"arguments\":{\"device\":\"r\",\"data\":\"x\",\"format\":\"hex\"}",
             FAIL("GenericError", "Parameter 'format' does not accept value 'hex'"));
     RETURNS("ringbuf-read", ",\"arguments\":{\"device\":\"r\",\"size\":9,\"format\":\"base64\"}",
@@ -259,7 +271,8 @@ static void every_command_can_fail(void **state)
     negotiate(&c);
     for (unsigned i = 0; i < qmp_commands_count; i++) {
         const QmpCommand *cmd = &qmp_commands[i];
-        g_autofree char *text = g_strdup_printf("{'execute':'%s','arguments':{'zz-zz':[]}}", cmd->name);
+        g_autofree char *text = g_strdup_printf("{'execute':'%s','arguments':{'zz-zz':[]}}",
+            cmd->name);
         const char *missing = first_required(cmd->args);
         g_autofree char *want = missing ? g_strdup_printf(ERR("Parameter '%s' is missing"), missing)
                                         : g_strdup(ERR("Parameter 'zz-zz' is unexpected"));
@@ -270,12 +283,14 @@ static void every_command_can_fail(void **state)
     }
     fakes.state = RUN_STATE_INMIGRATE;
     RETURNS("cont", "", FAIL("MigrationExpected", "Migration is expected"));
-    RETURNS("system_wakeup", "", FAIL("GenericError", "Unable to wake up: guest is not in suspended state"));
+    RETURNS("system_wakeup", "", FAIL("GenericError",
+        "Unable to wake up: guest is not in suspended state"));
     fakes.state = RUN_STATE_SHUTDOWN;
     RETURNS("stop", "", FAIL("GenericError", "nothing runs"));
     RETURNS("query-command-line-options", ",\"arguments\":{\"option\":\"x\"}",
             FAIL("GenericError", "invalid option name: x"));
-    RETURNS("query-comands", "", FAIL("CommandNotFound", "The command query-comands has not been found; "
+    RETURNS("query-comands", "", FAIL("CommandNotFound",
+        "The command query-comands has not been found; "
                                       "did you mean 'query-commands'?"));
     RETURNS("xyz", "", FAIL("CommandNotFound", "The command xyz has not been found"));
     finish(&c);
@@ -325,10 +340,12 @@ static void malformed_messages_are_refused(void **state)
     says(&c, "{}", ERR("QMP input lacks member 'execute'"));
     says(&c, "[1,2]", ERR("QMP input must be a JSON object"));
     says(&c, "{'execute':1}", ERR("QMP input member 'execute' must be a string"));
-    says(&c, "{'execute':18446744073709551615}", ERR("QMP input member 'execute' must be a string"));
+    says(&c, "{'execute':18446744073709551615}",
+        ERR("QMP input member 'execute' must be a string"));
     says(&c, "{'execute':'x','foo':1}", ERR("QMP input member 'foo' is unexpected"));
     says(&c, "{'exec-oob':'query-status'}", ERR("QMP input member 'exec-oob' is unexpected"));
-    says(&c, "{'execute':'stop','arguments':1}", ERR("QMP input member 'arguments' must be an object"));
+    says(&c, "{'execute':'stop','arguments':1}",
+        ERR("QMP input member 'arguments' must be an object"));
     says(&c, "{'execute':'stop','execute':'cont'}",
          ERR("JSON parse error, duplicate object key near '\\\"execute\\\"'"));
     says(&c, "garbage {} [] garbage\n", ERR("JSON parse error, expecting an object"));
@@ -360,11 +377,13 @@ static void a_deferred_reply_holds_the_session(void **state)
     start(&c);
     negotiate(&c);
     fakes.hold_stop = true;
-    says(&c, "{'execute':'stop','id':1}{'execute':'query-iothreads','id':2}", "{\"event\": \"STOP\"}");
+    says(&c, "{'execute':'stop','id':1}{'execute':'query-iothreads','id':2}",
+        "{\"event\": \"STOP\"}");
     assert_int_equal(qmp_session_space(c.s), 0);
     g_string_truncate(c.got, 0);
     qmp_pending_done(fakes.stopping, NULL);
-    assert_string_equal(c.got->str, "{\"return\": {}, \"id\": 1}\r\n{\"return\": [], \"id\": 2}\r\n");
+    assert_string_equal(c.got->str, "{\"return\": {}, \"id\": 1}\r\n{\"return\": [], \"id\": "
+        "2}\r\n");
     assert_int_equal(c.asked, 1);
     say(&c, "{'execute':'stop','id':3}");
     g_string_truncate(c.got, 0);
@@ -372,7 +391,8 @@ static void a_deferred_reply_holds_the_session(void **state)
 
     error_set(&e, "late");
     qmp_pending_done(fakes.stopping, e);
-    assert_string_equal(c.got->str, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"late\"}, "
+    assert_string_equal(c.got->str, "{\"error\": {\"class\": \"GenericError\", \"desc\": "
+        "\"late\"}, "
                         "\"id\": 3}\r\n");
     finish(&c);
 }
@@ -428,8 +448,8 @@ static void a_slow_client_is_not_waited_for(void **state)
     finish(&c);
 }
 
-/* What a client that stopped reading finds when it goes on: all events up to the limit, then the newest
- * of each kind. */
+/* What a client that stopped reading finds when it goes on: all events up to the limit, then the
+ * newest of each kind. */
 static void events_are_thinned_for_a_slow_client(void **state)
 {
     Client c;
@@ -539,19 +559,26 @@ static void other_threads_emit_without_growing_the_queue(void **state)
 static void libvirt_finds_the_shapes_it_knows(void **state)
 {
     static const struct { const char *cmd, *reply; } recorded[] = {
-        { "{\"execute\":\"qmp_capabilities\",\"id\":\"libvirt-1\"}", "{\"return\": {}, \"id\": \"libvirt-1\"}" },
-        { "{\"execute\":\"query-version\",\"id\":\"libvirt-2\"}", "{\"return\": {\"qemu\": {\"micro\": 22, "
+        { "{\"execute\":\"qmp_capabilities\",\"id\":\"libvirt-1\"}",
+            "{\"return\": {}, \"id\": \"libvirt-1\"}" },
+        { "{\"execute\":\"query-version\",\"id\":\"libvirt-2\"}",
+            "{\"return\": {\"qemu\": {\"micro\": 22, "
           "\"minor\": 2, \"major\": 7}, \"package\": \"\"}, \"id\": \"libvirt-2\"}" },
         { "{\"execute\":\"query-kvm\",\"id\":\"libvirt-3\"}",
           "{\"return\": {\"enabled\": true, \"present\": true}, \"id\": \"libvirt-3\"}" },
-        { "{\"execute\":\"query-chardev\",\"id\":\"libvirt-4\"}", "{\"return\": [{\"frontend-open\": true, "
-          "\"filename\": \"unix:m.sock,server=on\", \"label\": \"charmonitor\"}], \"id\": \"libvirt-4\"}" },
-        { "{\"execute\":\"query-cpus-fast\",\"id\":\"libvirt-6\"}", "{\"return\": [{\"thread-id\": 18615, "
+        { "{\"execute\":\"query-chardev\",\"id\":\"libvirt-4\"}",
+            "{\"return\": [{\"frontend-open\": true, "
+          "\"filename\": \"unix:m.sock,server=on\", \"label\": \"charmonitor\"}], \"id\": "
+          "\"libvirt-4\"}" },
+        { "{\"execute\":\"query-cpus-fast\",\"id\":\"libvirt-6\"}",
+            "{\"return\": [{\"thread-id\": 18615, "
           "\"props\": {\"core-id\": 0, \"thread-id\": 0, \"socket-id\": 0}, \"qom-path\": \"/m\", "
           "\"cpu-index\": 0, \"target\": \"x86_64\"}], \"id\": \"libvirt-6\"}" },
-        { "{\"execute\":\"query-status\",\"id\":\"libvirt-8\"}", "{\"return\": {\"status\": \"running\", "
+        { "{\"execute\":\"query-status\",\"id\":\"libvirt-8\"}",
+            "{\"return\": {\"status\": \"running\", "
           "\"singlestep\": false, \"running\": true}, \"id\": \"libvirt-8\"}" },
-        { "{\"execute\":\"cont\",\"id\":\"libvirt-410\"}", "{\"return\": {}, \"id\": \"libvirt-410\"}" },
+        { "{\"execute\":\"cont\",\"id\":\"libvirt-410\"}",
+            "{\"return\": {}, \"id\": \"libvirt-410\"}" },
     };
     Client c;
 
@@ -564,7 +591,8 @@ static void libvirt_finds_the_shapes_it_knows(void **state)
         for (const char *p = got; (p = strstr(p, "\r\n")) != NULL && p[2]; p += 2) {
             last = p + 2;                  /* events come before the reply */
         }
-        g_autoptr(json_t) ours = json_parse(last, NULL), theirs = json_parse(recorded[i].reply, NULL);
+        g_autoptr(json_t) ours = json_parse(last, NULL), theirs = json_parse(recorded[i].reply,
+            NULL);
         json_t *a = json_object_get(ours, "return"), *b = json_object_get(theirs, "return");
         const char *key;
         json_t *v;
@@ -578,7 +606,8 @@ static void libvirt_finds_the_shapes_it_knows(void **state)
             json_t *mine = json_object_get(a, key);
 
             assert_non_null(mine);
-            assert_true(json_typeof(mine) == json_typeof(v) || (json_is_boolean(mine) && json_is_boolean(v)));
+            assert_true(json_typeof(mine) == json_typeof(v) ||
+                        (json_is_boolean(mine) && json_is_boolean(v)));
         }
     }
     finish(&c);
