@@ -1,6 +1,7 @@
 /* char-int.h: what the files of chardev/ share.
  *
- * 1. @lock (rank NODE) guards what several threads touch: the output ring, @open, @loop, @peer_text.
+ * 1. @lock (rank NODE) guards what several threads touch: the output ring, @open, @loop,
+ *    @peer_text.
  * 2. Everything about descriptors and watches happens on @loop, or on the control thread before the
  *    first claim and after the last loop has ended. */
 #ifndef CHARDEV_CHAR_INT_H
@@ -20,7 +21,8 @@ typedef struct BackendOps {
     /* Loop: watch what is not the stream itself (a listener, a timer); and stop it. */
     void (*start)(Chardev *c);
     void (*stop)(Chardev *c);
-    /* Loop: the stream has ended; @open is false already. NULL: an end of input leaves the output. */
+    /* Loop: the stream has ended; @open is false already. NULL: an end of input leaves the
+     * output. */
     void (*hangup)(Chardev *c);
     /* Loop: writes some; a count, or -1 and errno.  NULL: to out_fd. */
     ssize_t (*write)(Chardev *c, const uint8_t *buf, size_t n);

@@ -1,15 +1,17 @@
-/* char.c: the registry of back ends, claims, and the flow of bytes between a front end and descriptors.
+/* char.c: the registry of back ends, claims, and the flow of bytes between a front end and
+ * descriptors.
  *
- * 1. A claim or release only queues a Move; the mover, one post at a time for each Chardev, carries the
- *    descriptors from loop to loop in that order.  So neither ever waits, and a release may hold a
- *    domain.
+ * 1. A claim or release only queues a Move; the mover, one post at a time for each Chardev, carries
+ *    the descriptors from loop to loop in that order.  So neither ever waits, and a release may
+ *    hold a domain.
  * 2. @kick is queued at most once (@kicked, under the lock).  One that finds itself on a loop the
  *    Chardev has left goes after it.
  * 3. The ring has one consumer, the loop; producers only append.  So the loop writes from the ring
  *    without holding the lock.
  *
  *      front end --char_send--> ring --kick--> service() --write--> descriptor
- *      descriptor --ready--> read_some() --char_send--> front end; no space: @paused until char_room */
+ *      descriptor --ready--> read_some() --char_send--> front end
+ *                                        no space: @paused until char_room */
 #include "chardev/char.h"
 
 #include <errno.h>
@@ -314,8 +316,8 @@ static void sync_watches(Chardev *c, bool ask)
         out = EPOLLOUT;
     }
     if (c->in_fd == c->out_fd) {
-        /* A stream that can end is watched for that even when the guest takes nothing: a client that
-         * has gone must make room for the next. */
+        /* A stream that can end is watched for that even when the guest takes nothing: a client
+         * that has gone must make room for the next. */
         unsigned end = open && c->ops->hangup ? EPOLLERR : 0;
 
         watch(c, c->in_fd, &c->in_events, in | out | end);
@@ -799,8 +801,8 @@ bool chardev_is_mux(const Chardev *c)
     return c->ops == &backend_mux;
 }
 
-void chardev_each(void (*fn)(const char *label, const char *filename, bool frontend_open, void *arg),
-                  void *arg)
+void chardev_each(void (*fn)(const char *label, const char *filename,
+                             bool frontend_open, void *arg), void *arg)
 {
     assert_control();
     for (unsigned i = 0; registry && i < registry->len; i++) {

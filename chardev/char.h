@@ -1,13 +1,13 @@
 /* char.h: byte streams between a guest device (or the monitor) and the host.
  *
- * A CharPort is one end of a pair.  The guest side (a UART, a virtio console, a monitor) and the host
- * side (a Chardev: stdio, file, pty, socket, ...) implement the same small table, so in a test the
- * other end is simply the test.
+ * A CharPort is one end of a pair.  The guest side (a UART, a virtio console, a monitor) and the
+ * host side (a Chardev: stdio, file, pty, socket, ...) implement the same small table, so in a test
+ * the other end is simply the test.
  *
  * What runs where:
- * 1. The front end (guest side) names a Loop when it claims a Chardev.  Its callbacks (space, bytes,
- *    event) run on that loop, with no lock held and inside an epoch section; a device takes its own
- *    domain in each of them.
+ * 1. The front end (guest side) names a Loop when it claims a Chardev.  Its callbacks (space,
+ *    bytes, event) run on that loop, with no lock held and inside an epoch section; a device takes
+ *    its own domain in each of them.
  * 2. The front end may call char_send(), char_event() and char_room() from any thread, holding its
  *    domain or not, but not from two threads at once for one port: the domain sees to that.  They
  *    never block and never call back into the caller.
@@ -19,8 +19,8 @@
  *    The exception is a host side that nobody listens to (no client connected, no reader of the
  *    pty): it takes and drops everything, as an unplugged cable does.
  * 4. After chardev_release() no new callback begins; one may be just running on the loop.  It is
- *    inside an epoch section, so a port that is freed after a grace period (all devices are) is safe;
- *    it finds the device's state as unrealize left it. */
+ *    inside an epoch section, so a port that is freed after a grace period (all devices are) is
+ *    safe; it finds the device's state as unrealize left it. */
 #ifndef CHARDEV_CHAR_H
 #define CHARDEV_CHAR_H
 
@@ -86,7 +86,7 @@ CTX_ANY void char_room(CharPort *from);
 
 typedef struct ChardevOptions {
     char *id;
-    char *backend;             /* null stdio file pipe pty socket ringbuf; memory is ringbuf, tty/parallel serial */
+    char *backend;             /* null stdio file pipe pty serial socket ringbuf, or an alias */
     bool mux;                  /* several front ends, with the escape key */
     bool with_monitor;         /* short form mon:...: the caller puts a monitor on it too */
     char *logfile;             /* copy of all that the guest sends, or NULL */
@@ -155,7 +155,8 @@ CTX_CONTROL void chardev_each(void (*fn)(const char *label, const char *filename
 CTX_ANY void chardev_each_backend(void (*fn)(const char *name, void *arg), void *arg);
 
 /* ringbuf-read: takes up to @max bytes from ring buffer @c into @buf; returns how many, or sets
- * *@errp and returns -1 when @c is no ring buffer.  ringbuf-write puts bytes in, dropping the oldest. */
+ * *@errp and returns -1 when @c is no ring buffer.  ringbuf-write puts bytes in, dropping the
+ * oldest. */
 CTX_ANY ssize_t chardev_ringbuf_read(Chardev *c, uint8_t *buf, size_t max, Error **errp);
 CTX_ANY bool chardev_ringbuf_write(Chardev *c, const uint8_t *buf, size_t n, Error **errp);
 /* chardev-send-break: the front end of @id gets CHAR_BREAK. */
@@ -176,8 +177,8 @@ CTX_CONTROL void chardev_set_escape(unsigned ch);
 CTX_CONTROL void chardev_mux_focus(CharPort *guest);
 
 /* The end of the process, after the loops have ended: writes what is still buffered (for at most a
- * second in all), puts the terminal back, removes socket files, closes everything.  Also runs at exit(3) for the
- * terminal alone. */
+ * second in all), puts the terminal back, removes socket files, closes everything.  Also runs at
+ * exit(3) for the terminal alone. */
 CTX_CONTROL void chardev_exit(void);
 
 #endif

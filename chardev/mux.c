@@ -1,11 +1,11 @@
 /* mux.c: several front ends on one back end, and the escape key.
  *
- * 1. Input runs on the loop of the base (that of the first front end).  It goes through a small ring to
- *    the front end that has the focus, on that one's own loop.
- * 2. The escape key works even when the guest has stopped reading: once the focused ring has been full
- *    for STUCK_NS, input is read all the same and only the escapes in it are obeyed.
- * 3. @lock (LEAF) guards the list of fronts, the focus, and the fronts' rings and marks.  It is never
- *    held across a call into a front end or the base.
+ * 1. Input runs on the loop of the base (that of the first front end).  It goes through a small
+ *    ring to the front end that has the focus, on that one's own loop.
+ * 2. The escape key works even when the guest has stopped reading: once the focused ring has been
+ *    full for STUCK_NS, input is read all the same and only the escapes in it are obeyed.
+ * 3. @lock (LEAF) guards the list of fronts, the focus, and the fronts' rings and marks.  It is
+ *    never held across a call into a front end or the base.
  * 4. A front is freed by a call on its own loop after it left the list, so after its last post, and
  *    then after a grace period, so after its last late sender. */
 #include <stdio.h>
@@ -483,7 +483,7 @@ bool chardev_release_front(CharPort *guest)
     bool last = m->count == 0;
     lock_drop(&m->lock);
     loop_call(f->loop, free_front, f);
-    char_room(&m->port);               /* the next in focus may have space where this one had none */
+    char_room(&m->port);               /* the next in focus may have space, as this one had not */
     if (last) {
         m->c->claimed = false;
         __atomic_store_n(&m->c->frontend_open, false, __ATOMIC_RELAXED);

@@ -56,7 +56,7 @@ static const Key keys[] = {
 };
 
 static const struct {
-    const char *name, *is;     /* @is: what it is called inside, and for an alias what it stands for */
+    const char *name, *is;     /* @is: its own name, or what an alias stands for */
     unsigned bits;
 } backends[] = {
     { "file", "file", B_FILE },        { "memory", "ringbuf", B_RING },
@@ -341,7 +341,8 @@ static const char *after(const char *text, const char *prefix)
 
 static ChardevOptions *read_new_short(const char *arg, const char *id, Error **errp)
 {
-    static const char *const names[] = { "stdio", "null", "none", "pty", "ringbuf", "memory", NULL };
+    static const char *const names[] = { "stdio", "null", "none", "pty", "ringbuf", "memory",
+                                         NULL };
     g_autoptr(ChardevOptions) o = chardev_options_new("null", id);
     const char *rest;
     bool ok = true;

@@ -1,7 +1,7 @@
 /* port.c: pairs of ports.
  *
- * 1. @peer is the only shared field; it is loaded once for each operation.  Whoever it points to stays
- *    valid until the caller's epoch section ends. */
+ * 1. @peer is the only shared field; it is loaded once for each operation.  Whoever it points to
+ *    stays valid until the caller's epoch section ends. */
 #include "chardev/char.h"
 
 void char_port_init(CharPort *p, const CharPortOps *ops)

@@ -1,8 +1,8 @@
 /* pty.c: a pseudo-terminal that programs on the host open like a serial line.
  *
- * 1. Linux says on the master side when the last user of the slave closed it (EPOLLHUP), but not when
- *    one opens it.  So while nobody has it open, the master is not watched, but inotify is, on the
- *    slave's name; nothing polls.
+ * 1. Linux says on the master side when the last user of the slave closed it (EPOLLHUP), but not
+ *    when one opens it.  So while nobody has it open, the master is not watched, but inotify is, on
+ *    the slave's name; nothing polls.
  *
  *      closed --slave_opened()--> open --pty_hangup()--> closed */
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* ringbuf.c: keeps the last bytes the guest sent, for the monitor's ringbuf-read.
  *
- * 1. The oldest bytes make room for new ones; @total and @taken count bytes since the start, so what
- *    lies between them, at most @size, is there to be read. */
+ * 1. The oldest bytes make room for new ones; @total and @taken count bytes since the start, so
+ *    what lies between them, at most @size, is there to be read. */
 #include <string.h>
 #include "chardev/char-int.h"
 #include "util/bytes.h"

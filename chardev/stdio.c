@@ -2,8 +2,8 @@
  *
  * 1. The terminal's mode is changed while the back end is open and put back by tty_restore(), which
  *    also runs at exit(3).
- * 2. The descriptors 0 and 1 are shared with the shell and everything else on the terminal, so their
- *    O_NONBLOCK is left alone: output to a terminal goes through a descriptor opened anew, to
+ * 2. The descriptors 0 and 1 are shared with the shell and everything else on the terminal, so
+ *    their O_NONBLOCK is left alone: output to a terminal goes through a descriptor opened anew, to
  *    anything else in pieces that poll() says will not block. */
 #include <errno.h>
 #include <fcntl.h>

@@ -2,8 +2,8 @@
  *
  * 1. The reclaim thread starts with the first epoch_defer(), not before: a program that defers
  *    nothing pays nothing.  It blocks all signals like every other thread.
- * 2. ThreadSanitizer cannot see liburcu's grace periods (they rest on membarrier), so the edges that
- *    a grace period guarantees are told to it: leave -> free and defer -> free. */
+ * 2. ThreadSanitizer cannot see liburcu's grace periods (they rest on membarrier), so the edges
+ *    that a grace period guarantees are told to it: leave -> free and defer -> free. */
 #include "util/epoch.h"
 
 #include <pthread.h>

@@ -55,7 +55,8 @@ static inline void epoch_leave(void)
 #define epoch_load(p) __atomic_load_n(&(p), __ATOMIC_ACQUIRE)
 #define epoch_store(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELEASE)
 
-/* Calls item->free(item) on the reclaim thread after a grace period.  @item is embedded in the object. */
+/* Calls item->free(item) on the reclaim thread after a grace period.  @item is embedded in the
+ * object. */
 CTX_ANY void epoch_defer(EpochItem *item, void (*free_item)(EpochItem *item));
 
 /* Waits until everything deferred so far has been freed: for tests and process exit only, with no

@@ -220,7 +220,8 @@ static void print_lines(const char *kind, const char *text, const char *advice)
 
         g_string_append_printf(s, "%s.%06dZ ", stamp, g_date_time_get_microsecond(now));
     }
-    g_string_append_printf(s, "%s: %s%s\n", program_name ? program_name : program_invocation_short_name, kind, text);
+    g_string_append_printf(s, "%s: %s%s\n",
+                           program_name ? program_name : program_invocation_short_name, kind, text);
     if (advice) {
         g_string_append_printf(s, "%s\n", advice);
     }

@@ -1,7 +1,7 @@
 /* fault.c: the armed failure.
  *
- * 1. A plain mutex, not a Lock: a fault point may lie anywhere, under any rank, and nothing is taken
- *    below it. */
+ * 1. A plain mutex, not a Lock: a fault point may lie anywhere, under any rank, and nothing is
+ *    taken below it. */
 #include "util/fault.h"
 
 #include <glib.h>

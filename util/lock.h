@@ -1,8 +1,8 @@
 /* lock.h: mutexes with ranks.
  *
- * 1. A thread takes locks only downwards in rank (a higher number than any it holds), so no cycle of
- *    waiting threads can form.  Debug builds keep a per-thread stack and abort, naming both locks
- *    and both places, on the first violation.  docs/design/locking.md has the table.
+ * 1. A thread takes locks only downwards in rank (a higher number than any it holds), so no cycle
+ *    of waiting threads can form.  Debug builds keep a per-thread stack and abort, naming both
+ *    locks and both places, on the first violation.  docs/design/locking.md has the table.
  * 2. Locks are not recursive. */
 #ifndef UTIL_LOCK_H
 #define UTIL_LOCK_H
@@ -42,15 +42,16 @@ CTX_ANY void lock_drop(Lock *l) LOCK_RELEASES(*l);
 
 /* In debug builds: aborts unless this thread holds @l. */
 CTX_ANY void lock_assert_held(const Lock *l);
-/* In debug builds: aborts if this thread may not take a lock of rank @r now, that is if it holds one
- * of rank @r or of a higher number.  lock_assert_may_take(RANK_DOMAIN): "holds nothing". */
+/* In debug builds: aborts if this thread may not take a lock of rank @r now, that is if it holds
+ * one of rank @r or of a higher number.  lock_assert_may_take(RANK_DOMAIN): "holds nothing". */
 CTX_ANY void lock_assert_may_take(LockRank r);
 
 /* Waits on @c with @l held (and taken again on return), as pthread_cond_wait().  @timeout_ns < 0:
  * for ever.  Returns false on time-out. */
 CTX_ANY bool lock_wait(Lock *l, pthread_cond_t *c, int64_t timeout_ns) LOCK_HELD(*l);
 
-/* Marks that this thread now waits for a worker's answer (rank WORKER), until lock_worker_wait_end(). */
+/* Marks that this thread now waits for a worker's answer (rank WORKER), until
+ * lock_worker_wait_end(). */
 CTX_ANY void lock_worker_wait_begin(void);
 CTX_ANY void lock_worker_wait_end(void);
 

@@ -43,7 +43,8 @@ typedef struct Watch {
     void *arg;
 } Watch;
 
-/* Deadlines lie in the heap itself: sifting does not touch the timers' cache lines but to note places. */
+/* Deadlines lie in the heap itself: sifting does not touch the timers' cache lines but to note
+ * places. */
 typedef struct HeapEntry {
     int64_t due;
     uint64_t seq;              /* equal deadlines fire in the order they were set */
@@ -369,7 +370,8 @@ void loop_watch(Loop *l, int fd, unsigned events, void (*ready)(void *arg, unsig
 
     struct epoll_event ev = { .events = events, .data.u64 = watch_tag(w) };
     int ret = epoll_ctl(l->epfd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev);
-    /* A descriptor closed without loop_unwatch() left epoll by itself, and its number is used again. */
+    /* A descriptor closed without loop_unwatch() left epoll by itself, and its number is used
+     * again. */
     if (ret < 0 && (errno == ENOENT || errno == EEXIST)) {
         ret = epoll_ctl(l->epfd, errno == ENOENT ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &ev);
     }
@@ -586,7 +588,8 @@ static bool dispatch_events(Loop *l, const struct epoll_event *evs, int n)
     return worked;
 }
 
-/* Polls epoll for up to @timeout_ms and runs what is ready.  Enters the epoch; called outside it. */
+/* Polls epoll for up to @timeout_ms and runs what is ready.  Enters the epoch; called outside
+ * it. */
 static bool loop_turn(Loop *l, int timeout_ms)
 {
     struct epoll_event evs[EVENTS_AT_ONCE];

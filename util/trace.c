@@ -1,7 +1,7 @@
 /* trace.c: the list of trace events, their output, and the count of guest mistakes.
  *
- * 1. Events are the fixed-size, aligned entries of the linker section "trace_events"; a name used in
- *    several places has several entries, switched together.
+ * 1. Events are the fixed-size, aligned entries of the linker section "trace_events"; a name used
+ *    in several places has several entries, switched together.
  * 2. Output is one write() a line to a descriptor whose number never changes once a file is set, so
  *    no lock is needed and a thread never writes to a closed file.
  * 3. Tracing and guest_bug() take no lock and may be called under any. */
@@ -29,7 +29,7 @@ G_STATIC_ASSERT(sizeof(TraceEvent) == 16);
 static int trace_fd = STDERR_FILENO;
 static bool bugs_shown;
 static unsigned long bugs;
-static int64_t bug_next[BUG_SLOTS];    /* host time from which the names of a slot may report again */
+static int64_t bug_next[BUG_SLOTS];    /* host time from which a slot may report again */
 
 /* A relaxed read hides the symbols' origin from the optimiser, which may take two distinct arrays
  * for unrelated objects. */

@@ -1,5 +1,5 @@
-/* chardev-backend-test.c: the back ends with real descriptors, each with its front end on the control
- * loop and on a loop of its own. */
+/* chardev-backend-test.c: the back ends with real descriptors, each with its front end on the
+ * control loop and on a loop of its own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -515,7 +515,8 @@ static void telnet_is_stripped_and_doubled(void **state)
     int fd = connect_tcp(tcp_port);
     read_exactly(fd, buf, 12);
     assert_memory_equal(buf, "\xff\xfb\x01\xff\xfb\x03\xff\xfb\x00\xff\xfd\x00", 12);
-    assert_int_equal(write(fd, "a\xff\xfd\x01" "b\xff\xff" "c\xff\xfa\x18xx\xff\xf0" "d\xff", 17), 17);
+    assert_int_equal(write(fd, "a\xff\xfd\x01" "b\xff\xff" "c\xff\xfa\x18xx\xff\xf0" "d\xff",
+                           17), 17);
     assert_int_equal(write(fd, "\xf3" "e", 2), 2);
     front_wait(&f, 6);
     assert_string_equal(f.got->str, "ab\xff" "cde");

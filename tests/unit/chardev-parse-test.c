@@ -10,7 +10,8 @@
 static void keys_reach_their_fields(void **state)
 {
     g_autoptr(ChardevOptions) o = chardev_parse(
-        "socket,id=s0,path=/tmp/a,,b,server=on,wait=off,telnet,logfile=l,logappend=on,mux=on", NULL);
+        "socket,id=s0,path=/tmp/a,,b,server=on,wait=off,telnet,logfile=l,logappend=on,mux=on",
+        NULL);
 
     assert_non_null(o);
     assert_string_equal(o->backend, "socket");
@@ -116,7 +117,8 @@ static void short_forms_that_make_nothing(void **state)
     assert_string_equal(error_text(err), "could not connect to character backend 'stdoi': "
                                          "'stdoi' is not a valid char driver");
     assert_string_equal(error_advice(err), "did you mean 'stdio'?");
-    static const char *const bad[] = { "", "tcp:1", "tcp:a:b:c", "tcp:h:1,foo=3", "foo:bar", "null:" };
+    static const char *const bad[] = { "", "tcp:1", "tcp:a:b:c", "tcp:h:1,foo=3", "foo:bar",
+                                       "null:" };
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(Error) e = NULL;
         g_autofree char *none = NULL;

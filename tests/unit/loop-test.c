@@ -1,4 +1,5 @@
-/* loop-test.c: posts, watches, timers, polling and barriers, on a loop of its own and on control. */
+/* loop-test.c: posts, watches, timers, polling and barriers, on a loop of its own and on
+ * control. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
