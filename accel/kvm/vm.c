@@ -167,6 +167,9 @@ static void slot_set(unsigned slot, Gpa at, void *host, uint64_t size, unsigned 
                  (flags & SLOT_LOG_DIRTY ? KVM_MEM_LOG_DIRTY_PAGES : 0),
     };
 
+    if (kvm_vm.fd < 0) {
+        return;                             /* the machine is taken down after the VM */
+    }
     TRACE(kvm_slot, "slot=%u at=0x%" PRIx64 " size=0x%" PRIx64 " flags=%u", slot, at, size, flags);
     if (ioctl(kvm_vm.fd, KVM_SET_USER_MEMORY_REGION, &r) < 0) {
         int err = errno;
