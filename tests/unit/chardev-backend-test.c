@@ -10,9 +10,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 #include "chardev/char.h"
@@ -77,6 +80,11 @@ static void read_exactly(int fd, char *buf, size_t n)
         buf += got;
         n -= got;
     }
+}
+
+static void write_ok(int fd, const char *text)
+{
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 }
 
 static void find_name(const char *label, const char *filename, bool open, void *arg)
@@ -645,6 +653,52 @@ static void stdio_makes_the_terminal_raw_and_puts_it_back(void **state)
     close(saved[1]);
 }
 
+/* What this program does as the child of the next test: opens stdio, says so, and ends by exit(). */
+static int run_on_terminal(void)
+{
+    char c;
+
+    ioctl(0, TIOCSCTTY, 0);
+    loop_control();
+    bool ok = make_chardev("stdio,id=io") != NULL;
+    write_ok(1, ok ? "+" : "-");
+    ok = read(0, &c, 1) == 1;
+    return ok && c == 'q' ? 0 : 1;
+}
+
+static void a_controlling_terminal_is_raw_until_exit(void **state)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    struct termios before, during, after;
+    char c = 0;
+    int status;
+
+    grantpt(master);
+    unlockpt(master);
+    int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    assert_return_code(tcgetattr(slave, &before), errno);
+    pid_t child = fork();
+    if (child == 0) {
+        setsid();
+        dup2(slave, 0);
+        dup2(slave, 1);
+        execl("/proc/self/exe", "chardev-backend-test", "on-terminal", NULL);
+        _exit(2);
+    }
+    assert_int_equal(read(master, &c, 1), 1);
+    assert_int_equal(c, '+');
+    assert_return_code(tcgetattr(slave, &during), errno);
+    assert_false(during.c_lflag & (ICANON | ECHO));
+    assert_true(during.c_lflag & ISIG);
+    write_ok(master, "q");
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_return_code(tcgetattr(slave, &after), errno);
+    assert_int_equal(after.c_lflag, before.c_lflag);
+    close(slave);
+    close(master);
+}
+
 /* --- the end --- */
 
 static void exit_writes_what_is_buffered(void **state)
@@ -666,7 +720,7 @@ static void exit_writes_what_is_buffered(void **state)
     assert_null(chardev_find("last"));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static int on_device_loop = 1;
 #define BOTH(t) cmocka_unit_test(t), { #t " (device loop)", t, NULL, NULL, &on_device_loop }
@@ -687,10 +741,14 @@ int main(void)
         BOTH(a_passed_descriptor_is_used),
         BOTH(ringbuf_keeps_the_newest),
         BOTH(stdio_makes_the_terminal_raw_and_puts_it_back),
+        cmocka_unit_test(a_controlling_terminal_is_raw_until_exit),
         cmocka_unit_test(exit_writes_what_is_buffered),
     };
 
     thread_become_control();
+    if (argc > 1 && strcmp(argv[1], "on-terminal") == 0) {
+        return run_on_terminal();
+    }
     loop_control();
     dir = g_dir_make_tmp("chardev-XXXXXX", NULL);
     device_loop = loop_new("device", THREAD_LOOP, NULL);
