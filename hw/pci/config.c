@@ -85,7 +85,9 @@ static bool powered(const PciDevice *p)
 void pci_command_update(PciDevice *p)
 {
     uint16_t cmd = pci_command(p);
-    bool master = (cmd & PCI_COMMAND_MASTER) && powered(p) && p->visible && !p->in_reset;
+    /* A bridge forwards always: firmware reaches disks behind ports without enabling those. */
+    bool master = (cmd & PCI_COMMAND_MASTER || pci_ops(p)->header) && powered(p) && p->visible &&
+                  !p->in_reset;
 
     __atomic_store_n(&p->dev.dma_on, master, __ATOMIC_RELEASE);
     if (p->dev.inner) {

@@ -152,7 +152,6 @@ static bool pci_publish(Bus *bus, Device *d, Error **errp)
     if (d->inner) {
         d->inner->dma = b->dma;
     }
-    pci_config_freeze(p);
     domain_enter(d->domain);
     p->visible = true;
     pci_refresh(p);
@@ -189,6 +188,7 @@ static void pci_detach(Bus *bus, Device *d)
     /* A config cycle that found the function before this takes its domain and sees !visible. */
     domain_enter(d->domain);
     g_clear_pointer(&p->config, g_free);
+    p->frozen = false;
     domain_leave(d->domain);
     g_clear_pointer(&p->saved, g_byte_array_unref);
     g_clear_pointer(&p->saved_msix, g_byte_array_unref);
@@ -207,6 +207,11 @@ static void pci_reset(Device *d, ResetKind kind)
         return;                /* the device's own register does not touch config space */
     }
     p->reset_cancelled = kind == RESET_POWER;      /* a function reset on its way has nothing to do */
+    if (!p->frozen) {
+        /* The power-on reset that ends realize. */
+        pci_config_freeze(p);
+        p->frozen = true;
+    }
     p->in_reset = false;
     p->was_reset = true;
     p->msi_level = false;

@@ -80,6 +80,7 @@ struct PciDevice {
     RamBlock *rom_ram;
     PciBus *secondary;         /* the bus behind a bridge; NULL: none */
     bool visible;              /* published; guarded by the domain */
+    bool frozen;               /* initial[] is what reset restores */
     bool in_reset;             /* a function-level reset is under way; guarded by the domain */
     bool was_reset;            /* settle lowers INTx before the type's settle drives it */
     bool msi_level;            /* what pci_irq_level() last said */
