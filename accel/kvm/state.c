@@ -384,6 +384,12 @@ static void cpu_settle(Device *dev)
     drop_blobs(d);
 }
 
+/* What a save gathered is stale from here on. */
+static void cpu_resume(Device *dev)
+{
+    drop_blobs((KvmCpuDevice *)dev);
+}
+
 static bool cpu_check(void *obj, Error **errp)
 {
     KvmCpuDevice *d = cpu_of(obj);
@@ -452,6 +458,7 @@ static const DeviceType kvm_vcpu_type = {
     .name = "kvm-vcpu", .summary = "state of a vCPU run by KVM", .slot = &board_slot,
     .size = sizeof(KvmCpuDevice), .flags = DEV_INTERNAL, .state = &cpu_state,
     .realize = cpu_realize, .unrealize = cpu_unrealize, .reset = cpu_reset, .settle = cpu_settle,
+    .resume = cpu_resume,
 };
 
 bool kvm_state_vcpu(Machine *m, KvmVcpu *v, Error **errp)

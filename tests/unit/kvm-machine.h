@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "accel/kvm/kvm-int.h"
 #include "accel/kvm/kvm.h"
@@ -66,7 +67,8 @@ static TestMachine tm;
 static void note(TestDev *d, bool mmio, bool write, unsigned off, unsigned size, uint64_t val)
 {
     if (d->logged < LOG_MAX) {
-        d->log[d->logged++] = (Access){ mmio, write, off, size, val };
+        d->log[d->logged] = (Access){ mmio, write, off, size, val };
+        __atomic_store_n(&d->logged, d->logged + 1, __ATOMIC_RELEASE);
     }
 }
 
@@ -143,7 +145,7 @@ static void on_test_request(MachineRequest what, uint32_t detail, const char *ca
 }
 
 /* Iterates the control loop until @flag is not zero. */
-static void wait_for(const unsigned *flag)
+static void __attribute__((unused)) wait_for(const unsigned *flag)
 {
     while (!*flag) {
         loop_control_iterate(true);
