@@ -62,6 +62,8 @@ struct Chardev {
     Post kick;
     GQueue moves GUARDED_BY(lock);             /* of Move: claims and releases to come, in order */
     bool moving GUARDED_BY(lock);
+    Loop *mover_on GUARDED_BY(lock);           /* where the mover was posted last */
+    bool exiting GUARDED_BY(lock);             /* chardev_exit(): nothing moves any more */
     char *peer_text GUARDED_BY(lock);
 
     int in_fd, out_fd;             /* -1: none; may be the same */

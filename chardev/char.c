@@ -529,7 +529,7 @@ static bool move_step(Mover *m)
 
     lock_take(&c->lock);
     Move *next = g_queue_peek_head(&c->moves);
-    if (!next) {
+    if (!next || c->exiting) {
         c->moving = false;
         lock_drop(&c->lock);
         g_free(m);
@@ -547,6 +547,7 @@ static bool move_step(Mover *m)
         /* A kick still queued somewhere must run before the memory goes. */
         Loop *again = c->kicked ? loop_control() : NULL;
 
+        c->mover_on = again;
         lock_drop(&c->lock);
         if (again) {
             loop_post(again, &m->post);
@@ -559,6 +560,7 @@ static bool move_step(Mover *m)
     if (next->to && !loop_here(next->to)) {
         Loop *to = next->to;
 
+        c->mover_on = to;
         lock_drop(&c->lock);
         loop_post(to, &m->post);
         return false;
@@ -591,7 +593,8 @@ static void queue_move(Chardev *c, Loop *to, bool close)
 
         *m = (Mover){ .post.run = run_mover, .c = c };
         c->moving = true;
-        loop_post(c->loop ? c->loop : to ? to : loop_control(), &m->post);
+        c->mover_on = c->loop ? c->loop : to ? to : loop_control();
+        loop_post(c->mover_on, &m->post);
     }
     lock_drop(&c->lock);
 }
@@ -834,7 +837,7 @@ bool chardev_send_break(const char *id, Error **errp)
     return true;
 }
 
-/* Writes what is buffered until @deadline. The loops have ended: nobody else touches @c. */
+/* Writes what is buffered until @deadline.  @c is on no loop: nobody else touches it. */
 static void final_flush(Chardev *c, int64_t deadline)
 {
     c->out_full = false;
@@ -852,20 +855,62 @@ static void final_flush(Chardev *c, int64_t deadline)
     }
 }
 
+static void exit_detach(void *arg)
+{
+    Chardev *c = arg;
+
+    detach(c);
+    lock_take(&c->lock);
+    c->loop = NULL;
+    lock_drop(&c->lock);
+}
+
+static void wait_for_turn(void *arg)
+{
+}
+
+/* Takes @c off its loop for good.  What is queued on control is not run any more, so its part is done
+ * here; elsewhere the queue is first come, first served. */
+static void stop_for_exit(Chardev *c)
+{
+    lock_take(&c->lock);
+    c->exiting = true;
+    Loop *mover_on = c->moving ? c->mover_on : NULL;
+    lock_drop(&c->lock);
+    if (mover_on && !loop_here(mover_on)) {
+        loop_call_wait(mover_on, wait_for_turn, NULL);
+    }
+    Loop *l = chardev_loop(c);
+    if (l) {
+        loop_call_wait(l, exit_detach, c);
+    }
+}
+
 void chardev_exit(void)
 {
+    /* Closed, but kept and reachable: a post of theirs may still be queued somewhere. */
+    static GPtrArray *closed;
     int64_t deadline = clock_now(CLOCK_HOST) + EXIT_FLUSH_NS;
 
     assert_control();
     for (unsigned i = 0; registry && i < registry->len; i++) {
+        stop_for_exit(registry->pdata[i]);
+    }
+    for (unsigned i = 0; registry && i < registry->len; i++) {
         final_flush(registry->pdata[i], deadline);
     }
     tty_restore();
+    if (!closed) {
+        closed = g_ptr_array_new();
+    }
     while (registry && registry->len) {
         Chardev *c = g_ptr_array_steal_index(registry, registry->len - 1);
 
+        lock_take(&c->lock);
+        c->open = false;
+        lock_drop(&c->lock);
         close_fds(c);
-        free_chardev(&c->item);
+        g_ptr_array_add(closed, c);
     }
     g_clear_pointer(&registry, g_ptr_array_unref);
 }

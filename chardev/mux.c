@@ -503,16 +503,6 @@ void chardev_mux_focus(CharPort *guest)
     }
 }
 
-static void mux_close(Chardev *c)
-{
-    Mux *m = c->priv;
-
-    for (unsigned i = 0; i < m->count; i++) {
-        g_free(m->fronts[i]);          /* the end of the process: they were not released */
-    }
-    m->count = 0;
-}
-
 Chardev *chardev_mux_removed(Chardev *c)
 {
     Mux *m = c->priv;
@@ -552,7 +542,6 @@ Chardev *chardev_make_mux(const char *id, Chardev *base)
 
 const BackendOps backend_mux = {
     .name = "mux",
-    .close = mux_close,
     .free = mux_free,
     .claim = mux_claim,
 };

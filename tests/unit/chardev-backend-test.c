@@ -704,20 +704,40 @@ static void a_controlling_terminal_is_raw_until_exit(void **state)
 static void exit_writes_what_is_buffered(void **state)
 {
     g_autofree char *sock = in_dir("lastsock");
-    Front f;
+    Front f, g, h;
 
     Chardev *c = make("file,id=last,path=%s", "last");
+    Chardev *d = make("file,id=other,path=%s", "other");
+    Chardev *e = make("file,id=left,path=%s", "left");
     assert_non_null(make("socket,id=ls,path=%s,server=on,wait=off", "lastsock"));
     front_init(&f, 0);
+    front_init(&g, 0);
+    front_init(&h, 0);
     assert_true(chardev_claim(c, &f.port, loop_control(), NULL));
     /* The control loop does not run any more, so these stay in the ring. */
     assert_int_equal(front_send(&f, "last words", 10), 10);
+    assert_true(chardev_claim(d, &g.port, device_loop, NULL));
+    assert_int_equal(front_send(&g, "of another", 10), 10);
+    /* One is just being let go, and the device loop lives on. */
+    assert_true(chardev_claim(e, &h.port, device_loop, NULL));
+    assert_int_equal(front_send(&h, "and a third", 11), 11);
+    chardev_release(&h.port);
     chardev_exit();
     g_autofree char *text = contents("last");
     assert_string_equal(text, "last words");
+    g_autofree char *other = contents("other");
+    assert_string_equal(other, "of another");
+    g_autofree char *left = contents("left");
+    assert_string_equal(left, "and a third");
+    assert_int_equal(front_send(&g, "too late", 8), 8);
     assert_int_equal(access(sock, F_OK), -1);
-    g_string_free(f.got, TRUE);
     assert_null(chardev_find("last"));
+    loop_call_wait(device_loop, front_nothing, NULL);
+    while (loop_control_iterate(false)) {
+    }
+    g_string_free(f.got, TRUE);
+    g_string_free(g.got, TRUE);
+    g_string_free(h.got, TRUE);
 }
 
 int main(int argc, char **argv)
