@@ -869,8 +869,8 @@ static void wait_for_turn(void *arg)
 {
 }
 
-/* Takes @c off its loop for good.  What is queued on control is not run any more, so its part is done
- * here; elsewhere the queue is first come, first served. */
+/* Takes @c off its loop for good.  What is queued on control is not run any more, so its part is
+ * done here; elsewhere the queue is first come, first served. */
 static void stop_for_exit(Chardev *c)
 {
     lock_take(&c->lock);

@@ -178,8 +178,8 @@ CTX_CONTROL void chardev_mux_focus(CharPort *guest);
 
 /* The end of the process: takes every back end off its loop, writes what is still buffered (for at
  * most a second in all), puts the terminal back, removes socket files, closes everything.  Loops of
- * front ends still run, or ended after the front ends were released.  What is sent later is dropped.
- * The terminal is put back at exit(3) in any case. */
+ * front ends still run, or ended after the front ends were released.  What is sent later is
+ * dropped. The terminal is put back at exit(3) in any case. */
 CTX_CONTROL void chardev_exit(void);
 
 #endif

@@ -653,7 +653,8 @@ static void stdio_makes_the_terminal_raw_and_puts_it_back(void **state)
     close(saved[1]);
 }
 
-/* What this program does as the child of the next test: opens stdio, says so, and ends by exit(). */
+/* What this program does as the child of the next test: opens stdio, says so, and ends by
+ * exit(). */
 static int run_on_terminal(void)
 {
     char c;
