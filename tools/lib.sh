@@ -16,6 +16,15 @@ die() {
     exit 1
 }
 
+# rhea_program: prints the path of the program built.
+rhea_program() {
+    if [ -e "$RHEA_ROOT/build/rhea" ]; then
+        echo "$RHEA_ROOT/build/rhea"
+    else
+        echo "$RHEA_ROOT/build/system/rhea"
+    fi
+}
+
 # kvm_kind: prints "hardware", "software" or "none".
 # A KVM without svm or vmx among the CPU's flags is one in software: it runs real-mode and 32-bit
 # code (SeaBIOS, boot loaders), but no 64-bit kernel.

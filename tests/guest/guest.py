@@ -1,0 +1,166 @@
+"""What the guest tests share: start Rhea, watch what the guest prints, look at its exit status.
+
+A test is a script that imports this, makes what the guest starts from, and calls Guest.  What the
+guest prints goes to standard output too, so that the log of a failed test shows it.
+"""
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HERE = os.path.join(ROOT, "tests", "guest")
+SKIPPED = 77
+
+
+def rhea():
+    """The program under test."""
+    for path in (os.environ.get("RHEA"), ROOT + "/build/rhea", ROOT + "/build/system/rhea"):
+        if path and shutil.which(path):
+            return path
+    sys.exit("no build/rhea: ./check builds it, RHEA=PROGRAM names another")
+
+
+def skip(reason):
+    print(reason)
+    sys.exit(SKIPPED)
+
+
+class Work:
+    """A folder for the test's files, gone at its end."""
+
+    def __init__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="rhea-guest-")
+
+    def __call__(self, name):
+        return os.path.join(self._folder.name, name)
+
+
+def run(*command, **options):
+    """A program of the host that must succeed."""
+    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, **options)
+
+
+class Guest:
+    """A running guest whose first serial port is in our hands."""
+
+    def __init__(self, *args, machine="q35", cpu="max", memory="256", serial=True):
+        self.command = [rhea(), "-M", machine, "-accel", "kvm", "-cpu", cpu, "-m", memory,
+                        "-display", "none", "-nodefaults", "-no-reboot", *args]
+        if serial:
+            self.command += ["-serial", "stdio"]
+        print("+ " + " ".join(self.command), flush=True)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, cwd=ROOT)
+        self.seen = b""
+
+    def _more(self, seconds):
+        """Some more output; b"" at its end, None if the time is over."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            if not selector.select(seconds):
+                return None
+        data = os.read(self.process.stdout.fileno(), 65536)
+        sys.stdout.write(data.decode("latin-1"))
+        sys.stdout.flush()
+        return data
+
+    def expect(self, text, silence=60):
+        """Wait until the guest has printed text; fail if it ends, or is silent for so long."""
+        pattern = re.compile(re.escape(text.encode()))
+        while not (match := pattern.search(self.seen)):
+            data = self._more(silence)
+            if not data:
+                self.process.kill()
+                sys.exit("\nnot seen: %r: %s" % (text, "the guest ended" if data == b"" else
+                                                 "silent for %d s" % silence))
+            self.seen += data
+        self.seen = self.seen[match.end():]
+
+    def send(self, text):
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def ends(self, status):
+        """Wait for the end; the status must be as told."""
+        while self._more(None):
+            pass
+        got = self.process.wait()
+        if got != status:
+            sys.exit("\n%s ended with status %d, not %d" % (self.command[0], got, status))
+        print("\nended with status %d, as it should" % got)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def assemble(work, source, address, name, form="binary"):
+    """Assemble a file of payload/ to run at an address: a flat binary, or an ELF file."""
+    obj, out = work(name + ".o"), work(name)
+    run("gcc", "-m32", "-c", "-I", HERE + "/payload", "-o", obj, HERE + "/payload/" + source)
+    flat = ["--oformat", "binary"] if form == "binary" else []
+    run("ld", "-m", "elf_i386", "-nostdlib", "-N", "-Ttext=%#x" % address, *flat, "-o", out, obj)
+    return out
+
+
+def grub_core(work, config, *modules):
+    """A GRUB core image for BIOS disks with a built-in configuration and its rescue shell.
+
+    It is kept small: what unpacks it runs in a software KVM's slow interpreter.
+    """
+    with open(work("early.cfg"), "w") as file:
+        file.write(config)
+    run("grub-mkimage", "-O", "i386-pc", "-p", "/boot/grub", "-c", work("early.cfg"),
+        "-o", work("core.img"), "biosdisk", "serial", "terminal", "echo", "boot", *modules)
+    with open(work("core.img"), "rb") as file:
+        return file.read()
+
+
+def grub_disk(work, core, files=(), size_mib=64):
+    """A raw disk with an MBR, GRUB behind it, and a FAT partition at 1 MiB holding files."""
+    disk, start = work("disk.img"), 1 << 20
+    with open("/usr/lib/grub/i386-pc/boot.img", "rb") as file:
+        boot = bytearray(file.read())
+    # The core image follows at sector 1, where an unpatched boot.img looks for it.  One partition
+    # entry: bootable, type 0x0c (FAT32, LBA), from sector 2048 to the end.
+    sectors = (size_mib << 11) - 2048
+    boot[446:462] = (bytes([0x80, 0, 0, 0, 0x0c, 0, 0, 0]) + (2048).to_bytes(4, "little") +
+                     sectors.to_bytes(4, "little"))
+    # boot.img has its floppy code where the other three entries belong.
+    boot[462:512] = bytes(48) + b"\x55\xaa"
+    assert 512 + len(core) <= start
+    with open(disk, "wb") as file:
+        file.write(bytes(boot) + core)
+        file.truncate(size_mib << 20)
+    env = dict(os.environ, MTOOLS_SKIP_CHECK="1")
+    run("mformat", "-i", "%s@@%d" % (disk, start), "-F", "-T", str(sectors), "::", env=env)
+    for path, name in files:
+        run("mcopy", "-i", "%s@@%d" % (disk, start), path, "::" + name, env=env)
+    return disk
+
+
+def grub_cd(work, config, files=()):
+    """An El Torito CD with GRUB."""
+    os.makedirs(work("cd/boot/grub"))
+    with open(work("cd/boot/grub/grub.cfg"), "w") as file:
+        file.write(config)
+    for path, name in files:
+        shutil.copy(path, work("cd/" + name))
+    run("grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--locales=", "--fonts=", "--themes=",
+        "--install-modules=normal serial terminal echo ls linux linux16 iso9660 halt",
+        "-o", work("cd.iso"), work("cd"), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    return work("cd.iso")
+
+
+def disk_args(path, kind, machine):
+    """The options that attach an image: kind is virtio, ide (AHCI on q35) or cd."""
+    drive = ["-drive", "if=none,id=d,format=raw,file=" + path +
+             (",readonly=on" if kind == "cd" else "")]
+    device = {"virtio": "virtio-blk-pci,drive=d", "ide": "ide-hd,drive=d,bus=ide.0",
+              "cd": "ide-cd,drive=d,bus=ide.1"}[kind]
+    return drive + ["-device", device + ",bootindex=1"]
