@@ -58,6 +58,9 @@ struct AccelOps {
     void (*route_drop)(int gsi);
     bool (*irqfd_set)(int gsi, Notifier *raise, Notifier *resample, bool on);
 
+    /* True if the accelerator has an interval timer (PIT) at its ports; NULL: no. */
+    bool (*has_pit)(void);
+
     /* The board's controllers (split irqchip); before the vCPUs run.  @c is borrowed for good. */
     void (*soft_irqchip)(const SoftIrqchip *c);
     /* Level of the soft PIC's INTR output to vCPU 0.  Any thread. */

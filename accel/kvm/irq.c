@@ -135,6 +135,11 @@ void kvm_irqchip_close(void)
     vm->gsi_levels = 0;
 }
 
+bool kvm_has_pit(void)
+{
+    return kvm_vm.pit;
+}
+
 IrqSink *kvm_gsi_sink(Machine *m)
 {
     return kvm_vm.split ? NULL : &kvm_vm.gsi;

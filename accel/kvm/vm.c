@@ -245,6 +245,7 @@ const AccelOps kvm_accel = {
     .coalesce_set = coalesce_set,
     .dirty_take = dirty_take,
     .gsi_sink = kvm_gsi_sink,
+    .has_pit = kvm_has_pit,
     .msi_send = kvm_msi_send,
     .route_set = kvm_route_set,
     .route_drop = kvm_route_drop,

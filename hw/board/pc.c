@@ -10,6 +10,8 @@
 #include <string.h>
 #include "hw/acpi/pm.h"
 #include "hw/board/pci-setup.h"
+#include "hw/isa/hpet.h"
+#include "hw/isa/i8254.h"
 #include "hw/isa/mc146818rtc.h"
 #include "hw/misc/fw-cfg.h"
 #include "util/bytes.h"
@@ -19,7 +21,7 @@ static const DeviceType pc_board_type = {
     .flags = DEV_INTERNAL | DEV_STATELESS,
 };
 
-static Device *make(Machine *m, Bus *bus, const char *type, const char *id, const char *addr, Error **errp)
+Device *pc_make(Machine *m, Bus *bus, const char *type, const char *id, const char *addr, Error **errp)
 {
     const DeviceType *t = device_type_find(type);
 
@@ -31,14 +33,6 @@ static Device *make(Machine *m, Bus *bus, const char *type, const char *id, cons
                         : device_make(t, m->root, bus, id, errp, NULL);
 }
 
-/* --- interrupts --- */
-
-static bool make_interrupts(PcBoard *b, Machine *m, Error **errp)
-{
-    m->gsi = accel()->gsi_sink(m);
-    return m->gsi != NULL || error_set(errp, "kernel_irqchip=split is not supported yet");
-}
-
 /* --- chips --- */
 
 static bool make_bridges(PcBoard *b, Machine *m, Error **errp)
@@ -48,34 +42,56 @@ static bool make_bridges(PcBoard *b, Machine *m, Error **errp)
         return false;
     }
     if (b->q35) {
-        b->south = make(m, m->pci, "ICH9-LPC", "lpc", "1f.0", errp);
-        return b->south != NULL && make(m, m->pci, "ich9-ahci", "sata", "1f.2", errp) != NULL &&
-               make(m, m->pci, "ICH9-SMB", "smbus", "1f.3", errp) != NULL;
+        b->south = pc_make(m, m->pci, "ICH9-LPC", "lpc", "1f.0", errp);
+        return b->south != NULL && pc_make(m, m->pci, "ich9-ahci", "sata", "1f.2", errp) != NULL &&
+               pc_make(m, m->pci, "ICH9-SMB", "smbus", "1f.3", errp) != NULL;
     }
-    b->south = make(m, m->pci, "PIIX3", "piix3", "01.0", errp);
-    return b->south != NULL && make(m, m->pci, "piix3-ide", "ide", "01.1", errp) != NULL &&
-           make(m, m->pci, "PIIX4_PM", "pm", "01.3", errp) != NULL;
+    b->south = pc_make(m, m->pci, "PIIX3", "piix3", "01.0", errp);
+    return b->south != NULL && pc_make(m, m->pci, "piix3-ide", "ide", "01.1", errp) != NULL &&
+           pc_make(m, m->pci, "PIIX4_PM", "pm", "01.3", errp) != NULL;
+}
+
+/* The legacy timers' interrupts pass through the HPET, which can take their places. */
+static bool make_timers(PcBoard *b, Machine *m, Error **errp)
+{
+    Device *pit = NULL, *spk;
+
+    b->rtc = pc_make(m, m->isa, "mc146818rtc", "rtc", NULL, errp);
+    b->hpet = b->rtc != NULL && m->cfg.hpet ? pc_make(m, NULL, "hpet", "hpet", NULL, errp) : NULL;
+    if (b->rtc == NULL || (m->cfg.hpet && b->hpet == NULL)) {
+        return false;
+    }
+    if (accel()->has_pit == NULL || !accel()->has_pit()) {
+        pit = pc_make(m, m->isa, "isa-pit", "pit", NULL, errp);
+        if (pit == NULL) {
+            return false;
+        }
+    }
+    spk = pc_make(m, m->isa, "isa-pcspk", "pcspk", NULL, errp);
+    if (spk != NULL && pit != NULL) {
+        pcspk_set_pit(spk, pit);
+    }
+    if (b->hpet != NULL) {
+        irq_connect(rtc_irq(b->rtc), hpet_inputs(b->hpet), 1);
+        if (pit != NULL) {
+            irq_connect(pit_irq(pit), hpet_inputs(b->hpet), 0);
+        }
+    }
+    return spk != NULL;
 }
 
 static bool make_chips(PcBoard *b, Machine *m, Error **errp)
 {
     static const struct { const char *type, *id; } chips[] = {
-        { "i8042", "i8042" }, { "port92", "port92" }, { "i8257", "dma" },
+        { "i8042", "i8042" }, { "port92", "port92" }, { "i8257", "dma" }, { "fw_cfg_io", "fw_cfg" },
     };
 
-    b->rtc = make(m, m->isa, "mc146818rtc", "rtc", NULL, errp);
-    if (b->rtc == NULL || (m->cfg.hpet && (b->hpet = make(m, NULL, "hpet", "hpet", NULL, errp)) == NULL)) {
-        return false;
-    }
-    if (make(m, m->isa, "isa-pcspk", "pcspk", NULL, errp) == NULL) {
-        return false;
-    }
     for (unsigned i = 0; i < ARRAY_LEN(chips); i++) {
-        if (make(m, m->isa, chips[i].type, chips[i].id, NULL, errp) == NULL) {
+        if (pc_make(m, m->isa, chips[i].type, chips[i].id, NULL, errp) == NULL) {
             return false;
         }
     }
-    return make(m, m->isa, "fw_cfg_io", "fw_cfg", NULL, errp) != NULL;
+    return make_timers(b, m, errp);
 }
 
 static bool map_firmware(PcBoard *b, Machine *m, Error **errp)
@@ -103,7 +119,8 @@ bool pc_build(Machine *m, bool q35, Error **errp)
     m->board = b;
     b->q35 = q35;
     b->files = g_ptr_array_new();
-    return pc_map_ram(b, m, errp) && make_interrupts(b, m, errp) && make_bridges(b, m, errp) &&
+    pc_irqs_begin(b, m);
+    return pc_map_ram(b, m, errp) && make_bridges(b, m, errp) && pc_irqs_make(b, m, errp) &&
            make_chips(b, m, errp) && map_firmware(b, m, errp);
 }
 

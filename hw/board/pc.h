@@ -11,6 +11,13 @@
 
 #define PC_GSIS 24
 
+/* Interrupt controllers in user space; unused when the accelerator has its own. */
+typedef struct PcIrqs {
+    IrqSink gsi, intr;
+    Device *pic, *ioapic;
+    SoftIrqchip soft;
+} PcIrqs;
+
 /* The board as a device: it owns what belongs to no chip. */
 typedef struct PcBoard {
     Device dev;
@@ -19,6 +26,7 @@ typedef struct PcBoard {
     Region ram_low, ram_high;
     Region parts[2 * NUMA_NODES_MAX];  /* RAM by NUMA node, when back ends are given by node */
     unsigned part_count;
+    PcIrqs irqs;
     FirmwareRom rom;
     AcpiBoard acpi;
     Linker *linker;
@@ -32,6 +40,12 @@ CTX_CONTROL bool pc_complete(Machine *m, Error **errp);
 CTX_CONTROL void pc_restart(Machine *m, ResetKind kind);
 CTX_CONTROL void pc_destroy(Machine *m);
 
+/* A chip by its catalogue name; @addr: of a PCI function, or NULL. */
+CTX_CONTROL Device *pc_make(Machine *m, Bus *bus, const char *type, const char *id, const char *addr,
+                            Error **errp);
+/* pc-irq.c: sets m->gsi, before any bridge; then makes the controllers if they are ours. */
+CTX_CONTROL void pc_irqs_begin(PcBoard *b, Machine *m);
+CTX_CONTROL bool pc_irqs_make(PcBoard *b, Machine *m, Error **errp);
 /* pc-ram.c: splits RAM around the PCI hole and maps it. */
 CTX_CONTROL bool pc_map_ram(PcBoard *b, Machine *m, Error **errp);
 /* pc-fw-cfg.c: everything firmware wants to know. */
