@@ -48,6 +48,7 @@ typedef struct ToyIsa {
     Toy t;
     uint32_t port;
     void *leak;
+    Timer raw;
 } ToyIsa;
 
 typedef struct ToyPci {

@@ -151,22 +151,101 @@ static bool fake_irqfd_set(int gsi, Notifier *raise, Notifier *resample, bool on
     return true;
 }
 
+/* --- vCPU-like threads --- */
+
+static pthread_mutex_t vcpu_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t vcpu_cond = PTHREAD_COND_INITIALIZER;
+static bool vcpus_held, vcpus_end;     /* atomic; changed under vcpu_mutex */
+static Barrier *vcpu_home;             /* guarded by vcpu_mutex */
+static unsigned park_count;            /* guarded by vcpu_mutex */
+
+static void vcpu_stand(void)
+{
+    unsigned seen = 0;
+
+    pthread_mutex_lock(&vcpu_mutex);
+    while (vcpus_held && !vcpus_end) {
+        /* It may be let go and parked again before this thread wakes up. */
+        if (seen != park_count && vcpu_home) {
+            barrier_leave(vcpu_home);
+        }
+        seen = park_count;
+        pthread_cond_wait(&vcpu_cond, &vcpu_mutex);
+    }
+    pthread_mutex_unlock(&vcpu_mutex);
+}
+
+static void vcpu_main(void *arg)
+{
+    unsigned index = (uintptr_t)arg;
+
+    while (!__atomic_load_n(&vcpus_end, __ATOMIC_ACQUIRE)) {
+        if (__atomic_load_n(&vcpus_held, __ATOMIC_ACQUIRE)) {
+            vcpu_stand();
+        } else {
+            bench->vcpu_turn(bench, index, bench->vcpu_arg);
+        }
+    }
+}
+
+static void vcpus_hold(bool hold, bool end, Barrier *home)
+{
+    pthread_mutex_lock(&vcpu_mutex);
+    vcpu_home = home;
+    park_count++;
+    __atomic_store_n(&vcpus_held, hold, __ATOMIC_RELEASE);
+    __atomic_store_n(&vcpus_end, end, __ATOMIC_RELEASE);
+    pthread_cond_broadcast(&vcpu_cond);
+    pthread_mutex_unlock(&vcpu_mutex);
+}
+
+void bench_vcpus_start(Bench *b, unsigned n, void (*turn)(Bench *b, unsigned index, void *arg),
+                       void *arg)
+{
+    if (n > BENCH_VCPUS || b->vcpu_count) {
+        give_up("%u vCPUs", n);
+    }
+    b->vcpu_turn = turn;
+    b->vcpu_arg = arg;
+    vcpus_hold(machine_quiesced(), false, NULL);
+    for (unsigned i = 0; i < n; i++) {
+        if (!thread_start(&b->vcpus[i], THREAD_VCPU, "vcpu", true, vcpu_main, (void *)(uintptr_t)i,
+                          NULL)) {
+            give_up("no thread");
+        }
+    }
+    b->vcpu_count = n;
+}
+
+void bench_vcpus_stop(Bench *b)
+{
+    vcpus_hold(false, true, NULL);
+    for (unsigned i = 0; i < b->vcpu_count; i++) {
+        thread_join(b->vcpus[i]);
+    }
+    b->vcpu_count = 0;
+}
+
 static unsigned fake_vcpu_count(void)
 {
-    return 0;
+    return bench->vcpu_count;
+}
+
+static void fake_vcpus_run(void)
+{
+    vcpus_hold(false, false, NULL);
+}
+
+static void fake_vcpus_park(Barrier *home)
+{
+    if (bench->vcpu_count) {
+        vcpus_hold(true, false, home);
+    }
 }
 
 static void fake_vcpus_reset(ResetKind kind)
 {
     bench->vcpu_resets++;
-}
-
-static void fake_vcpus_run(void)
-{
-}
-
-static void fake_vcpus_park(Barrier *home)
-{
 }
 
 static const AccelOps fake_accel = {
@@ -252,6 +331,7 @@ Bench *bench_new(void)
 
 void bench_free(Bench *b)
 {
+    bench_vcpus_stop(b);
     bench_run(b);
     bench_quiesce(b);
     bench_pci_free(b);

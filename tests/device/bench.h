@@ -29,6 +29,7 @@
 #define BENCH_MSIS 256
 #define BENCH_SLOTS 512
 #define BENCH_BELLS 64
+#define BENCH_VCPUS 8
 
 typedef struct BenchSlot {
     Gpa at;
@@ -65,6 +66,10 @@ typedef struct Bench {
     bool route_used[BENCH_MSIS];
     Notifier *route_raise[BENCH_MSIS];
     unsigned vcpu_resets;
+    pthread_t vcpus[BENCH_VCPUS];
+    unsigned vcpu_count;
+    void (*vcpu_turn)(struct Bench *b, unsigned index, void *arg);
+    void *vcpu_arg;
     unsigned requests[REQUEST_COUNT];
     uint32_t request_detail[REQUEST_COUNT];
 } Bench;
@@ -128,6 +133,14 @@ void bench_msi_clear(Bench *b);
 /* --- what the accelerator was told --- */
 const BenchSlot *bench_slot_at(Bench *b, Gpa at);
 const BenchBell *bench_bell_at(Bench *b, SpaceKind kind, Gpa at);
+
+/* --- vCPU-like threads --- */
+/* Starts @n threads that each call turn(b, index, arg) again and again; machine_quiesce() parks them
+ * between two turns, as it parks vCPUs. */
+void bench_vcpus_start(Bench *b, unsigned n, void (*turn)(Bench *b, unsigned index, void *arg),
+                       void *arg);
+/* Ends them; bench_free() does too. */
+void bench_vcpus_stop(Bench *b);
 
 /* --- life of the machine; each runs to its end --- */
 void bench_quiesce(Bench *b);

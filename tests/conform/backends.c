@@ -1,0 +1,67 @@
+/* backends.c: a ring buffer and a node of zeroes. */
+#include "tests/conform/backends.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "block/block.h"
+#include "chardev/char.h"
+
+static void *find_chardev(const char *id, Error **errp)
+{
+    return chardev_need(id, errp);
+}
+
+static const char *id_of_chardev(void *target)
+{
+    return chardev_id(target);
+}
+
+static void *find_node(const char *id, Error **errp)
+{
+    BlkNode *n = blk_find(id);
+
+    if (!n) {
+        error_set(errp, "there is no block node '%s'", id);
+    }
+    return n;
+}
+
+static const char *id_of_node(void *target)
+{
+    return blk_name(target);
+}
+
+static const LinkClass classes[] = {
+    { "chardev", find_chardev, id_of_chardev },
+    { "blockdev", find_node, id_of_node },
+};
+
+static void must(bool ok, Error *e)
+{
+    if (!ok) {
+        error_report(e);
+        exit(2);
+    }
+}
+
+void backends_open(void)
+{
+    const BlkOptions node = { .driver = "null-co", .node_name = "node0", .size = 64 << 20,
+                              .read_zeroes = true };
+    g_autoptr(ChardevOptions) chr = chardev_options_new("null", "chr0");
+    Error *e = NULL;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(classes); i++) {
+        link_class_register(&classes[i]);
+    }
+    must(chardev_new(chr, &e) != NULL, e);
+    must(blk_open(&node, &e) != NULL, e);
+}
+
+const char *backends_id(const PropDesc *p)
+{
+    if (strcmp(p->link_class, "chardev") == 0) {
+        return "chr0";
+    }
+    return strcmp(p->link_class, "blockdev") == 0 ? "node0" : NULL;
+}

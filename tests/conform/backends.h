@@ -1,0 +1,12 @@
+/* backends.h: a back end of each class for devices under test. */
+#ifndef TESTS_CONFORM_BACKENDS_H
+#define TESTS_CONFORM_BACKENDS_H
+
+#include "core/device.h"
+
+/* Registers the classes and opens one back end of each.  Once a process, on control. */
+void backends_open(void);
+/* The id to give to link property @p; NULL: leave it unset. */
+const char *backends_id(const PropDesc *p);
+
+#endif

@@ -1,0 +1,677 @@
+/* conform.c: what every device of the catalogue must do, checked for each of them.
+ *
+ *     conform [-s SEED] [TYPE...]     exit status: how many failed (at most 99)
+ *
+ *   life     made, plugged, used and removed again and again: no memory, descriptor, slot, doorbell, map
+ *            entry or interrupt stays behind
+ *   props    each property at its least and most, one beyond each, and garbage
+ *   reset    state after reset is the state after power-on; a second reset changes nothing
+ *   twin     random activity, save, load into a new device: the same state, interrupts and next thousand
+ *            reads
+ *   rule10   reset, quiesced, resumed, saved and removed in any order while accesses go on; while the
+ *            machine stands nothing moves
+ *
+ * 1. Each check of each type runs in a process of its own: a crash is a failure of that check.
+ * 2. The toys run first: the good must pass, and each bad one must fail the check its summary names. */
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "hw/catalogue.h"
+#include "tests/conform/activity.h"
+#include "tests/conform/backends.h"
+#include "tests/conform/toys.h"
+#include "tests/device/bench-pci.h"
+#include "util/epoch.h"
+#include "util/thread.h"
+
+#define SKIPPED 77
+#define TIME_LIMIT_S 120
+#define CYCLES 40
+
+static uint32_t seed = 1;
+
+/* --- in the child: one check --- */
+
+static void G_GNUC_PRINTF(1, 2) G_GNUC_NORETURN fail(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    fflush(stdout);
+    _exit(1);
+}
+
+static void G_GNUC_NORETURN skip(const char *why)
+{
+    printf("%s", why);
+    fflush(stdout);
+    _exit(SKIPPED);
+}
+
+static void set_backends(Device *d)
+{
+    for (Device *at = d; at; at = at->inner) {
+        const PropDesc *tables[] = { at->type->slot->props, at->type->props };
+
+        for (unsigned i = 0; i < 2; i++) {
+            for (const PropDesc *p = tables[i]; p && p->name; p++) {
+                const char *id = p->kind == PROP_KIND_LINK ? backends_id(p) : NULL;
+                Error *e = NULL;
+
+                if (id && !device_set(d, p->name, id, &e)) {
+                    fail("property %s=%s: %s", p->name, id, error_text(e));
+                }
+            }
+        }
+    }
+}
+
+/* Creates @t as "dut", not realized. */
+static Device *create(Bench *b, const DeviceType *t)
+{
+    Error *e = NULL;
+    Device *d = bench_create(b, t, "dut", &e);
+
+    if (!d) {
+        skip(error_text(e));
+    }
+    set_backends(d);
+    return d;
+}
+
+static Device *make(Bench *b, const DeviceType *t)
+{
+    Error *e = NULL;
+    Device *d = create(b, t);
+
+    if (!device_realize(d, &e)) {
+        if (!e) {
+            fail("realize failed without an error");
+        }
+        if (t->flags & DEV_INTERNAL) {
+            skip(error_text(e));
+        }
+        fail("cannot be realized: %s", error_text(e));
+    }
+    bench_run(b);
+    return d;
+}
+
+static unsigned count_fds(void)
+{
+    unsigned n = 0;
+    GDir *dir = g_dir_open("/proc/self/fd", 0, NULL);
+
+    while (dir && g_dir_read_name(dir)) {
+        n++;
+    }
+    g_dir_close(dir);
+    return n;
+}
+
+static unsigned count_slots(const Bench *b)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < BENCH_SLOTS; i++) {
+        n += b->slots[i].size != 0;
+    }
+    return n;
+}
+
+static void cycle(Bench *b, const DeviceType *t, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+        Device *d = make(b, t);
+
+        activity_run(b, d, rand, 50);
+        bench_remove(b, d);
+        Device *plain = create(b, t);
+        device_discard(plain);
+        epoch_flush();
+    }
+}
+
+static void check_life(Bench *b, const DeviceType *t)
+{
+    /* The first ones fill caches that stay. */
+    cycle(b, t, CYCLES / 2);
+
+    unsigned fds = count_fds(), slots = count_slots(b), bells = b->bell_count;
+    g_autofree char *mem = space_dump(b->m->mem), *io = space_dump(b->m->io);
+    size_t used = mallinfo2().uordblks;
+
+    cycle(b, t, CYCLES);
+    size_t grown = mallinfo2().uordblks - used;
+
+    if ((ssize_t)grown >= CYCLES * 32) {
+        fail("%zu bytes more after %d lives", grown, CYCLES);
+    }
+    if (count_fds() != fds) {
+        fail("%d descriptors stay open", (int)(count_fds() - fds));
+    }
+    g_autofree char *mem_now = space_dump(b->m->mem), *io_now = space_dump(b->m->io);
+    if (strcmp(mem, mem_now) != 0 || strcmp(io, io_now) != 0) {
+        fail("the map differs afterwards:\n%s%s", mem_now, io_now);
+    }
+    if (count_slots(b) != slots || b->bell_count != bells) {
+        fail("slots or doorbells stay behind");
+    }
+    for (unsigned i = 0; i < BENCH_GSIS; i++) {
+        if (bench_irq(b, i)) {
+            fail("interrupt %u stays high", i);
+        }
+    }
+}
+
+/* --- properties --- */
+
+typedef struct Value {
+    char *text;
+    bool good;
+} Value;
+
+static void add_value(GArray *out, bool good, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
+
+static void add_value(GArray *out, bool good, const char *fmt, ...)
+{
+    va_list ap;
+    Value v = { .good = good };
+
+    va_start(ap, fmt);
+    v.text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_array_append_val(out, v);
+}
+
+static void add_numbers(const PropDesc *p, GArray *out)
+{
+    if (p->kind == PROP_KIND_I32) {
+        add_value(out, true, "%" PRId64, (int64_t)p->min);
+        add_value(out, true, "%" PRId64, (int64_t)p->max);
+        add_value(out, false, "%" PRId64, (int64_t)p->min - 1);
+        add_value(out, false, "%" PRId64, (int64_t)p->max + 1);
+        return;
+    }
+    add_value(out, true, "%" PRIu64, p->min);
+    add_value(out, true, "0x%" PRIx64, p->max);
+    if (p->min) {
+        add_value(out, false, "%" PRIu64, p->min - 1);
+    }
+    if (p->max != UINT64_MAX) {
+        add_value(out, false, "%" PRIu64, p->max + 1);
+    }
+    add_value(out, false, "-1");
+    add_value(out, false, "18446744073709551616");
+}
+
+static GArray *values_of(const PropDesc *p)
+{
+    GArray *out = g_array_new(FALSE, FALSE, sizeof(Value));
+    g_autofree char *large = g_strnfill(300, 'x');
+
+    switch (p->kind) {
+    case PROP_KIND_BOOL:
+        add_value(out, true, "on");
+        add_value(out, true, "off");
+        break;
+    case PROP_KIND_ENUM:
+        for (unsigned i = 0; p->names[i]; i++) {
+            add_value(out, true, "%s", p->names[i]);
+        }
+        break;
+    case PROP_KIND_STR:
+        add_value(out, true, "%s", "");
+        add_value(out, true, "x");
+        add_value(out, true, "%s", large);
+        return out;
+    case PROP_KIND_MAC:
+        add_value(out, true, "52:54:00:12:34:56");
+        add_value(out, false, "52:54:00:12:34");
+        break;
+    case PROP_KIND_LINK:
+        break;
+    default:
+        add_numbers(p, out);
+    }
+    add_value(out, false, "%s", "");
+    add_value(out, false, "rubbish %%s");
+    return out;
+}
+
+static void try_value(Bench *b, const DeviceType *t, const PropDesc *p, const Value *v)
+{
+    Device *d = create(b, t);
+    Error *e = NULL;
+    bool ok = device_set(d, p->name, v->text, &e);
+
+    if (ok != v->good) {
+        fail("property %s=%s is %s", p->name, v->text, ok ? "accepted" : error_text(e));
+    }
+    if (!ok && !e) {
+        fail("property %s=%s is refused without an error", p->name, v->text);
+    }
+    if (ok) {
+        g_autofree char *text = device_get(d, p->name);
+
+        if (!device_set(d, p->name, text, &e)) {
+            fail("property %s=%s reads as %s, which is refused", p->name, v->text, text);
+        }
+        if (device_realize(d, &e)) {
+            bench_step(b, NS_PER_MS);
+            bench_remove(b, d);
+            return;
+        }
+        if (!e) {
+            fail("property %s=%s: realize failed without an error", p->name, v->text);
+        }
+    }
+    error_free(e);
+    device_discard(d);
+    epoch_flush();
+}
+
+static void check_props(Bench *b, const DeviceType *t)
+{
+    device_discard(create(b, t));
+    for (const DeviceType *at = t; at; at = at->inner) {
+        const PropDesc *tables[] = { at->slot->props, at->props };
+
+        for (unsigned i = 0; i < 2; i++) {
+            for (const PropDesc *p = tables[i]; p && p->name; p++) {
+                GArray *values = values_of(p);
+
+                if (!p->help) {
+                    fail("property %s has no line of help", p->name);
+                }
+                for (unsigned k = 0; k < values->len; k++) {
+                    try_value(b, t, p, &g_array_index(values, Value, k));
+                    g_free(g_array_index(values, Value, k).text);
+                }
+                g_array_unref(values);
+            }
+        }
+    }
+}
+
+/* --- state --- */
+
+static void same_state(const GByteArray *a, const GByteArray *b, const char *what)
+{
+    if (a->len == b->len && memcmp(a->data, b->data, a->len) == 0) {
+        return;
+    }
+    g_autofree char *ta = state_print(a->data, a->len, NULL), *tb = state_print(b->data, b->len, NULL);
+    g_auto(GStrv) la = g_strsplit(ta ? ta : "", "\n", 0), lb = g_strsplit(tb ? tb : "", "\n", 0);
+
+    for (unsigned i = 0; la[i] && lb[i]; i++) {
+        if (strcmp(la[i], lb[i]) != 0) {
+            fail("%s: was \"%s\", is \"%s\"", what, g_strstrip(la[i]), g_strstrip(lb[i]));
+        }
+    }
+    fail("%s: state differs", what);
+}
+
+static void check_reset(Bench *b, const DeviceType *t)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+    Device *d = make(b, t);
+    g_autoptr(GByteArray) fresh = bench_save(b, d);
+
+    bench_reset(b);
+    g_autoptr(GByteArray) first = bench_save(b, d);
+    same_state(fresh, first, "reset of a fresh device");
+    for (unsigned round = 0; round < 4; round++) {
+        activity_run(b, d, rand, 500);
+        bench_reset(b);
+        g_autoptr(GByteArray) after = bench_save(b, d);
+        same_state(fresh, after, "reset after activity");
+        bench_reset(b);
+        g_autoptr(GByteArray) again = bench_save(b, d);
+        same_state(after, again, "a second reset");
+    }
+    bench_remove(b, d);
+}
+
+typedef struct Picture {
+    GByteArray *state;
+    uint8_t *ram;
+    bool level[BENCH_GSIS];
+    uint64_t reads;
+} Picture;
+
+static void take_levels(Bench *b, bool *level)
+{
+    for (unsigned i = 0; i < BENCH_GSIS; i++) {
+        level[i] = bench_irq(b, i);
+    }
+}
+
+static uint64_t thousand_reads(Bench *b, Device *d, unsigned round)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(seed + 1000 + round);
+
+    return activity_reads(b, d, rand, 1000);
+}
+
+static void twin_round(Bench *b, const DeviceType *t, unsigned round)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(seed + round);
+    Device *d = make(b, t);
+    Picture a = { .state = g_byte_array_new(), .ram = g_malloc(bench_ram_size()) };
+    bool level[BENCH_GSIS];
+    Error *e = NULL;
+
+    activity_run(b, d, rand, 300 * round);
+    bench_quiesce(b);
+    state_save_tree(d, a.state);
+    memcpy(a.ram, bench_ram(b, 0, bench_ram_size()), bench_ram_size());
+    take_levels(b, a.level);
+    a.reads = thousand_reads(b, d, round);
+    bench_remove(b, d);
+
+    d = make(b, t);
+    memcpy(bench_ram(b, 0, bench_ram_size()), a.ram, bench_ram_size());
+    if (!state_load_tree(d, a.state->data, a.state->len, &e)) {
+        fail("saved state cannot be loaded: %s", error_text(e));
+    }
+    device_settle_tree(d);
+    bench_run(b);
+    g_autoptr(GByteArray) now = g_byte_array_new();
+    state_save_tree(d, now);
+    same_state(a.state, now, "state of the twin");
+    take_levels(b, level);
+    for (unsigned i = 0; i < BENCH_GSIS; i++) {
+        if (level[i] != a.level[i]) {
+            fail("interrupt %u of the twin is %s", i, level[i] ? "high" : "low");
+        }
+    }
+    if (thousand_reads(b, d, round) != a.reads) {
+        fail("the next thousand reads of the twin differ (seed %u)", seed + round);
+    }
+    bench_resume(b);
+    bench_remove(b, d);
+    g_byte_array_unref(a.state);
+    g_free(a.ram);
+}
+
+static void check_twin(Bench *b, const DeviceType *t)
+{
+    for (unsigned round = 0; round < 6; round++) {
+        twin_round(b, t, round);
+    }
+}
+
+/* --- rule 10 --- */
+
+static GRand *turn_rand;
+
+static void turn(Bench *b, unsigned index, void *arg)
+{
+    activity_turn(arg, turn_rand, true);
+}
+
+static uint64_t digest_ram(Bench *b)
+{
+    const uint64_t *words = (const uint64_t *)bench_ram(b, 0, bench_ram_size());
+    uint64_t digest = 0;
+
+    for (size_t i = 0; i < bench_ram_size() / 8; i++) {
+        digest = (digest ^ words[i]) * 0x100000001b3;
+    }
+    return digest;
+}
+
+/* The machine stands: nothing may move. */
+static void nothing_moves(Bench *b, Device *d)
+{
+    bool before[BENCH_GSIS], after[BENCH_GSIS];
+    g_autoptr(GByteArray) state = g_byte_array_new(), state_after = g_byte_array_new();
+    unsigned messages = bench_msi_count(b);
+    uint64_t ram = digest_ram(b);
+
+    take_levels(b, before);
+    state_save_tree(d, state);
+    bench_step(b, 20 * NS_PER_MS);
+    take_levels(b, after);
+    state_save_tree(d, state_after);
+    same_state(state, state_after, "while the machine stands");
+    if (memcmp(before, after, sizeof(before)) != 0 || bench_msi_count(b) != messages) {
+        fail("an interrupt while the machine stands");
+    }
+    if (digest_ram(b) != ram) {
+        fail("RAM is written while the machine stands");
+    }
+}
+
+typedef struct Waited {
+    Post post;
+    bool done;
+} Waited;
+
+static void waited_done(Post *p)
+{
+    ((Waited *)p)->done = true;
+}
+
+static bool waited(void *arg)
+{
+    return ((Waited *)arg)->done;
+}
+
+/* Quiesces the device alone: accesses go on. */
+static void quiesce_alone(Bench *b, Device *d)
+{
+    Waited w = { .post.run = waited_done };
+
+    device_quiesce_later(d, &w.post);
+    bench_until(b, waited, &w);
+    device_resume_tree(d);
+}
+
+static Device *one_act(Bench *b, const DeviceType *t, Device *d, GRand *rand, GByteArray *saved)
+{
+    Error *e = NULL;
+
+    switch (g_rand_int_range(rand, 0, 8)) {
+    case 0:
+        bench_reset(b);
+        break;
+    case 1:
+        bench_quiesce(b);
+        nothing_moves(b, d);
+        bench_resume(b);
+        break;
+    case 2:
+        quiesce_alone(b, d);
+        break;
+    case 3:
+        bench_quiesce(b);
+        g_byte_array_set_size(saved, 0);
+        state_save_tree(d, saved);
+        bench_resume(b);
+        break;
+    case 4:
+        if (saved->len && !bench_load(b, d, saved, &e)) {
+            fail("saved state cannot be loaded: %s", error_text(e));
+        }
+        break;
+    case 5:
+        if (g_rand_boolean(rand)) {
+            bench_quiesce(b);
+        }
+        bench_remove(b, d);
+        d = make(b, t);
+        bench_resume(b);
+        break;
+    default:
+        bench_step(b, g_rand_int_range(rand, 0, NS_PER_MS));
+    }
+    return d;
+}
+
+static void check_rule10(Bench *b, const DeviceType *t)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+    g_autoptr(GByteArray) saved = g_byte_array_new();
+    Activity a;
+
+    turn_rand = g_rand_new_with_seed(seed + 1);
+    Device *d = make(b, t);
+    activity_find(b, d, true, &a);
+    bench_vcpus_start(b, 1, turn, &a);
+    for (unsigned i = 0; i < 120; i++) {
+        d = one_act(b, t, d, rand, saved);
+    }
+    bench_vcpus_stop(b);
+    activity_clear(&a);
+    g_rand_free(turn_rand);
+    bench_remove(b, d);
+}
+
+/* --- all checks of all types --- */
+
+typedef struct Check {
+    const char *name;
+    void (*run)(Bench *b, const DeviceType *t);
+} Check;
+
+static const Check checks[] = {
+    { "life", check_life }, { "props", check_props }, { "reset", check_reset },
+    { "twin", check_twin }, { "rule10", check_rule10 },
+};
+
+typedef struct Verdict {
+    int status;                /* 0, 1, SKIPPED, or 128 and a signal */
+    char why[512];
+} Verdict;
+
+static void G_GNUC_NORETURN child(const Check *c, const DeviceType *t, int out)
+{
+    dup2(out, STDOUT_FILENO);
+    alarm(TIME_LIMIT_S);
+    thread_become_control();
+    backends_open();
+
+    Bench *b = bench_new();
+    bench_pci(b);
+    c->run(b, t);
+    bench_free(b);
+    fflush(stdout);
+    exit(0);
+}
+
+static Verdict run_check(const Check *c, const DeviceType *t)
+{
+    Verdict v = { 0 };
+    int pipe_fd[2], status;
+    size_t n = 0;
+    ssize_t got;
+
+    if (pipe2(pipe_fd, O_CLOEXEC) < 0) {
+        abort();
+    }
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        child(c, t, pipe_fd[1]);
+    }
+    close(pipe_fd[1]);
+    while (n < sizeof(v.why) - 1 && (got = read(pipe_fd[0], v.why + n, sizeof(v.why) - 1 - n)) > 0) {
+        n += got;
+    }
+    v.why[n] = 0;
+    close(pipe_fd[0]);
+    waitpid(pid, &status, 0);
+    v.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return v;
+}
+
+static void say(const DeviceType *t, const Check *c, const Verdict *v)
+{
+    if (v->status == 0) {
+        printf("ok    %-32s %s\n", t->name, c->name);
+    } else if (v->status == SKIPPED) {
+        printf("skip  %-32s %s: %s\n", t->name, c->name, v->why);
+    } else if (v->status > 128) {
+        printf("FAIL  %-32s %s: signal %d (%s) %s\n", t->name, c->name, v->status - 128,
+               strsignal(v->status - 128), v->why);
+    } else {
+        printf("FAIL  %-32s %s: %s\n", t->name, c->name, v->why[0] ? v->why : "see above");
+    }
+}
+
+static unsigned run_type(const DeviceType *t)
+{
+    unsigned failed = 0;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(checks); i++) {
+        Verdict v = run_check(&checks[i], t);
+
+        say(t, &checks[i], &v);
+        failed += v.status != 0 && v.status != SKIPPED;
+    }
+    return failed;
+}
+
+/* The suite must find each bad toy's mistake, in the check that its summary names. */
+static unsigned run_bad_toys(void)
+{
+    unsigned missed = 0;
+
+    for (const DeviceType *const *t = toy_bad_types; *t; t++) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(checks); i++) {
+            if (strcmp(checks[i].name, (*t)->summary) != 0) {
+                continue;
+            }
+            Verdict v = run_check(&checks[i], *t);
+            bool found = v.status == 1 && v.why[0];
+
+            printf("%s  %-32s %s: %s\n", found ? "ok  " : "FAIL", (*t)->name, checks[i].name,
+                   found ? v.why : "its mistake was not found");
+            missed += !found;
+        }
+    }
+    return missed;
+}
+
+static bool wanted(const DeviceType *t, char **names)
+{
+    for (; names && *names; names++) {
+        if (strcmp(t->name, *names) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned failed = 0;
+    int opt;
+
+    while ((opt = getopt(argc, argv, "s:")) != -1) {
+        seed = opt == 's' ? strtoul(optarg, NULL, 0) : 1;
+    }
+    char **names = optind < argc ? argv + optind : NULL;
+
+    thread_become_control();
+    catalogue_register();
+    if (!names || strcmp(names[0], "toys") == 0) {
+        failed += run_type(&toy_isa_type) + run_type(&toy_pci_type) + run_bad_toys();
+    }
+    for (const DeviceType *const *t = device_types(); *t; t++) {
+        if (!names || wanted(*t, names)) {
+            failed += run_type(*t);
+        }
+    }
+    printf("%u failed\n", failed);
+    return MIN(failed, 99);
+}
