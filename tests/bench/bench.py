@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""bench: Rhea against the installed QEMU (and a bare KVM_RUN loop), interleaved in one run.
+
+    tests/bench/bench.py exits        instructions per exit             (in the lab, with --icount)
+    tests/bench/bench.py start        exec to first guest instruction   (here, or in the lab)
+    tests/bench/bench.py memory       private memory beyond guest RAM, files mapped
+    tests/bench/bench.py linux        user-space CPU until Linux is up  (in the lab, or hardware KVM)
+    tests/bench/bench.py blk          cost of 4 KiB random reads        (in the lab, with --icount)
+    tests/bench/bench.py all          the above, each where it belongs
+
+1. Each prints rows of a table in Markdown, below the command that made them; docs/benchmarks.md
+   keeps them.  BASE=PROGRAM is measured against (qemu-system-x86_64), RHEA=PROGRAM is measured.
+2. In the lab with --icount one nanosecond is one executed instruction of the whole machine, and the
+   figures hardly differ from run to run; elsewhere they are medians of ROUNDS interleaved rounds.
+"""
+import glob
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HERE = os.path.join(ROOT, "tests", "bench")
+KINDS = ["unassigned", "uart", "rtc", "pci_config", "hpet", "ecam"]
+FEW, MANY = 2000, 12000
+ROUNDS = int(os.environ.get("ROUNDS", "9"))
+RAM_MIB = 256
+
+
+def shell(text, **options):
+    return subprocess.run(["bash", "-c", text], cwd=ROOT, check=True, stdout=subprocess.PIPE,
+                          text=True, **options).stdout.strip()
+
+
+def programs():
+    """The two measured: name and path."""
+    rhea = os.environ.get("RHEA") or shell(". tools/lib.sh; rhea_program")
+    return [("rhea", rhea), ("qemu", os.environ.get("BASE", "qemu-system-x86_64"))]
+
+
+def prepare(folder):
+    """The bare loop and the ROMs; made outside the lab, where the compiler runs at full speed."""
+    run = lambda *c: subprocess.run(c, check=True)
+    run("gcc", "-O2", "-o", folder + "/bare", HERE + "/bare.c")
+    run("gcc", "-O2", "-D_GNU_SOURCE", "-static", "-o", folder + "/randread", HERE + "/randread.c")
+    for kind in KINDS + ["first"]:
+        for count in (FEW, MANY):
+            rom = "%s/%s-%d" % (folder, kind, count)
+            run("gcc", "-m32", "-c", "-DCOUNT=%d" % count, "-DKIND_" + kind, "-o", rom + ".o",
+                HERE + "/rom.S")
+            run("ld", "-m", "elf_i386", "-nostdlib", "-N", "-Ttext=0", "--oformat", "binary",
+                "-o", rom, rom + ".o")
+
+
+def machine(program, *args):
+    return [program, "-M", "q35", "-accel", "kvm", "-m", str(RAM_MIB), "-nodefaults", "-display",
+            "none", "-no-reboot", *args]
+
+
+def timed(command, good):
+    """Nanoseconds of a command's run."""
+    start = time.monotonic_ns()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE)
+    took = time.monotonic_ns() - start
+    if done.returncode not in good:
+        sys.exit("%s: status %d: %s" % (command[0], done.returncode, done.stderr.decode()))
+    return took
+
+
+def table(head, rows):
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(str(c) for c in row) + " |", flush=True)
+
+
+def exits(folder):
+    """The cost of one more access, by the difference of two runs; the bare loop's taken off."""
+    rows = []
+    for kind in KINDS:
+        cost = {}
+        for name, program in [("bare", None)] + programs():
+            took = []
+            for count in (FEW, MANY):
+                rom = "%s/%s-%d" % (folder, kind, count)
+                command = [folder + "/bare", rom] if program is None else machine(
+                    program, "-bios", rom, "-serial", "null",
+                    "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
+                took.append(timed(command, (0, 33)))
+            cost[name] = (took[1] - took[0]) / (MANY - FEW)
+        above = [cost[n] - cost["bare"] for n in ("rhea", "qemu")]
+        rows.append([kind.replace("_", " "), round(cost["bare"]), round(above[0]), round(above[1]),
+                     "%.2f" % (above[0] / above[1])])
+    table(["access", "bare loop", "Rhea adds", "QEMU adds", "ratio"], rows)
+
+
+def first_byte(command):
+    """Start, wait for a byte of the guest: (milliseconds, milliseconds of CPU, process)."""
+    start = time.monotonic_ns()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+    if os.read(process.stdout.fileno(), 1) != b"x":
+        sys.exit("no first byte from: " + " ".join(command))
+    took = (time.monotonic_ns() - start) / 1e6
+    cpu = 0
+    for path in glob.glob("/proc/%d/task/*/schedstat" % process.pid):
+        with open(path) as file:
+            cpu += int(file.read().split()[0]) / 1e6
+    return took, cpu, process
+
+
+def start(folder):
+    rom = folder + "/first-%d" % FEW
+    commands = {"bare": [folder + "/bare", rom]}
+    for name, program in programs():
+        commands[name] = machine(program, "-bios", rom, "-serial", "stdio")
+    took = {name: [] for name in commands}
+    for _ in range(ROUNDS):
+        for name, command in commands.items():
+            wall, cpu, process = first_byte(command)
+            process.kill()
+            process.wait()
+            took[name].append((wall, cpu))
+    bare = statistics.median(t[0] for t in took["bare"])
+    rows = []
+    for name, values in took.items():
+        wall, cpu = (statistics.median(column) for column in zip(*values))
+        rows.append([name, "%.1f" % wall, "%.1f" % cpu, "%.2f" % (wall / bare)])
+    table(["program", "ms to first instruction", "ms of CPU", "over bare"], rows)
+
+
+def memory(folder):
+    rom = folder + "/first-%d" % FEW
+    disk = folder + "/disk"
+    with open(disk, "w") as file:
+        file.truncate(64 << 20)
+    rows = []
+    for name, program in programs():
+        command = machine(program, "-bios", rom, "-serial", "stdio", "-drive",
+                          "if=none,id=d,format=raw,file=" + disk, "-device",
+                          "virtio-blk-pci,drive=d")
+        _, _, process = first_byte(command)
+        private, files, ram = 0, set(), False
+        with open("/proc/%d/smaps" % process.pid) as file:
+            for line in file:
+                words = line.split()
+                if "-" in words[0] and not words[0].endswith(":"):
+                    low, high = (int(x, 16) for x in words[0].split("-"))
+                    ram = high - low >= RAM_MIB << 20
+                    if len(words) > 5 and ".so" in words[5]:
+                        files.add(words[5])
+                elif words[0] in ("Private_Clean:", "Private_Dirty:", "Private_Hugetlb:"):
+                    private += 0 if ram else int(words[1])
+        process.kill()
+        process.wait()
+        rows.append([name, "%.1f" % (private / 1024), len(files)])
+    table(["program", "private MiB beyond guest RAM", "libraries"], rows)
+
+
+def guest_linux(folder, script):
+    """The options that boot Linux, run script in it and end."""
+    kernel = shell("tools/kernel")
+    initrd = shell("""tools/initramfs bookworm tools/guest-init virtio_pci virtio_blk virtio_rng \
+        virtio_console virtio_net ahci ata_piix sd_mod ext4""")
+    with open(folder + "/cmd", "w") as file:
+        file.write(script)
+    shell("cd %s && printf '%%s\\n' cmd randread | cpio -o -H newc -R 0:0 2>/dev/null | "
+          "cat - %s >initrd" % (folder, initrd))
+    return ["-kernel", kernel + "/vmlinuz", "-initrd", folder + "/initrd", "-append",
+            "console=ttyS0 panic=-1 quiet loglevel=1 norhea.mount", "-cpu", "host"]
+
+
+def linux(folder):
+    options = guest_linux(folder, "true\n") + ["-debugcon", "file:" + folder + "/status",
+                                               "-serial", "null", "-serial", "null"]
+    took = {name: [] for name, _ in programs()}
+    for _ in range(int(os.environ.get("ROUNDS", "1"))):
+        for name, program in programs():
+            process = subprocess.Popen(machine(program, *options), stdin=subprocess.DEVNULL)
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            with open("/proc/%d/stat" % process.pid) as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+            process.wait()
+            if open(folder + "/status", "rb").read() != b"R\0":
+                sys.exit("%s: Linux did not get to its shell" % name)
+            # utime counts the guest's own time too; guest_time is field 43 of the line.
+            tick = os.sysconf("SC_CLK_TCK")
+            took[name].append(((int(fields[11]) - int(fields[40])) / tick, int(fields[12]) / tick))
+    rows = [[name] + ["%.2f" % statistics.median(column) for column in zip(*values)]
+            for name, values in took.items()]
+    table(["program", "s of user-space CPU", "s in the kernel"], rows)
+
+
+def blk(folder):
+    disk = folder + "/disk"
+    with open(disk, "wb") as file:
+        file.write(os.urandom(32 << 20))
+    requests = os.environ.get("REQUESTS", "2000")
+    script = "for depth in 1 32; do /randread /dev/vda $depth %s; done\n" % requests
+    options = guest_linux(folder, script) + [
+        "-serial", "null", "-serial", "file:" + folder + "/out", "-debugcon", "null",
+        "-object", "iothread,id=io", "-drive", "if=none,id=d,format=raw,aio=native,cache=none,file="
+        + disk, "-device", "virtio-blk-pci,drive=d,iothread=io"]
+    cost = {}
+    for name, program in programs():
+        subprocess.run(machine(program, *options), stdin=subprocess.DEVNULL, check=True)
+        with open(folder + "/out") as file:
+            cost[name] = [int(line) for line in file]
+    rows = [["depth %d" % depth, cost["rhea"][i], cost["qemu"][i],
+             "%.2f" % (cost["rhea"][i] / cost["qemu"][i])] for i, depth in enumerate((1, 32))]
+    table(["4 KiB random reads", "Rhea, per request", "QEMU", "ratio"], rows)
+
+
+def in_lab(icount, what, folder):
+    """Run one measurement in the lab (or here, if the machine has hardware KVM)."""
+    command = ["tests/lab/lab", "-t", "3000", "-m", "2048"] + (["--icount"] if icount else [])
+    command += ["--", "python3", "tests/bench/bench.py", what, folder]
+    print("\n%s, `bench.py %s` in the lab%s:\n" % (time.strftime("%Y-%m-%d"), what,
+                                                   " with --icount" if icount else ""), flush=True)
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def main():
+    tasks = {"exits": exits, "start": start, "memory": memory, "linux": linux, "blk": blk}
+    what = sys.argv[1] if len(sys.argv) > 1 else ""
+    if what not in tasks and what != "all":
+        sys.exit(__doc__)
+    if len(sys.argv) > 2:
+        tasks[what](sys.argv[2])
+        return
+    with tempfile.TemporaryDirectory(prefix="rhea-bench-") as folder:
+        prepare(folder)
+        for name in tasks if what == "all" else [what]:
+            if name in ("exits", "blk", "linux"):
+                in_lab(name != "linux", name, folder)
+            else:
+                print("\n%s, `bench.py %s`:\n" % (time.strftime("%Y-%m-%d"), name), flush=True)
+                tasks[name](folder)
+
+
+main()
