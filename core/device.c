@@ -192,6 +192,19 @@ static void apply_compat(Device *d)
     }
 }
 
+/* What -global says about @d and what it is made of. */
+static bool apply_globals(Device *d, Error **errp)
+{
+    const CompatProp *c = d->machine ? d->machine->globals : NULL;
+
+    for (; c && c->type; c++) {
+        if (strcmp(c->type, d->type->name) == 0 && !device_set(d, c->prop, c->value, errp)) {
+            return error_context(errp, "-global %s.%s=%s", c->type, c->prop, c->value);
+        }
+    }
+    return !d->inner || apply_globals(d->inner, errp);
+}
+
 static Domain *domain_for(const DeviceType *t, const Device *parent, const Bus *bus, const char *id)
 {
     if (t->flags & DEV_OWN_DOMAIN || (!bus && !parent)) {
@@ -261,7 +274,12 @@ Device *device_create(const DeviceType *t, Device *parent, Bus *bus, const char 
         parent = parent_of_nameless(parent);
         made_up = g_strdup_printf("device[%u]", parent->made_count++);
     }
-    return make(t, parent, bus, id ? id : made_up);
+    Device *d = make(t, parent, bus, id ? id : made_up);
+    if (!apply_globals(d, errp)) {
+        device_discard(d);
+        return NULL;
+    }
+    return d;
 }
 
 bool device_set(Device *d, const char *prop, const char *text, Error **errp)

@@ -55,7 +55,7 @@ typedef struct BoardConfig {
     bool rtc_utc;
     ClockKind rtc_clock;
     bool rtc_drift_slew;
-    GPtrArray *smbios;         /* char *: texts after -smbios */
+    struct SmbiosConfigData *smbios;   /* hw/board/smbios.h; NULL: its defaults */
     GPtrArray *fw_cfg;         /* char *: texts after -fw_cfg */
 } BoardConfig;
 
@@ -106,6 +106,7 @@ struct Machine {
     Device *peripheral_anon;   /* parent of what the user makes without an id */
     Device *unattached;        /* parent of board devices without an id */
     void *board;               /* the board's own */
+    const CompatProp *globals; /* the user's own defaults (-global), ends with .type NULL; NULL: none */
 };
 
 /* --- building (control) --- */

@@ -6,73 +6,45 @@
 #include "qapi/events.h"
 #include "system/runstate.h"
 
-/* A -global: another default of a property. */
-typedef struct Global {
-    char *type, *prop, *value;
-    bool used;
-} Global;
-
-static GArray *globals;        /* Global */
-
-static void note_global(const char *type, const char *prop, const char *value)
-{
-    Global g = { g_strdup(type), g_strdup(prop), g_strdup(value), false };
-
-    g_array_append_val(globals, g);
-}
-
 /* "DRIVER.PROP=VALUE" or "driver=DRIVER,property=PROP,value=VALUE". */
-static bool parse_global(const char *text, Error **errp)
+static bool parse_global(const char *text, CompatProp *g, Error **errp)
 {
     const char *dot = strchr(text, '.'), *eq = strchr(text, '=');
-    g_autofree char *type = NULL, *prop = NULL;
 
     if (g_str_has_prefix(text, "driver=")) {
         g_auto(GStrv) parts = g_strsplit(text, ",", 3);
         if (g_strv_length(parts) == 3 && g_str_has_prefix(parts[1], "property=") &&
             g_str_has_prefix(parts[2], "value=")) {
-            note_global(parts[0] + 7, parts[1] + 9, parts[2] + 6);
+            *g = (CompatProp){ g_strdup(parts[0] + 7), g_strdup(parts[1] + 9), g_strdup(parts[2] + 6) };
             return true;
         }
     }
     if (dot == NULL || eq == NULL || dot > eq) {
         return error_set(errp, "-global %s: DRIVER.PROP=VALUE is expected", text);
     }
-    type = g_strndup(text, dot - text);
-    prop = g_strndup(dot + 1, eq - dot - 1);
-    note_global(type, prop, eq + 1);
+    *g = (CompatProp){ g_strndup(text, dot - text), g_strndup(dot + 1, eq - dot - 1), g_strdup(eq + 1) };
     return true;
 }
 
-bool devices_defaults(const CmdLine *cmd, const MachineType *t, Error **errp)
+bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp)
 {
-    globals = g_array_new(false, false, sizeof(Global));
-    for (unsigned i = 0; i < cmdline_count(cmd, OPT_GLOBAL); i++) {
-        if (!parse_global(cmdline_nth(cmd, OPT_GLOBAL, i), errp)) {
+    unsigned n = cmdline_count(cmd, OPT_GLOBAL);
+    CompatProp *all = g_new0(CompatProp, n + 1);
+
+    m->globals = all;
+    for (unsigned i = 0; i < n; i++) {
+        const DeviceType *t;
+        int owner;
+
+        if (!parse_global(cmdline_nth(cmd, OPT_GLOBAL, i), &all[i], errp)) {
             return false;
         }
-    }
-    for (unsigned i = 0; i < globals->len; i++) {
-        Global *g = &g_array_index(globals, Global, i);
-        const DeviceType *type = device_type_find(g->type);
-        int owner;
-        if (type != NULL && device_type_prop(type, g->prop, &owner) == NULL) {
-            return error_set(errp, "-global %s.%s=%s: Property '%s.%s' not found", g->type, g->prop, g->value,
-                             g->type, g->prop);
-        }
-        if (type == NULL) {
-            warn_report("global %s.%s has invalid class name", g->type, g->prop);
-        }
-    }
-    return true;
-}
-
-bool devices_apply_globals(Device *d, Error **errp)
-{
-    for (unsigned i = 0; globals != NULL && i < globals->len; i++) {
-        Global *g = &g_array_index(globals, Global, i);
-        if (strcmp(g->type, d->type->name) == 0 && !device_set(d, g->prop, g->value, errp)) {
-            return error_context(errp, "-global %s.%s=%s", g->type, g->prop, g->value);
+        t = device_type_find(all[i].type);
+        if (t == NULL) {
+            warn_report("global %s.%s has invalid class name", all[i].type, all[i].prop);
+        } else if (device_type_prop(t, all[i].prop, &owner) == NULL) {
+            return error_set(errp, "-global %s.%s=%s: Property '%s.%s' not found", all[i].type, all[i].prop,
+                             all[i].value, all[i].type, all[i].prop);
         }
     }
     return true;
@@ -162,7 +134,7 @@ Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp)
     if (d == NULL) {
         return NULL;
     }
-    if (!devices_apply_globals(d, errp) || (c->props != NULL && !set_props(d, c->props, errp)) || !device_realize(d, errp)) {
+    if ((c->props != NULL && !set_props(d, c->props, errp)) || !device_realize(d, errp)) {
         device_discard(d);
         return NULL;
     }

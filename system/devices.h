@@ -6,10 +6,8 @@
 #include "qapi/types.h"
 #include "system/config.h"
 
-/* Notes -global and the machine version's rows; every device made later gets them. */
-CTX_CONTROL bool devices_defaults(const CmdLine *cmd, const MachineType *t, Error **errp);
-/* Sets what -global says on @d; device_create() calls it for every device. */
-CTX_CONTROL bool devices_apply_globals(Device *d, Error **errp);
+/* Reads -global into m->globals, before any device is made. */
+CTX_CONTROL bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp);
 /* Makes one device below machine()->peripheral.  @hotplug: the guest runs, its bus must take it. */
 CTX_CONTROL Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp);
 /* Everything -device says, in order. */

@@ -228,7 +228,7 @@ static bool build(const CmdLine *cmd, Config *c, Error **errp)
         return false;
     }
     map_hold(true);
-    if (!devices_defaults(cmd, c->type, errp) || !c->type->build(m, errp) || !drives_plug_all(m, errp) ||
+    if (!devices_read_globals(cmd, m, errp) || !c->type->build(m, errp) || !drives_plug_all(m, errp) ||
         !streams_plug(cmd, c, errp) || !devices_add_all(cmd, errp) || !c->type->complete(m, errp)) {
         return false;
     }
