@@ -84,7 +84,7 @@ static uint32_t step(const VirtSeg *segs, uint16_t count, uint16_t *at, uint32_t
 size_t chain_read(VirtChain *c, void *dst, size_t n)
 {
     size_t done = 0;
-    Iova addr;
+    Iova addr = 0;
     uint32_t len;
 
     while ((len = step(c->out, c->nout, &c->at_out, &c->off_out, n - done, &addr)) != 0) {
@@ -101,7 +101,7 @@ size_t chain_read(VirtChain *c, void *dst, size_t n)
 size_t chain_write(VirtChain *c, const void *src, size_t n)
 {
     size_t done = 0;
-    Iova addr;
+    Iova addr = 0;
     uint32_t len;
 
     n = MIN(n, c->left_in);
@@ -143,7 +143,7 @@ int chain_map(VirtChain *c, size_t n, DmaDir dir, struct iovec *iov, unsigned ma
     bool out = dir == DMA_TO_DEVICE;
     size_t *left = out ? &c->left_out : &c->left_in, want = n;
     unsigned count = 0;
-    Iova addr;
+    Iova addr = 0;
     uint32_t len;
 
     if (n > *left) {
