@@ -460,7 +460,12 @@ typedef struct IsaSerial {
     bool wakeup;
 } IsaSerial;
 
-extern const DeviceType isa_serial_type;
+Uart *isa_serial_uart(Device *d)
+{
+    IsaSerial *s = device_as(d, &isa_serial_type);
+
+    return &s->uart;
+}
 
 static bool pick_index(IsaSerial *s, Error **errp)
 {

@@ -36,4 +36,8 @@ CTX_CONTROL void uart_free(Uart *u);
 CTX_DOMAIN void uart_reset(Uart *u);
 CTX_DOMAIN void uart_settle(Uart *u);
 
+/* The UART of an "isa-serial". */
+CTX_ANY Uart *isa_serial_uart(Device *d);
+extern const DeviceType isa_serial_type;
+
 #endif

@@ -43,6 +43,7 @@ typedef struct TestDev {
     uint64_t membar;
     uint8_t test;              /* NO_TEST: none */
     uint32_t count;
+    uint8_t placed;            /* derived: the test whose doorbell is in the map; NO_TEST: none */
 } TestDev;
 
 extern const DeviceType pci_testdev_type;
@@ -57,31 +58,35 @@ static Region *region_of(TestDev *t, unsigned test)
     return test < 3 ? &t->mem : &t->io;
 }
 
-static void doorbell(TestDev *t, bool on)
+/* Puts the doorbell of the running test into the map, instead of the one that is there. */
+static void place_doorbell(TestDev *t)
 {
-    if (t->test == NO_TEST || !kinds[t->test % 3].doorbell) {
+    unsigned want = t->test != NO_TEST && kinds[t->test % 3].doorbell ? t->test : NO_TEST;
+
+    if (want == t->placed) {
         return;
     }
-    uint64_t match = kinds[t->test % 3].data;
-
     map_begin();
-    if (on) {
-        region_doorbell(region_of(t, t->test), offset_of(t->test), 1,
-                        kinds[t->test % 3].match ? &match : NULL, &t->bell);
-    } else {
-        region_doorbell_drop(region_of(t, t->test), offset_of(t->test), &t->bell);
+    if (t->placed != NO_TEST) {
+        region_doorbell_drop(region_of(t, t->placed), offset_of(t->placed), &t->bell);
+    }
+    if (want != NO_TEST) {
+        uint64_t match = kinds[want % 3].data;
+
+        region_doorbell(region_of(t, want), offset_of(want), 1, kinds[want % 3].match ? &match : NULL,
+                        &t->bell);
     }
     map_commit();
+    t->placed = (uint8_t)want;
 }
 
 static void start(TestDev *t, unsigned test)
 {
     TRACE(pci_testdev_start, "%u", test);
-    doorbell(t, false);
     notifier_take(&t->bell);
     t->test = (uint8_t)test;
     t->count = 0;
-    doorbell(t, true);
+    place_doorbell(t);
 }
 
 static void rung(void *arg, unsigned events)
@@ -162,7 +167,7 @@ static bool testdev_realize(Device *d, Error **errp)
     region_io(&t->io, d, "pci-testdev-portio", &io_ops, IO_SIZE);
     pci_bar(&t->p, 0, BAR_MEM32, &t->mem);
     pci_bar(&t->p, 1, BAR_IO, &t->io);
-    t->test = NO_TEST;
+    t->test = t->placed = NO_TEST;
     loop_watch(d->loop, t->bell.fd, EPOLLIN, rung, t);
     return true;
 }
@@ -191,8 +196,7 @@ static void testdev_settle(Device *d)
 {
     TestDev *t = device_as(d, &pci_testdev_type);
 
-    doorbell(t, false);
-    doorbell(t, true);
+    place_doorbell(t);
 }
 
 static bool testdev_check(void *obj, Error **errp)
