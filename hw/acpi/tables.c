@@ -293,7 +293,7 @@ static void srat_cpu(Build *k, unsigned index)
 /* 5.2.16: nodes take guest RAM in order; the PCI hole splits the one that spans it. */
 static void srat(Build *k)
 {
-    const MachineConfig *c = &k->m->cfg;
+    const BoardConfig *c = &k->m->cfg;
     unsigned at = begin(k, "SRAT", 1);
     uint64_t next = 0, below = k->m->below_4g;
 
@@ -320,7 +320,7 @@ static void srat(Build *k)
 /* 5.2.17. */
 static void slit(Build *k)
 {
-    const MachineConfig *c = &k->m->cfg;
+    const BoardConfig *c = &k->m->cfg;
     unsigned at = begin(k, "SLIT", 1);
 
     put(k->t, c->numa_nodes, 8);
@@ -333,7 +333,7 @@ static void slit(Build *k)
     end(k, at, true);
 }
 
-static bool distances_given(const MachineConfig *c)
+static bool distances_given(const BoardConfig *c)
 {
     for (unsigned i = 0; i < c->numa_nodes; i++) {
         for (unsigned j = 0; j < c->numa_nodes; j++) {
