@@ -82,6 +82,8 @@ struct AccelOps {
     /* Fixed ids of thread and APIC of vCPU @index. */
     int (*vcpu_thread_id)(unsigned index);
     uint32_t (*vcpu_apic_id)(unsigned index);      /* of any index below max_cpus */
+    /* CPUID leaf 1 as every vCPU sees it, EAX low and EDX high; after vm_open().  May be NULL. */
+    uint64_t (*cpu_signature)(void);
     /* How vCPU 0 starts from the next reset on; @b is copied, NULL: the reset vector. */
     void (*boot_state)(const CpuBoot *b);
 };

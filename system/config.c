@@ -1,5 +1,5 @@
 /* config.c: from texts to BoardConfig: -machine, -accel, -smp, -m, -boot, -rtc, -name, -action and so on.
- * -numa is in config-numa.c. */
+ * -numa is in config-numa.c, -smbios in config-smbios.c. */
 #include "system/config.h"
 
 #include <stdio.h>
@@ -104,6 +104,7 @@ static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp
     }
     c->accel = g_strdup(m->accel);
     c->one_domain = m->domains == DOMAINS_MODE_ONE;
+    c->smbios_entry64 = m->smbios_entry_point_type == SMBIOS_ENTRY_POINT_TYPE_64;
     b->kernel_irqchip = !m->has_kernel_irqchip || m->kernel_irqchip == ON_OFF_SPLIT_ON ? 1 : 2;
     b->memory_backend = g_strdup(m->memory_backend);
     b->kernel = g_strdup(m->kernel);
@@ -404,7 +405,6 @@ static bool read_uuid(Config *c, const CmdLine *cmd, Error **errp)
 
 static bool read_lists(Config *c, const CmdLine *cmd)
 {
-    c->board.smbios = cmd->texts[OPT_SMBIOS];
     c->board.fw_cfg = cmd->texts[OPT_FW_CFG];
     return true;
 }
@@ -442,6 +442,7 @@ bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp)
     if (!read_smp(c, cmd, errp) || !read_memory(c, cmd, errp) || !config_read_numa(c, cmd, errp) ||
         !read_boot(c, cmd, errp) || !read_rtc(c, cmd, errp) || !read_name(c, cmd, errp) ||
         !read_policy(c, cmd, errp) || !read_uuid(c, cmd, errp) || !read_lists(c, cmd) ||
+        !config_read_smbios(c, cmd, c->smbios_entry64, errp) ||
         !check_absent(cmd, errp)) {
         return false;
     }

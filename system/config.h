@@ -13,7 +13,7 @@ typedef struct Config {
     BoardConfig board;
     RunPolicy policy;
     char *accel;               /* "kvm" or "qtest", colon-separated choices */
-    bool one_domain, nodefaults, nographic, mem_lock, debug_threads;
+    bool one_domain, smbios_entry64, nodefaults, nographic, mem_lock, debug_threads;
     char *process_name;
 } Config;
 

@@ -455,6 +455,13 @@ void kvm_cpuid_close(void)
     g_clear_pointer(&kvm_vm.cpuid, g_free);
 }
 
+uint64_t kvm_cpu_signature(void)
+{
+    const Entry *e = kvm_vm.cpuid ? find(kvm_vm.cpuid, 1, 0) : NULL;
+
+    return e != NULL ? e->eax | (uint64_t)e->edx << 32 : 0;
+}
+
 uint32_t kvm_vcpu_apic_id(unsigned index)
 {
     return topology_apic_id(&kvm_vm.machine->cfg.smp, index);

@@ -158,6 +158,7 @@ void kvm_vcpu_report(KvmVcpu *v, int run_errno);
 bool kvm_cpuid_open(Machine *m, Error **errp);
 /* Gives the new vCPU its CPUID (and TSC rate). */
 bool kvm_cpuid_vcpu(KvmVcpu *v, Error **errp);
+uint64_t kvm_cpu_signature(void);
 void kvm_cpuid_close(void);
 uint32_t kvm_vcpu_apic_id(unsigned index);
 

@@ -101,20 +101,23 @@ static void e820_add(BootPlan *p, uint64_t at, uint64_t size, E820Type type)
     }
 }
 
-static bool put_acpi(Gpa at, const void *bytes, size_t n, void *arg)
+static bool put_table(Gpa at, const void *bytes, size_t n, void *arg)
 {
     return boot_put_owned(arg, at, g_memdup2(bytes, n), n, NULL);
 }
 
 /* Places the tables and writes the memory map; RAM for the kernel ends below the tables. */
-static bool plan_map(BootPlan *p, Machine *m, Linker *acpi, const E820Entry *reserved, unsigned count,
-                     Error **errp)
+static bool plan_map(BootPlan *p, Machine *m, Linker *acpi, const Smbios *smbios, const E820Entry *reserved,
+                     unsigned count, Error **errp)
 {
     Gpa high = m->below_4g, fseg = 0xf0000, tables;
 
     p->ram_top = m->below_4g;
-    if (acpi != NULL && !linker_place(acpi, &high, &fseg, put_acpi, p)) {
+    if (acpi != NULL && !linker_place(acpi, &high, &fseg, put_table, p)) {
         return error_set(errp, "-m: guest RAM is too small for the ACPI tables");
+    }
+    if (smbios != NULL && !smbios_place(smbios, &fseg, 1 * MiB, &high, put_table, p)) {
+        return error_set(errp, "-m: guest RAM is too small for the SMBIOS tables");
     }
     tables = ALIGN_DOWN(high, 4096);
     p->rsdp = acpi != NULL ? linker_address(acpi, "etc/acpi/rsdp") : 0;
@@ -163,15 +166,15 @@ static bool plan_format(BootPlan *p, Machine *m, Error **errp)
     return error_set(errp, "not a Linux bzImage, a multiboot image, or an ELF image with a PVH entry");
 }
 
-BootPlan *boot_plan(Machine *m, Linker *acpi, const E820Entry *reserved, unsigned reserved_count,
-                    Error **errp)
+BootPlan *boot_plan(Machine *m, Linker *acpi, const Smbios *smbios, const E820Entry *reserved,
+                    unsigned reserved_count, Error **errp)
 {
     BootPlan *p = g_new0(BootPlan, 1);
 
     p->pieces = g_array_new(false, false, sizeof(BootPiece));
     p->owned = g_ptr_array_new_with_free_func(g_free);
     if (!boot_file_map(&p->kernel, "-kernel", m->cfg.kernel, errp) ||
-        !plan_map(p, m, acpi, reserved, reserved_count, errp)) {
+        !plan_map(p, m, acpi, smbios, reserved, reserved_count, errp)) {
         goto out;
     }
     if (!plan_format(p, m, errp)) {

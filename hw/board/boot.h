@@ -8,6 +8,7 @@
 #include "core/accel.h"
 #include "core/machine.h"
 #include "hw/acpi/linker.h"
+#include "hw/board/smbios.h"
 
 /* E820 types (ACPI 6.4, table 15-5). */
 typedef enum E820Type { E820_RAM = 1, E820_RESERVED = 2, E820_ACPI = 3 } E820Type;
@@ -48,10 +49,10 @@ typedef struct BootPlan {
 } BootPlan;
 
 /* Plans booting m->cfg.kernel with initrd and append.  @acpi (may be NULL) is placed at the top of low RAM
- * and in the F segment; @reserved lists further reserved ranges of the board.  Errors name the option
- * and the file. */
-CTX_CONTROL BootPlan *boot_plan(Machine *m, Linker *acpi, const E820Entry *reserved, unsigned reserved_count,
-                                Error **errp);
+ * and in the F segment, @smbios (may be NULL) in the F segment; @reserved lists further reserved ranges of the
+ * board.  Errors name the option and the file. */
+CTX_CONTROL BootPlan *boot_plan(Machine *m, Linker *acpi, const Smbios *smbios, const E820Entry *reserved,
+                                unsigned reserved_count, Error **errp);
 CTX_CONTROL void boot_apply(BootPlan *p, Machine *m);
 CTX_CONTROL void boot_free(BootPlan *p);
 

@@ -179,6 +179,14 @@ static bool add_acpi(PcBoard *b, Machine *m, Error **errp)
     return a.ok && fw_cfg_add_file(m->fw_cfg, "etc/table-loader", script->data, script->len, errp);
 }
 
+static bool add_smbios(PcBoard *b, Machine *m, Error **errp)
+{
+    const GByteArray *t = b->smbios.tables, *a = b->smbios.anchor;
+
+    return fw_cfg_add_file(m->fw_cfg, SMBIOS_TABLES_FILE, t->data, t->len, errp) &&
+           fw_cfg_add_file(m->fw_cfg, SMBIOS_ANCHOR_FILE, a->data, a->len, errp);
+}
+
 static bool add_user_file(PcBoard *b, Machine *m, const char *text, Error **errp)
 {
     g_auto(GStrv) parts = g_strsplit(text, ",", 2);
@@ -302,7 +310,7 @@ static bool add_kernel(PcBoard *b, Machine *m, Error **errp)
 bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp)
 {
     add_uuid(m);
-    if (!add_numbers(b, m, errp) || !add_e820(b, m, errp) || !add_acpi(b, m, errp) ||
+    if (!add_numbers(b, m, errp) || !add_e820(b, m, errp) || !add_acpi(b, m, errp) || !add_smbios(b, m, errp) ||
         !fw_cfg_add_file(m->fw_cfg, "bootorder", "", 0, errp)) {
         return false;
     }

@@ -198,6 +198,9 @@ bool pc_complete(Machine *m, Error **errp)
         b->linker = linker_new();
         acpi_build(b->linker, m, &b->acpi);
     }
+    if (!smbios_build(&b->smbios, m, accel()->cpu_signature != NULL ? accel()->cpu_signature() : 0, errp)) {
+        return false;
+    }
     pc_fill_cmos(b, m);
     if (!pc_fill_fw_cfg(b, m, errp)) {
         return false;
@@ -205,7 +208,7 @@ bool pc_complete(Machine *m, Error **errp)
     if (m->cfg.kernel == NULL || b->rom.ram != NULL || m->cfg.pflash[0] != NULL) {
         return true;
     }
-    b->plan = boot_plan(m, b->linker, reserved, pc_reserved(b, reserved), errp);
+    b->plan = boot_plan(m, b->linker, &b->smbios, reserved, pc_reserved(b, reserved), errp);
     if (b->plan != NULL && accel()->boot_state != NULL) {
         accel()->boot_state(&b->plan->cpu);
     }
@@ -253,6 +256,7 @@ void pc_destroy(Machine *m)
     firmware_unmap(&b->rom);
     boot_free(b->plan);
     linker_free(b->linker);
+    smbios_clear(&b->smbios);
     for (unsigned i = 0; i < b->files->len; i++) {
         boot_file_unmap(g_ptr_array_index(b->files, i));
         g_free(g_ptr_array_index(b->files, i));

@@ -30,6 +30,7 @@ typedef struct PcBoard {
     FirmwareRom rom;
     AcpiBoard acpi;
     Linker *linker;
+    Smbios smbios;
     BootPlan *plan;                    /* kernel without firmware; NULL: firmware starts the guest */
     GPtrArray *files;                  /* BootFile *: what fw_cfg serves from files */
     bool once_done;                    /* -boot once= has had its start */
