@@ -449,7 +449,7 @@ bool kvm_vcpus_create(Machine *m, Error **errp)
     unsigned count = MAX(m->cfg.smp.cpus, 1);
 
     assert_control();
-    if (!counts_fit(&m->cfg.smp, errp) || !kvm_cpuid_open(m, errp)) {
+    if (!counts_fit(&m->cfg.smp, errp)) {
         return false;
     }
     sigaction(KICK_SIGNAL, &act, NULL);

@@ -147,7 +147,8 @@ static bool vm_open(Machine *m, Error **errp)
     KvmVm *vm = &kvm_vm;
 
     vm->machine = m;
-    if (!open_device(vm, errp) || !create_vm(vm, errp) || !vm_set_up(vm, m, errp)) {
+    if (!open_device(vm, errp) || !create_vm(vm, errp) || !vm_set_up(vm, m, errp) ||
+        !kvm_cpuid_open(m, errp)) {
         vm_close(m);
         return false;
     }
@@ -259,5 +260,6 @@ const AccelOps kvm_accel = {
     .nmi = kvm_nmi,
     .vcpu_thread_id = kvm_vcpu_thread_id,
     .vcpu_apic_id = kvm_vcpu_apic_id,
+    .cpu_signature = kvm_cpu_signature,
     .boot_state = kvm_boot_state,
 };

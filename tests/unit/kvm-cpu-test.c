@@ -119,13 +119,17 @@ static bool vm_up(const char *model, CpuTopology smp)
     m->cfg.cpu_model = model_text;
     m->cfg.kernel_irqchip = 1;
     m->cfg.smp = smp;
-    assert_true(kvm_accel.vm_open(m, NULL));
     return true;
+}
+
+static bool vm_try(Error **errp)
+{
+    return kvm_accel.vm_open(machine(), errp) && kvm_accel.vcpus_create(machine(), errp);
 }
 
 static void vm_down(void)
 {
-    Machine *m = kvm_vm.machine;
+    Machine *m = machine();
 
     kvm_accel.vm_close(m);
     machine_free(m);
@@ -152,7 +156,7 @@ static void test_host_table(void **state)
     if (!vm_up("host,-sse4.2,vmware-cpuid-freq=on,+kvm-hint-dedicated", smp)) {
         skip();
     }
-    assert_true(kvm_accel.vcpus_create(kvm_vm.machine, NULL));
+    assert_true(vm_try(NULL));
     assert_true(leaf(1, 0)->ecx >> 31 & 1);
     assert_false(leaf(1, 0)->ecx >> 20 & 1);
     assert_true(leaf(1, 0)->edx >> 28 & 1);
@@ -189,7 +193,7 @@ static void test_dies_and_no_kvm(void **state)
     if (!vm_up("host,kvm=off,-xsave,check=off", smp)) {
         skip();
     }
-    assert_true(kvm_accel.vcpus_create(kvm_vm.machine, NULL));
+    assert_true(vm_try(NULL));
     assert_null(leaf(0x40000000, 0));
     assert_null(leaf(0x40000001, 0));
     assert_null(leaf(0xd, 0));
@@ -208,7 +212,7 @@ static void test_baseline_and_enforce(void **state)
     if (!vm_up("kvm64", smp)) {
         skip();
     }
-    assert_true(kvm_accel.vcpus_create(kvm_vm.machine, NULL));
+    assert_true(vm_try(NULL));
     assert_int_equal(leaf(1, 0)->eax, 0xf61);
     assert_int_equal(leaf(1, 0)->ecx & ~(1u << 21 | 1), 0x80002000);
     assert_memory_equal(&leaf(0x80000002, 0)->eax, "Comm", 4);
@@ -217,7 +221,7 @@ static void test_baseline_and_enforce(void **state)
     vm_down();
 
     assert_true(vm_up("host,+ia64,check=off,enforce=on", smp));
-    assert_false(kvm_accel.vcpus_create(kvm_vm.machine, &err));
+    assert_false(vm_try(&err));
     assert_non_null(strstr(error_text(err), "lacks requested features"));
     vm_down();
 }
