@@ -48,12 +48,13 @@ void backends_open(void)
 {
     const BlkOptions node = { .driver = "null-co", .node_name = "node0", .size = 64 << 20,
                               .read_zeroes = true };
-    g_autoptr(ChardevOptions) chr = chardev_options_new("null", "chr0");
+    g_autoptr(ChardevConfig) chr = NULL;
     Error *e = NULL;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(classes); i++) {
         link_class_register(&classes[i]);
     }
+    must(qapi_opt_chardev("null,id=chr0", &chr, &e), e);
     must(chardev_new(chr, &e) != NULL, e);
     must(blk_open(&node, &e) != NULL, e);
 }
