@@ -92,7 +92,7 @@ static PciBus *find_bus(PciBus *b, uint8_t bus)
         if (secondary == bus && secondary != 0) {
             return c;
         }
-        if (secondary != 0 && bus > secondary && bus <= subordinate) {
+        if (secondary != 0 && bus > secondary && bus <= subordinate && !__atomic_load_n(&c->off, __ATOMIC_ACQUIRE)) {
             c = epoch_load(c->child_first);
         } else {
             c = epoch_load(c->child_next);
@@ -105,7 +105,7 @@ PciDevice *pci_find(PciBus *root, uint8_t bus, uint8_t devfn)
 {
     PciBus *b = bus == 0 ? root : find_bus(root, bus);
 
-    return b ? epoch_load(b->functions[devfn]) : NULL;
+    return b && !__atomic_load_n(&b->off, __ATOMIC_ACQUIRE) ? epoch_load(b->functions[devfn]) : NULL;
 }
 
 void pci_bus_each(PciBus *b, void (*fn)(PciDevice *p, void *arg), void *arg)

@@ -129,6 +129,7 @@ struct PciBus {
     PciBus *child_first, *child_next;  /* epoch-published: buses behind its bridges */
     bool express;              /* its functions may have 4096 bytes of config space */
     bool port;                 /* behind an Express port: one slot */
+    bool off;                  /* atomic: without power, nothing on it answers */
     Region *mem, *io;          /* where BARs are placed */
     Space *dma;                /* where bus mastering goes */
     uint8_t slot_min, slot_max;        /* slots that may be used */
