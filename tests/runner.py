@@ -46,6 +46,9 @@ FULL = [
          options=["-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"],
          suites=["unit", "fuzz"]),
 ]
+SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
+              "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+              "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
 QUICK_LEAVES_OUT = ["stress", "fuzz"]
 
 
@@ -193,9 +196,6 @@ def meson_tests(variant, full):
     """What meson knows of in a build folder."""
     text = subprocess.run(["meson", "introspect", "--tests", variant["folder"]], cwd=ROOT,
                           check=True, stdout=subprocess.PIPE, text=True).stdout
-    env = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
-           "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-           "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
     for item in json.loads(text):
         suite = item["suite"][0].split(":")[-1] if item["suite"] else "other"
         if variant["suites"] is not None and suite not in variant["suites"]:
@@ -204,7 +204,7 @@ def meson_tests(variant, full):
             continue
         prefix = variant["name"] + ":" if variant["name"] else ""
         yield Test("%s%s/%s" % (prefix, suite, item["name"]), variant["prefix"] + item["cmd"],
-                   item["timeout"] * variant["factor"], dict(env, **item["env"]),
+                   item["timeout"] * variant["factor"], dict(SANITIZERS, **item["env"]),
                    workdir=item["workdir"] or ROOT, parallel=item.get("is_parallel", True))
 
 
@@ -251,6 +251,12 @@ def guest_tests(full):
             yield test
 
 
+def under_asan(test):
+    """The same guest test with the program of the asan build."""
+    env = dict(SANITIZERS, RHEA=os.path.join(ROOT, "build/asan/system/rhea"))
+    return Test("asan:" + test.name, test.command, test.limit * 4, env, parallel=False)
+
+
 def main():
     arguments = sys.argv[1:]
     if arguments[:1] == ["--inside"]:
@@ -295,7 +301,10 @@ def main():
         for command in dict.fromkeys(t.prepare for t in guests if t.prepare):
             subprocess.run(["bash", "-c", command], cwd=ROOT, check=False,
                            env=dict(os.environ, FULL="1" if full else ""))
-        run_here([t for t in guests if t.where == "here"], report)
+        here = [t for t in guests if t.where == "here"]
+        run_here(here, report)
+        if full and os.path.exists("build/asan/system/rhea"):
+            run_here([under_asan(t) for t in here], report)
         lab = [t for t in guests if t.where == "lab"]
         if lab:
             run_in_lab(lab, report)

@@ -163,8 +163,7 @@ def memory(folder):
 def guest_linux(folder, script):
     """The options that boot Linux, run script in it and end."""
     kernel = shell("tools/kernel")
-    initrd = shell("""tools/initramfs bookworm tools/guest-init virtio_pci virtio_blk virtio_rng \
-        virtio_console virtio_net ahci ata_piix sd_mod ext4""")
+    initrd = shell("./run --initrd")
     with open(folder + "/cmd", "w") as file:
         file.write(script)
     shell("cd %s && printf '%%s\\n' cmd randread | cpio -o -H newc -R 0:0 2>/dev/null | "
