@@ -17,7 +17,7 @@
 typedef struct BackendOps {
     const char *name;
     /* Control: opens; may set in_fd, out_fd, open, priv. */
-    bool (*open)(Chardev *c, const ChardevOptions *o, Error **errp);
+    bool (*open)(Chardev *c, const ChardevConfig *cfg, Error **errp);
     /* Loop: watch what is not the stream itself (a listener, a timer); and stop it. */
     void (*start)(Chardev *c);
     void (*stop)(Chardev *c);
@@ -92,7 +92,6 @@ Chardev *chardev_mux_removed(Chardev *c);              /* lets go of its base an
 void chardev_register(Chardev *c);
 Chardev *chardev_alloc(const char *id, const BackendOps *ops);
 void tty_restore(void);
-const char *chardev_backend_name(const char *name, Error **errp);
 bool set_nonblocking(int fd);
 bool write_all(int fd, const uint8_t *buf, size_t n);
 

@@ -43,9 +43,19 @@ typedef struct Mover {
     Chardev *c;
 } Mover;
 
-static const BackendOps *const all_ops[] = {
-    &backend_null, &backend_stdio, &backend_file, &backend_pipe, &backend_serial, &backend_pty,
-    &backend_socket, &backend_ringbuf,
+/* An alias has the same arguments as what it stands for. */
+static const BackendOps *const ops_of[CHARDEV_CONFIG_BACKEND_COUNT] = {
+    [CHARDEV_CONFIG_BACKEND_FILE] = &backend_file,
+    [CHARDEV_CONFIG_BACKEND_MEMORY] = &backend_ringbuf,
+    [CHARDEV_CONFIG_BACKEND_NULL] = &backend_null,
+    [CHARDEV_CONFIG_BACKEND_PIPE] = &backend_pipe,
+    [CHARDEV_CONFIG_BACKEND_PTY] = &backend_pty,
+    [CHARDEV_CONFIG_BACKEND_RINGBUF] = &backend_ringbuf,
+    [CHARDEV_CONFIG_BACKEND_SERIAL] = &backend_serial,
+    [CHARDEV_CONFIG_BACKEND_SOCKET] = &backend_socket,
+    [CHARDEV_CONFIG_BACKEND_STDIO] = &backend_stdio,
+    [CHARDEV_CONFIG_BACKEND_TTY] = &backend_serial,
+    [CHARDEV_CONFIG_BACKEND_VC] = &backend_null,
 };
 
 static GPtrArray *registry;    /* of Chardev; control thread */
@@ -211,8 +221,8 @@ ssize_t chardev_write_fd(Chardev *c, int fd, const uint8_t *buf, size_t n)
 static bool write_some(Chardev *c)
 {
     lock_take(&c->lock);
-    const uint8_t *from = c->ring + c->ring_at;
     unsigned n = MIN(c->ring_len, OUT_RING - c->ring_at);
+    const uint8_t *from = n ? c->ring + c->ring_at : NULL;     /* no ring before the first byte */
     bool drop = !c->open || c->out_dead;
     lock_drop(&c->lock);
     if (n == 0) {
@@ -710,40 +720,46 @@ Chardev *chardev_need(const char *id, Error **errp)
     return c;
 }
 
-static bool open_log(Chardev *c, const ChardevOptions *o, Error **errp)
+void chardev_each_backend(void (*fn)(const char *name, void *arg), void *arg)
 {
-    if (!o->logfile) {
+    for (unsigned i = 0; i < CHARDEV_CONFIG_BACKEND_COUNT; i++) {
+        fn(chardev_config_backend_name(i), arg);
+    }
+}
+
+static bool open_log(Chardev *c, const ChardevConfig *cfg, Error **errp)
+{
+    if (!cfg->logfile) {
         return true;
     }
-    c->log_fd = open(o->logfile, O_WRONLY | O_CREAT | O_CLOEXEC |
-                     (o->logappend ? O_APPEND : O_TRUNC), 0666);
+    c->log_fd = open(cfg->logfile, O_WRONLY | O_CREAT | O_CLOEXEC |
+                     (cfg->logappend ? O_APPEND : O_TRUNC), 0666);
     return c->log_fd >= 0 ||
-           error_set_errno(errp, errno, "Unable to open logfile '%s'", o->logfile);
+           error_set_errno(errp, errno, "Unable to open logfile '%s'", cfg->logfile);
 }
 
-static const BackendOps *find_ops(const char *backend, Error **errp)
+static bool id_is_good(const char *id, Error **errp)
 {
-    const char *name = chardev_backend_name(backend, errp);
+    bool good = g_ascii_isalpha(*id);
 
-    for (unsigned i = 0; name && i < G_N_ELEMENTS(all_ops); i++) {
-        if (strcmp(all_ops[i]->name, name) == 0) {
-            return all_ops[i];
-        }
+    for (const char *p = id; good && *p; p++) {
+        good = g_ascii_isalnum(*p) || strchr("-._", *p);
     }
-    return NULL;
+    if (!good) {
+        error_set(errp, "Parameter 'id' expects an identifier");
+        error_hint(errp, "Identifiers consist of letters, digits, '-', '.', '_', "
+                   "starting with a letter.");
+    }
+    return good;
 }
 
-static Chardev *open_backend(const ChardevOptions *o, const char *id, Error **errp)
+static Chardev *open_backend(const ChardevConfig *cfg, const char *id, Error **errp)
 {
-    const BackendOps *ops = find_ops(o->backend, errp);
+    Chardev *c = chardev_alloc(id, ops_of[cfg->backend]);
+    bool ok = open_log(c, cfg, errp) && c->ops->open(c, cfg, errp);
 
-    if (!ops) {
-        return NULL;
-    }
-    Chardev *c = chardev_alloc(id, ops);
-    bool ok = open_log(c, o, errp) && ops->open(c, o, errp);
     if (!ok) {
-        error_context(errp, "chardev '%s'", o->id);
+        error_context(errp, "chardev '%s'", cfg->id);
         close_fds(c);
         free_chardev(&c->item);
         return NULL;
@@ -752,25 +768,28 @@ static Chardev *open_backend(const ChardevOptions *o, const char *id, Error **er
     return c;
 }
 
-Chardev *chardev_new(const ChardevOptions *o, Error **errp)
+Chardev *chardev_new(const ChardevConfig *cfg, Error **errp)
 {
     assert_control();
     /* A reader that goes away is an error of write(), not the end of the process. */
     signal(SIGPIPE, SIG_IGN);
-    if (chardev_find(o->id)) {
-        error_set(errp, "Duplicate ID '%s' for chardev", o->id);
+    if (!id_is_good(cfg->id, errp)) {
         return NULL;
     }
-    if (!o->mux) {
-        return open_backend(o, o->id, errp);
+    if (chardev_find(cfg->id)) {
+        error_set(errp, "Duplicate ID '%s' for chardev", cfg->id);
+        return NULL;
     }
-    g_autofree char *base_id = g_strdup_printf("%s-base", o->id);
+    if (!cfg->mux) {
+        return open_backend(cfg, cfg->id, errp);
+    }
+    g_autofree char *base_id = g_strdup_printf("%s-base", cfg->id);
     if (chardev_find(base_id)) {
         error_set(errp, "Duplicate ID '%s' for chardev", base_id);
         return NULL;
     }
-    Chardev *base = open_backend(o, base_id, errp);
-    return base ? chardev_make_mux(o->id, base) : NULL;
+    Chardev *base = open_backend(cfg, base_id, errp);
+    return base ? chardev_make_mux(cfg->id, base) : NULL;
 }
 
 bool chardev_remove(const char *id, Error **errp)

@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "qapi/types.h"
 #include "util/context.h"
 #include "util/error.h"
 #include "util/loop.h"
@@ -82,56 +83,27 @@ CTX_ANY void char_event(CharPort *from, CharEvent what);
 /* "My space() has grown." */
 CTX_ANY void char_room(CharPort *from);
 
-/* --- the options of a back end, as -chardev, chardev-add and the short forms give them --- */
-
-typedef struct ChardevOptions {
-    char *id;
-    char *backend;             /* null stdio file pipe pty serial socket ringbuf, or an alias */
-    bool mux;                  /* several front ends, with the escape key */
-    bool with_monitor;         /* short form mon:...: the caller puts a monitor on it too */
-    char *logfile;             /* copy of all that the guest sends, or NULL */
-    bool logappend;
-    char *path;                /* file, pipe, unix socket, host serial line */
-    char *input_path;          /* file */
-    bool append;               /* file */
-    bool signal;               /* stdio: Ctrl-C and friends are signals (default on) */
-    uint64_t size;             /* ringbuf; a power of two, default 64 KiB */
-    char *host, *port;         /* tcp socket */
-    char *fd;                  /* socket: number of an inherited descriptor */
-    bool abstract, tight;      /* unix socket in the abstract name space; tight: default on */
-    bool server, wait;         /* wait default on */
-    bool telnet, nodelay;
-    bool ipv4, ipv6;           /* both off: either */
-    int64_t reconnect_s;       /* client: seconds between attempts, 0: none */
-} ChardevOptions;
-
-/* New options with the defaults above for @backend and @id (either may be NULL). */
-CTX_ANY ChardevOptions *chardev_options_new(const char *backend, const char *id);
-CTX_ANY void chardev_options_free(ChardevOptions *o);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(ChardevOptions, chardev_options_free)
-
-/* Reads "BACKEND,id=ID,key=value,..." (a doubled comma is a comma; a bare key is key=on, nokey is
- * key=off).  Returns NULL and sets @errp, naming the nearest back end or key. */
-CTX_ANY ChardevOptions *chardev_parse(const char *arg, Error **errp);
+/* --- short forms --- */
 
 /* What a short form (-serial, -parallel, -monitor, -debugcon, -qmp) asks for. */
 typedef enum ChardevShort {
     CHARDEV_SHORT_ERROR,       /* @errp is set */
     CHARDEV_SHORT_NONE,        /* "none" */
-    CHARDEV_SHORT_NEW,         /* *opts is set, with the id given */
+    CHARDEV_SHORT_NEW,         /* *config is set, with the id given; owned by the caller */
     CHARDEV_SHORT_EXISTING,    /* "chardev:ID": *existing is set to ID, owned by the caller */
 } ChardevShort;
 
-/* Reads stdio, mon:stdio, null, none, pty, vc (is null), file:PATH, pipe:PATH, tcp:HOST:PORT,opts,
- * telnet:HOST:PORT,opts, unix:PATH,opts, ringbuf/memory, mon:ANY, /dev/NAME, chardev:ID. */
-CTX_ANY ChardevShort chardev_parse_short(const char *arg, const char *id, ChardevOptions **opts,
+/* Reads stdio, null, none, pty, vc, file:PATH, pipe:PATH, tcp:HOST:PORT,opts,
+ * telnet:HOST:PORT,opts, unix:PATH,opts, ringbuf/memory, /dev/NAME, chardev:ID, and mon: before any
+ * of them: a mux, on which the caller may put a monitor too. */
+CTX_ANY ChardevShort chardev_parse_short(const char *arg, const char *id, ChardevConfig **config,
                                          char **existing, Error **errp);
 
 /* --- back ends --- */
 
-/* Opens a back end and registers it by its id.  Errors name the id and the cause.  With server and
+/* Opens the back end @cfg describes and registers it by its id.  Errors name the id and the cause.  With server and
  * wait it blocks, holding up the start, until a client is there, and says so on stderr. */
-CTX_CONTROL Chardev *chardev_new(const ChardevOptions *o, Error **errp);
+CTX_CONTROL Chardev *chardev_new(const ChardevConfig *cfg, Error **errp);
 /* The back end named @id, or NULL. */
 CTX_CONTROL Chardev *chardev_find(const char *id);
 /* As chardev_find(), with an error that names the nearest id. */
@@ -151,7 +123,7 @@ CTX_CONTROL void chardev_release(CharPort *guest);
 /* One row of query-chardev; the texts are borrowed during the call. */
 CTX_CONTROL void chardev_each(void (*fn)(const char *label, const char *filename,
                                          bool frontend_open, void *arg), void *arg);
-/* Calls fn(name, arg) for each kind of back end, sorted (query-chardev-backends, -chardev help). */
+/* Calls fn(name, arg) for each kind of back end (query-chardev-backends, -chardev help). */
 CTX_ANY void chardev_each_backend(void (*fn)(const char *name, void *arg), void *arg);
 
 /* ringbuf-read: takes up to @max bytes from ring buffer @c into @buf; returns how many, or sets

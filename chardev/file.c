@@ -14,7 +14,7 @@ static int open_path(const char *path, int flags)
 
 /* --- null --- */
 
-static bool null_open(Chardev *c, const ChardevOptions *o, Error **errp)
+static bool null_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
 {
     c->open = true;
     return true;
@@ -29,11 +29,10 @@ const BackendOps backend_null = { .name = "null", .open = null_open, .take_now =
 
 /* --- file --- */
 
-static bool file_open(Chardev *c, const ChardevOptions *o, Error **errp)
+static bool file_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
 {
-    if (!o->path) {
-        return error_set(errp, "file: no filename given");
-    }
+    const ChardevFile *o = &cfg->u.file;
+
     c->out_fd = open_path(o->path, O_WRONLY | O_CREAT | (o->append ? O_APPEND : O_TRUNC));
     if (c->out_fd < 0) {
         return error_set_errno(errp, errno, "Could not open '%s'", o->path);
@@ -52,11 +51,9 @@ const BackendOps backend_file = { .name = "file", .open = file_open };
 
 /* --- pipe: PATH.in and PATH.out, or PATH for both --- */
 
-static bool pipe_open(Chardev *c, const ChardevOptions *o, Error **errp)
+static bool pipe_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
 {
-    if (!o->path) {
-        return error_set(errp, "pipe: no device path given");
-    }
+    const ChardevPath *o = &cfg->u.pipe;
     g_autofree char *in = g_strdup_printf("%s.in", o->path);
     g_autofree char *out = g_strdup_printf("%s.out", o->path);
 
@@ -83,13 +80,11 @@ const BackendOps backend_pipe = { .name = "pipe", .open = pipe_open };
 
 /* --- a serial line of the host --- */
 
-static bool serial_open(Chardev *c, const ChardevOptions *o, Error **errp)
+static bool serial_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
 {
+    const ChardevPath *o = &cfg->u.serial;     /* or u.tty, its alias */
     struct termios t;
 
-    if (!o->path) {
-        return error_set(errp, "serial: no device path given");
-    }
     c->in_fd = c->out_fd = open_path(o->path, O_RDWR | O_NONBLOCK);
     if (c->in_fd < 0) {
         return error_set_errno(errp, errno, "Could not open '%s'", o->path);

@@ -48,7 +48,7 @@ static bool make_pair(Pty *p, Error **errp)
     return true;
 }
 
-static bool pty_open(Chardev *c, const ChardevOptions *o, Error **errp)
+static bool pty_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
 {
     Pty *p = g_new0(Pty, 1);
 
@@ -58,7 +58,7 @@ static bool pty_open(Chardev *c, const ChardevOptions *o, Error **errp)
     if (!make_pair(p, errp)) {
         return false;
     }
-    info_report("char device redirected to %s (label %s)", p->slave, o->id);
+    info_report("char device redirected to %s (label %s)", p->slave, cfg->id);
     return true;
 }
 

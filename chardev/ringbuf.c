@@ -15,8 +15,10 @@ typedef struct Ringbuf {
     uint8_t bytes[];
 } Ringbuf;
 
-static bool ringbuf_open(Chardev *c, const ChardevOptions *o, Error **errp)
+static bool ringbuf_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
 {
+    const ChardevRingbuf *o = &cfg->u.ringbuf;         /* or u.memory, its alias */
+
     if (o->size == 0 || (o->size & (o->size - 1))) {
         return error_set(errp, "size of ringbuf chardev must be power of two");
     }

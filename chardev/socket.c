@@ -325,7 +325,7 @@ static bool unix_addr(Socket *s, Error **errp)
     return true;
 }
 
-static bool tcp_addrs(Socket *s, const ChardevOptions *o, Error **errp)
+static bool tcp_addrs(Socket *s, const ChardevSocket *o, Error **errp)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = s->server ? AI_PASSIVE : 0 };
     struct addrinfo *list;
@@ -373,32 +373,57 @@ static void remove_stale(const Socket *s)
     close(fd);
 }
 
-static bool open_listener(Socket *s, Error **errp)
+/* A listening socket at @a, or a negative errno. */
+static int listen_at(const Addr *a)
 {
-    int err = 0, one = 1;
+    int fd = new_socket(a);
+    int one = 1;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (a->sa.ss_family != AF_UNIX) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    }
+    if (bind(fd, (const struct sockaddr *)&a->sa, a->len) == 0 && listen(fd, 1) == 0) {
+        return fd;
+    }
+    int err = errno;
+    close(fd);
+    return -err;
+}
+
+/* The TCP port of @a, in network byte order. */
+static in_port_t *port_of(Addr *a)
+{
+    return a->sa.ss_family == AF_INET6 ? &((struct sockaddr_in6 *)&a->sa)->sin6_port
+                                       : &((struct sockaddr_in *)&a->sa)->sin_port;
+}
+
+static bool open_listener(Socket *s, unsigned to, Error **errp)
+{
+    int err = 0;
+    unsigned port = s->is_unix ? 0 : ntohs(*port_of(&s->addrs[0]));
 
     if (s->is_unix) {
         remove_stale(s);
+    } else if (to && to < port) {
+        return error_set(errp, "'to' is below 'port'");
     }
-    for (unsigned i = 0; i < s->addr_count; i++) {
-        const Addr *a = &s->addrs[i];
-        int fd = new_socket(a);
-
-        if (fd < 0) {
-            err = errno;
-            continue;
+    do {
+        for (unsigned i = 0; i < s->addr_count; i++) {
+            if (!s->is_unix) {
+                *port_of(&s->addrs[i]) = htons(port);
+            }
+            int fd = listen_at(&s->addrs[i]);
+            if (fd >= 0) {
+                s->listen_fd = fd;
+                s->unlink_path = s->is_unix && !s->abstract ? g_strdup(s->path) : NULL;
+                return true;
+            }
+            err = -fd;
         }
-        if (!s->is_unix) {
-            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        }
-        if (bind(fd, (const struct sockaddr *)&a->sa, a->len) == 0 && listen(fd, 1) == 0) {
-            s->listen_fd = fd;
-            s->unlink_path = s->is_unix && !s->abstract ? g_strdup(s->path) : NULL;
-            return true;
-        }
-        err = errno;
-        close(fd);
-    }
+    } while (err == EADDRINUSE && port++ < to);
     g_autofree char *where = where_text(s);
     return error_set_errno(errp, err, "Failed to listen on '%s'", where);
 }
@@ -429,7 +454,7 @@ static bool connect_now(Socket *s, Error **errp)
     return false;
 }
 
-static bool use_given_fd(Socket *s, const ChardevOptions *o, Error **errp)
+static bool use_given_fd(Socket *s, const ChardevSocket *o, Error **errp)
 {
     char *end;
     struct stat st;
@@ -476,27 +501,28 @@ static void accept_now(Socket *s)
     }
 }
 
-static bool check_options(const ChardevOptions *o, Error **errp)
+static bool check_options(const ChardevSocket *o, Error **errp)
 {
     if ((o->path != NULL) + (o->fd != NULL) + (o->host != NULL) != 1) {
         return error_set(errp, "socket: exactly one of 'path', 'fd' or 'host' is required");
     }
-    if (o->server && o->reconnect_s) {
+    if (o->server && o->reconnect) {
         return error_set(errp, "'reconnect' option is incompatible with socket in server mode");
     }
-    if (o->fd && o->reconnect_s) {
+    if (o->fd && o->reconnect) {
         return error_set(errp, "'reconnect' option is incompatible with 'fd'");
     }
     return true;
 }
 
-static bool socket_open(Chardev *c, const ChardevOptions *o, Error **errp)
+static bool socket_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
 {
+    const ChardevSocket *o = &cfg->u.socket;
     Socket *s = g_new0(Socket, 1);
 
     *s = (Socket){ .c = c, .listen_fd = -1, .pending_fd = -1, .server = o->server,
-                   .telnet = o->telnet, .nodelay = o->nodelay, .abstract = o->abstract,
-                   .tight = o->tight, .reconnect_s = o->reconnect_s,
+                   .telnet = o->telnet, .nodelay = o->nodelay || !o->delay, .abstract = o->abstract,
+                   .tight = o->tight, .reconnect_s = o->reconnect,
                    .is_unix = o->path != NULL };
     s->path = g_strdup(o->path);
     s->host = g_strdup(o->host);
@@ -511,7 +537,7 @@ static bool socket_open(Chardev *c, const ChardevOptions *o, Error **errp)
         }
     } else {
         if (!(s->is_unix ? unix_addr(s, errp) : tcp_addrs(s, o, errp)) ||
-            (s->server && !open_listener(s, errp))) {
+            (s->server && !open_listener(s, o->to, errp))) {
             return false;
         }
         Error *err = NULL;
@@ -519,7 +545,7 @@ static bool socket_open(Chardev *c, const ChardevOptions *o, Error **errp)
             if (!s->reconnect_s) {
                 return error_move(errp, err);
             }
-            warn_report("chardev '%s': %s", o->id, error_text(err));
+            warn_report("chardev '%s': %s", cfg->id, error_text(err));
             error_free(err);
         }
     }

@@ -69,7 +69,7 @@ static void set_raw(bool signals)
     }
 }
 
-static bool stdio_open(Chardev *c, const ChardevOptions *o, Error **errp)
+static bool stdio_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
 {
     if (owner) {
         return error_set(errp, "cannot use stdio by multiple character devices");
@@ -79,7 +79,7 @@ static bool stdio_open(Chardev *c, const ChardevOptions *o, Error **errp)
     c->out_fd = STDOUT_FILENO;
     c->fds_shared = true;
     c->out_blocks = true;
-    set_raw(o->signal);
+    set_raw(cfg->u.stdio.signal);
     if (isatty(STDOUT_FILENO)) {
         int fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 

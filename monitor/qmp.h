@@ -59,12 +59,4 @@ CTX_CONTROL size_t qmp_session_waiting(const QmpSession *s);
 /* The human-readable line of a QMP error: the text and the advice.  Owned by the caller. */
 CTX_ANY char *qmp_error_desc(const Error *e);
 
-/* --- on a character device (qmp-chardev.c) --- */
-typedef struct QmpMonitor QmpMonitor;
-
-/* A QMP monitor on the character device @chardev. */
-CTX_CONTROL QmpMonitor *qmp_monitor_new(QmpServer *server, const char *chardev, bool pretty,
-                                        Error **errp);
-CTX_CONTROL void qmp_monitor_free(QmpMonitor *m);
-
 #endif

@@ -5,8 +5,8 @@
 #include <string.h>
 #include "chardev/char.h"
 #include "core/prop.h"
-#include "monitor/qmp.h"
 #include "system/devices.h"
+#include "system/qmp-chardev.h"
 
 static QmpServer *server;
 static GPtrArray *monitors;    /* QmpMonitor * */
@@ -31,6 +31,19 @@ static void quit_key(void)
     runstate_quit(SHUTDOWN_CAUSE_HOST_UI, 0);
 }
 
+static void print_help(const char *text)
+{
+    if (strcmp(text, "help") == 0 || strcmp(text, "?") == 0) {
+        printf("Available chardev backend types:\n");
+        chardev_each_backend(print_backend, NULL);
+    } else {
+        g_autoptr(GString) help = g_string_new(NULL);
+
+        qapi_option_help(qapi_option_find("chardev"), help);
+        fputs(help->str, stdout);
+    }
+}
+
 bool streams_open(const CmdLine *cmd, bool *help, Error **errp)
 {
     static const LinkClass cls = { "chardev", find_chardev, chardev_link_id };
@@ -40,16 +53,17 @@ bool streams_open(const CmdLine *cmd, bool *help, Error **errp)
     chardev_set_hooks(&hooks);
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_CHARDEV); i++) {
         const char *text = cmdline_nth(cmd, OPT_CHARDEV, i);
-        g_autoptr(ChardevOptions) o = NULL;
+        g_autoptr(ChardevConfig) cfg = NULL;
 
-        if (strcmp(text, "help") == 0 || strcmp(text, "?") == 0) {
-            printf("Available chardev backend types:\n");
-            chardev_each_backend(print_backend, NULL);
+        if (!qapi_opt_chardev(text, &cfg, errp)) {
+            return error_context(errp, "-chardev %s", text);
+        }
+        if (cfg == NULL) {
+            print_help(text);
             *help = true;
             return true;
         }
-        o = chardev_parse(text, errp);
-        if (o == NULL || chardev_new(o, errp) == NULL) {
+        if (chardev_new(cfg, errp) == NULL) {
             return error_context(errp, "-chardev %s", text);
         }
     }
@@ -59,16 +73,16 @@ bool streams_open(const CmdLine *cmd, bool *help, Error **errp)
 /* The id of the back end that a short form means (made now if need be); *@id NULL: none. */
 static bool open_short(const char *option, const char *text, const char *new_id, char **id, Error **errp)
 {
-    g_autoptr(ChardevOptions) o = NULL;
+    g_autoptr(ChardevConfig) cfg = NULL;
 
     *id = NULL;
-    switch (chardev_parse_short(text, new_id, &o, id, errp)) {
+    switch (chardev_parse_short(text, new_id, &cfg, id, errp)) {
     case CHARDEV_SHORT_NONE:
         return true;
     case CHARDEV_SHORT_EXISTING:
         return chardev_need(*id, errp) != NULL || error_context(errp, "-%s %s", option, text);
     case CHARDEV_SHORT_NEW:
-        if (chardev_new(o, errp) != NULL) {
+        if (chardev_new(cfg, errp) != NULL) {
             *id = g_strdup(new_id);
             return true;
         }

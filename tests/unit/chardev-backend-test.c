@@ -136,7 +136,7 @@ static void ports_are_symmetric(void **state)
 static void ids_and_claims_are_exclusive(void **state)
 {
     g_autoptr(Error) dup = NULL, busy = NULL, used = NULL, gone = NULL;
-    g_autoptr(ChardevOptions) o = chardev_parse("null,id=n0", NULL);
+    g_autoptr(ChardevConfig) o = read_config("null,id=n0", NULL);
     Chardev *c = chardev_new(o, NULL);
     Front f, g;
 
@@ -248,13 +248,14 @@ static void open_failures_are_told(void **state)
         "socket,id=x,path=/nonexistent/x", "socket,id=x,path=/nonexistent/x,server=on,wait=off",
         "socket,id=x,host=127.0.0.1,port=1", "socket,id=x,fd=hello", "socket,id=x,fd=0,reconnect=1",
         "socket,id=x", "socket,id=x,path=a,host=b", "socket,id=x,host=h", "ringbuf,id=x,size=3",
-        "file,id=x", "pipe,id=x", "serial,id=x", "serial,id=x,path=/nonexistent/x",
+        "serial,id=x,path=/nonexistent/x", "tty,id=x,path=/nonexistent/x",
         "null,id=x,logfile=/nonexistent/x", "socket,id=x,path=,server=on",
         "socket,id=x,path=a,server=on,reconnect=1",
+        "socket,id=x,host=127.0.0.1,port=2,to=1,server=on,wait=off",
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(args); i++) {
-        g_autoptr(ChardevOptions) o = chardev_parse(args[i], NULL);
+        g_autoptr(ChardevConfig) o = read_config(args[i], NULL);
         g_autoptr(Error) err = NULL;
 
         assert_non_null(o);
@@ -262,6 +263,53 @@ static void open_failures_are_told(void **state)
         assert_true(g_str_has_prefix(error_text(err), "chardev 'x': "));
         assert_null(chardev_find("x"));
     }
+}
+
+static void ids_are_identifiers(void **state)
+{
+    static const char *const bad[] = { "null,id=1a", "null,id=", "null,id=a b", "null,id=a/b" };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(ChardevConfig) o = read_config(bad[i], NULL);
+        g_autoptr(Error) err = NULL;
+
+        assert_null(chardev_new(o, &err));
+        assert_string_equal(error_text(err), "Parameter 'id' expects an identifier");
+    }
+}
+
+static void aliases_are_what_they_stand_for(void **state)
+{
+    static const char *const rows[][2] = {
+        { "memory,id=x,size=8", "ringbuf" }, { "vc,id=x,cols=80,rows=24", "null" },
+        { "tty,id=x,path=/dev/null", "serial" },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        assert_non_null(make_chardev(rows[i][0]));
+        expect_row("x", rows[i][1], false);
+        remove_all("x");
+    }
+}
+
+static void a_server_takes_the_next_free_port(void **state)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    socklen_t len = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_return_code(bind(fd, (struct sockaddr *)&a, len), errno);
+    assert_return_code(listen(fd, 1), errno);
+    getsockname(fd, (struct sockaddr *)&a, &len);
+    g_autofree char *one = g_strdup_printf("socket,id=x,host=127.0.0.1,port=%u,server=on,wait=off",
+                                           ntohs(a.sin_port));
+    g_autofree char *more = g_strdup_printf("%s,to=65535", one);
+    assert_null(make_chardev(one));
+    if (ntohs(a.sin_port) < 65000) {
+        assert_non_null(make_chardev(more));
+        remove_all("x");
+    }
+    close(fd);
 }
 
 /* --- pipe --- */
@@ -629,7 +677,7 @@ static void stdio_makes_the_terminal_raw_and_puts_it_back(void **state)
     dup2(slave, 0);
     dup2(slave, 1);
     Chardev *c = make_chardev("stdio,id=io,signal=off");
-    g_autoptr(ChardevOptions) again = chardev_parse("stdio,id=io2", NULL);
+    g_autoptr(ChardevConfig) again = read_config("stdio,id=io2", NULL);
     bool second = chardev_new(again, NULL) != NULL;
     front_init(&f, 100);
     bool claimed = chardev_claim(c, &f.port, loop_of(state), NULL);
@@ -752,6 +800,9 @@ int main(int argc, char **argv)
         BOTH(file_writes_all_and_appends),
         BOTH(file_input_and_logfile),
         cmocka_unit_test(open_failures_are_told),
+        cmocka_unit_test(ids_are_identifiers),
+        cmocka_unit_test(aliases_are_what_they_stand_for),
+        cmocka_unit_test(a_server_takes_the_next_free_port),
         BOTH(pipe_goes_both_ways_with_back_pressure),
         BOTH(pty_comes_and_goes),
         BOTH(unix_server_takes_one_client_after_the_other),

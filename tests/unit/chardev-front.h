@@ -117,9 +117,17 @@ static inline void front_end(Front *f, Loop *l)
     f->got = NULL;
 }
 
+/* What -chardev @text says; NULL and @errp for nonsense. */
+static inline ChardevConfig *read_config(const char *text, Error **errp)
+{
+    ChardevConfig *cfg = NULL;
+
+    return qapi_opt_chardev(text, &cfg, errp) ? cfg : NULL;
+}
+
 static inline Chardev *make_chardev(const char *arg)
 {
-    g_autoptr(ChardevOptions) o = chardev_parse(arg, NULL);
+    g_autoptr(ChardevConfig) o = read_config(arg, NULL);
 
     return o ? chardev_new(o, NULL) : NULL;
 }

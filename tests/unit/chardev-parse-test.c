@@ -1,4 +1,5 @@
-/* chardev-parse-test.c: the -chardev text, the short forms, and what they say to a mistake. */
+/* chardev-parse-test.c: -chardev as the schema reads it, the short forms, and what they say to a
+ * mistake. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,34 +8,44 @@
 #include <string.h>
 #include "chardev/char.h"
 
+static ChardevConfig *parse(const char *text, Error **errp)
+{
+    ChardevConfig *cfg = NULL;
+
+    return qapi_opt_chardev(text, &cfg, errp) ? cfg : NULL;
+}
+
 static void keys_reach_their_fields(void **state)
 {
-    g_autoptr(ChardevOptions) o = chardev_parse(
+    g_autoptr(ChardevConfig) o = parse(
         "socket,id=s0,path=/tmp/a,,b,server=on,wait=off,telnet,logfile=l,logappend=on,mux=on",
         NULL);
 
     assert_non_null(o);
-    assert_string_equal(o->backend, "socket");
+    assert_int_equal(o->backend, CHARDEV_CONFIG_BACKEND_SOCKET);
     assert_string_equal(o->id, "s0");
-    assert_string_equal(o->path, "/tmp/a,b");
-    assert_true(o->server && !o->wait && o->telnet && o->mux && o->logappend);
+    assert_string_equal(o->u.socket.path, "/tmp/a,b");
+    assert_true(o->u.socket.server && !o->u.socket.wait && o->u.socket.telnet);
+    assert_true(o->mux && o->logappend);
     assert_string_equal(o->logfile, "l");
-    g_autoptr(ChardevOptions) p = chardev_parse("backend=socket,id=t,host=h,port=1,server,nowait,"
-                                                "reconnect=7,nodelay=on", NULL);
+    g_autoptr(ChardevConfig) p = parse("backend=socket,id=t,host=h,port=1,server,nowait,"
+                                       "reconnect=7,nodelay=on", NULL);
     assert_non_null(p);
-    assert_true(p->server && !p->wait && p->nodelay);
-    assert_int_equal(p->reconnect_s, 7);
-    g_autoptr(ChardevOptions) r = chardev_parse("memory,id=r,size=1M", NULL);
-    assert_int_equal(r->size, 1 << 20);
-    g_autoptr(ChardevOptions) d = chardev_parse("stdio,id=d", NULL);
-    assert_true(d->signal);
+    assert_true(p->u.socket.server && !p->u.socket.wait && p->u.socket.nodelay);
+    assert_int_equal(p->u.socket.reconnect, 7);
+    g_autoptr(ChardevConfig) r = parse("memory,id=r,size=1M", NULL);
+    assert_int_equal(r->u.memory.size, 1 << 20);
+    g_autoptr(ChardevConfig) d = parse("stdio,id=d", NULL);
+    assert_true(d->u.stdio.signal);
+    g_autoptr(ChardevConfig) j = parse("{'backend': 'file', 'id': 'f', 'path': '/a,b'}", NULL);
+    assert_string_equal(j->u.file.path, "/a,b");
 }
 
 static void expect(const char *arg, const char *text, const char *advice)
 {
     g_autoptr(Error) err = NULL;
 
-    assert_null(chardev_parse(arg, &err));
+    assert_null(parse(arg, &err));
     assert_string_equal(error_text(err), text);
     if (advice) {
         assert_string_equal(error_advice(err), advice);
@@ -43,69 +54,70 @@ static void expect(const char *arg, const char *text, const char *advice)
 
 static void mistakes_are_told_precisely(void **state)
 {
-    expect("nul,id=a", "'nul' is not a valid char driver name", "did you mean 'null'?");
-    expect("", "'' is not a valid char driver name", NULL);
-    expect("null", "chardev: no id specified", NULL);
-    expect("null,id=1a", "Parameter 'id' expects an identifier", NULL);
-    expect("null,id=", "Parameter 'id' expects an identifier", NULL);
-    expect("null,id=a,path=3", "Invalid parameter 'path' for chardev 'null'", NULL);
-    expect("socket,id=a,sever=on", "Invalid parameter 'sever' for chardev 'socket'",
-           "did you mean 'server'?");
+    expect("nul,id=a", "Parameter 'backend' does not accept value 'nul'", "did you mean 'null'?");
+    expect("", "Parameter 'backend' is missing", NULL);
+    expect("null", "Parameter 'id' is missing", NULL);
+    expect("file,id=x", "Parameter 'path' is missing", NULL);
+    expect("null,id=a,path=3", "Parameter 'path' is unexpected", NULL);
+    expect("socket,id=a,sever=on", "Parameter 'sever' is unexpected", "did you mean 'server'?");
     expect("socket,id=a,server=maybe", "Parameter 'server' expects 'on' or 'off'", NULL);
-    expect("file,id=a,path", "Parameter 'path' needs a value", NULL);
-    expect("ringbuf,id=a,size=x", "Parameter 'size' expects a size", NULL);
-    expect("ringbuf,id=a,size=64T", "Parameter 'size' expects a size up to 1G", NULL);
-    expect("ringbuf,id=a,size=99999999999999999999999", "Parameter 'size' expects a size up to 1G",
+    expect("ringbuf,id=a,size=x", "Parameter 'size' expects a size value", NULL);
+    expect("ringbuf,id=a,size=99999999999999999999999", "Parameter 'size' expects a size value",
            NULL);
 }
 
-static ChardevOptions *new_short(const char *arg)
+static ChardevConfig *new_short(const char *arg)
 {
-    ChardevOptions *o = NULL;
+    ChardevConfig *o = NULL;
     char *existing = NULL;
 
     assert_int_equal(chardev_parse_short(arg, "serial0", &o, &existing, NULL), CHARDEV_SHORT_NEW);
+    assert_null(existing);
     assert_string_equal(o->id, "serial0");
     return o;
 }
 
 static void short_forms(void **state)
 {
-    static const struct {
-        const char *arg, *backend, *path, *host, *port;
-        bool mux, server, wait;
-    } rows[] = {
-        { "stdio", "stdio", .wait = true },
-        { "mon:stdio", "stdio", .mux = true, .wait = true },
-        { "null", "null", .wait = true },
-        { "vc", "null", .wait = true },
-        { "vc:80Cx24C", "null", .wait = true },
-        { "pty", "pty", .wait = true },
-        { "file:/tmp/x", "file", "/tmp/x", .wait = true },
-        { "pipe:/tmp/x", "pipe", "/tmp/x", .wait = true },
-        { "/dev/ttyS0", "serial", "/dev/ttyS0", .wait = true },
-        { "tcp::4444,server=on,wait=off", "socket", NULL, "", "4444", .server = true },
-        { "telnet:[::1]:23,server,nowait", "socket", NULL, "::1", "23", .server = true },
-        { "unix:/a,,b,server=on,wait=off", "socket", "/a,b", .server = true },
+    static const struct { const char *arg, *same; } rows[] = {
+        { "stdio", "stdio" },
+        { "stdio,signal=off", "stdio,signal=off" },
+        { "mon:stdio", "stdio,mux=on,signal=off" },
+        { "mon:stdio,signal=on", "stdio,mux=on" },
+        { "mon:pty,mux=off", "pty,mux=on" },
+        { "null", "null" },
+        { "null,", "null" },
+        { "vc", "vc" },
+        { "vc:80Cx24C", "vc" },
+        { "pty,id=mine", "pty" },
+        { "ringbuf,size=16", "ringbuf,size=16" },
+        { "file:/tmp/x", "file,path=/tmp/x" },
+        { "file:/tmp/x,append=on", "file,path=/tmp/x,append=on" },
+        { "pipe:/tmp/x,,y", "pipe,path=/tmp/x,,y" },
+        { "/dev/tty,S0", "serial,path=/dev/tty,,S0" },
+        { "tcp::4444,server=on,wait=off", "socket,host=,port=4444,server=on,wait=off" },
+        { "tcp:h:1,server", "socket,host=h,port=1,server=on" },
+        { "telnet:[::1]:23,server,nowait",
+          "socket,host=::1,port=23,telnet=on,server=on,wait=off" },
+        { "unix:/a,,b,server=on,wait=off", "socket,path=/a,,b,server=on,wait=off" },
+        { "unix:/a,", "socket,path=/a" },
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-        g_autoptr(ChardevOptions) o = new_short(rows[i].arg);
+        g_autoptr(ChardevConfig) o = new_short(rows[i].arg);
+        g_autofree char *text = g_strdup_printf("%s,id=serial0", rows[i].same);
+        g_autoptr(ChardevConfig) same = parse(text, NULL);
+        g_autoptr(GString) got = g_string_new(NULL), want = g_string_new(NULL);
 
-        assert_string_equal(o->backend, rows[i].backend);
-        assert_int_equal(g_strcmp0(o->path, rows[i].path), 0);
-        assert_int_equal(g_strcmp0(o->host, rows[i].host), 0);
-        assert_int_equal(g_strcmp0(o->port, rows[i].port), 0);
-        assert_int_equal(o->mux, rows[i].mux);
-        assert_int_equal(o->with_monitor, rows[i].mux);
-        assert_int_equal(o->server, rows[i].server);
-        assert_int_equal(o->wait, rows[i].wait);
+        qapi_write(QAPI_T_CHARDEV_CONFIG, &o, got);
+        qapi_write(QAPI_T_CHARDEV_CONFIG, &same, want);
+        assert_string_equal(got->str, want->str);
     }
 }
 
 static void short_forms_that_make_nothing(void **state)
 {
-    ChardevOptions *o;
+    ChardevConfig *o;
     g_autofree char *existing = NULL;
     g_autoptr(Error) err = NULL;
 
@@ -118,24 +130,27 @@ static void short_forms_that_make_nothing(void **state)
                                          "'stdoi' is not a valid char driver");
     assert_string_equal(error_advice(err), "did you mean 'stdio'?");
     static const char *const bad[] = { "", "tcp:1", "tcp:a:b:c", "tcp:h:1,foo=3", "foo:bar",
-                                       "null:" };
+                                       "null:", "mon:none", "mon:", "stdio,help", "tcp:h:",
+                                       "socket,path=/x" };
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(Error) e = NULL;
         g_autofree char *none = NULL;
 
         assert_int_equal(chardev_parse_short(bad[i], "s", &o, &none, &e), CHARDEV_SHORT_ERROR);
         assert_non_null(e);
+        assert_null(o);
     }
 }
 
 static void any_text_is_survived(void **state)
 {
-    static const char alphabet[] = "socket,=id:/\xff- \"%s";
+    static const char alphabet[] = "socket,=id:/\xff- \"%s[]";
+    static const char *const starts[] = { "", "tcp:", "unix:", "mon:", "stdio,", "telnet:[" };
     unsigned seed = 1;
 
     for (unsigned round = 0; round < 20000; round++) {
         char text[24];
-        ChardevOptions *o;
+        ChardevConfig *o;
         g_autofree char *existing = NULL;
 
         for (unsigned i = 0; i < sizeof(text) - 1; i++) {
@@ -143,9 +158,10 @@ static void any_text_is_survived(void **state)
             text[i] = alphabet[(seed >> 16) % sizeof(alphabet)];
         }
         text[sizeof(text) - 1] = 0;
-        chardev_options_free(chardev_parse(text, NULL));
-        chardev_parse_short(text, "x", &o, &existing, NULL);
-        chardev_options_free(o);
+        g_autofree char *whole = g_strconcat(starts[round % G_N_ELEMENTS(starts)], text, NULL);
+        qapi_free_chardev_config(parse(whole, NULL));
+        chardev_parse_short(whole, "x", &o, &existing, NULL);
+        qapi_free_chardev_config(o);
     }
 }
 

@@ -328,9 +328,9 @@ static void options_with_cases(void **state)
               "{\"driver\": \"isa-serial\", \"chardev\": \"s\", \"index\": \"0\"}");
     option_is("chardev", "socket,id=mon,fd=28,server=on,wait=off",
               "{\"backend\": \"socket\", \"id\": \"mon\", \"mux\": false, \"logappend\": false, "
-              "\"abstract\": false, \"tight\": true, \"fd\": \"28\", \"server\": true, \"wait\": "
-              "false, "
-              "\"nodelay\": false, \"telnet\": false, \"reconnect\": 0}");
+              "\"abstract\": false, \"tight\": true, \"to\": 0, \"ipv4\": false, \"ipv6\": false, "
+              "\"fd\": \"28\", \"server\": true, \"wait\": false, \"nodelay\": false, "
+              "\"delay\": true, \"telnet\": false, \"reconnect\": 0}");
     option_is("blockdev", "driver=null-co,node-name=n,size=1M,cache.direct=on",
               "{\"driver\": \"null-co\", \"node-name\": \"n\", \"read-only\": false, "
               "\"auto-read-only\": false, \"force-share\": false, \"discard\": \"ignore\", "

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "chardev/char.h"
+#include "system/qmp-chardev.h"
 #include "tests/qmp/fakes.h"
 #include "util/epoch.h"
 #include "util/loop.h"
@@ -32,9 +33,9 @@ static void rig_up(void)
     rig.dir = g_dir_make_tmp("qmp-XXXXXX", NULL);
     rig.path = g_build_filename(rig.dir, "sock", NULL);
     g_autofree char *text = g_strdup_printf("socket,id=mon,path=%s,server=on,wait=off", rig.path);
-    g_autoptr(ChardevOptions) o = chardev_parse(text, &e);
+    g_autoptr(ChardevConfig) o = NULL;
 
-    assert_non_null(o);
+    assert_true(qapi_opt_chardev(text, &o, &e));
     assert_non_null(chardev_new(o, &e));
     rig.server = qmp_server_new(fakes_state, NULL);
     rig.monitor = qmp_monitor_new(rig.server, "mon", false, &e);

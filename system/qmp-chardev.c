@@ -1,8 +1,9 @@
 /* qmp-chardev.c: a QMP session on a character device.
  *
  * 1. All callbacks run on the control loop. */
+#include "system/qmp-chardev.h"
+
 #include "chardev/char.h"
-#include "monitor/qmp.h"
 #include "util/bytes.h"
 #include "util/epoch.h"
 
