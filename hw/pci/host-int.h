@@ -21,9 +21,9 @@ typedef struct PciHost {
 /* The thirteen segments of 0xc0000-0xfffff, and the VGA hole with SMRAM under it. */
 #define PAM_SEGMENTS 13
 typedef struct Pam {
-    Region ram[PAM_SEGMENTS], pci[PAM_SEGMENTS];
-    Region vga, smram, tseg;
-    uint8_t shown[PAM_SEGMENTS];       /* bit 0: reads, bit 1: writes go to RAM; 0xff: nothing yet */
+    Region ram[PAM_SEGMENTS];
+    Region hole, pci, smram, tseg;
+    uint8_t shown[PAM_SEGMENTS];       /* bit 0: reads, bit 1: writes go to RAM */
     bool smram_shown;
     uint64_t tseg_size;
 } Pam;

@@ -1,10 +1,14 @@
 /* pam.c: programmable attribute maps: who answers at 0xa0000-0xfffff, RAM or PCI (82441FX 3.2.13,
  * Q35 5.1.14).
  *
- * 1. A segment is covered either by its piece of RAM (writable, or read-only: writes are dropped) or
- *    by a window on PCI memory.  Writes-only-to-RAM reads from PCI and writes there too: nothing known
+ * 1. Over RAM lies a hole, over that a window on PCI memory, and over that each segment's piece of RAM
+ *    (writable, or read-only: writes are dropped) while its map says so.  Writes-only-to-RAM reads from PCI and writes there too: nothing known
  *    depends on more, and a memory slot cannot say it. */
 #include "hw/pci/host-int.h"
+
+#define HOLE_AT 0xa0000
+#define HOLE_SIZE 0x60000
+#define SMRAM_SIZE 0x20000
 
 static Gpa segment_at(unsigned i)
 {
@@ -41,49 +45,51 @@ static RamBlock *low_ram(const Region *box, Gpa at, uint64_t *off)
     return NULL;
 }
 
-/* Hidden from all but SMM: reads ones, writes nothing. */
+/* Reads ones, writes nothing: where no PCI device is, and what only SMM may see. */
 static const RegionOps blackhole_ops = { .min = 1, .max = 8, .flags = REGION_LOCKLESS };
 
 bool pam_init(Pam *pam, Device *d, Region *pci_mem, Error **errp)
 {
     Region *root = &d->machine->mem_root;
     uint64_t off = 0;
-    RamBlock *ram = low_ram(root, 0xa0000, &off);
+    RamBlock *ram = low_ram(root, HOLE_AT, &off);
 
-    if (!ram || !fits(off, 0x60000, ram->size)) {
+    if (!ram || !fits(off, HOLE_SIZE, ram->size)) {
         return error_set(errp, "the machine needs at least 1 MiB of memory");
     }
     for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
-        Gpa at = segment_at(i);
-        region_ram(&pam->ram[i], d, "pam-ram", ram, off + (at - 0xa0000), segment_size(i));
-        region_window(&pam->pci[i], d, "pam-pci", pci_mem, at, segment_size(i));
-        pam->shown[i] = 0xff;
+        region_ram(&pam->ram[i], d, "pam-ram", ram, off + (segment_at(i) - HOLE_AT), segment_size(i));
+        pam->shown[i] = 0;
     }
-    region_ram(&pam->smram, d, "smram", ram, off, 0x20000);
-    region_window(&pam->vga, d, "vga-hole", pci_mem, 0xa0000, 0x20000);
+    region_ram(&pam->smram, d, "smram", ram, off, SMRAM_SIZE);
+    region_window(&pam->pci, d, "pci-hole-isa", pci_mem, HOLE_AT, HOLE_SIZE);
+    region_io(&pam->hole, d, "isa-hole", &blackhole_ops, HOLE_SIZE);
     region_io(&pam->tseg, d, "tseg-blackhole", &blackhole_ops, 0x800000);
-    map_put_one(root, &pam->vga, 0xa0000, 1);
+    map_begin();
+    map_put(root, &pam->hole, HOLE_AT, 1);
+    map_put(root, &pam->pci, HOLE_AT, 2);
+    map_commit();
     return true;
 }
 
 void pam_free(Pam *pam)
 {
+    Region *const others[] = { &pam->smram, &pam->pci, &pam->hole, &pam->tseg };
+
     map_begin();
     for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
         map_drop(&pam->ram[i]);
-        map_drop(&pam->pci[i]);
     }
-    map_drop(&pam->smram);
-    map_drop(&pam->vga);
-    map_drop(&pam->tseg);
+    for (unsigned i = 0; i < ARRAY_LEN(others); i++) {
+        map_drop(others[i]);
+    }
     map_commit();
     for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
         region_free(&pam->ram[i]);
-        region_free(&pam->pci[i]);
     }
-    region_free(&pam->smram);
-    region_free(&pam->vga);
-    region_free(&pam->tseg);
+    for (unsigned i = 0; i < ARRAY_LEN(others); i++) {
+        region_free(others[i]);
+    }
 }
 
 static void show_segment(Pam *pam, Region *root, unsigned i, uint8_t mode)
@@ -93,16 +99,17 @@ static void show_segment(Pam *pam, Region *root, unsigned i, uint8_t mode)
     if (ram) {
         map_readonly(&pam->ram[i], !(mode & 2));
     }
-    if (pam->shown[i] == 0xff || (pam->shown[i] & 1) != (mode & 1)) {
-        map_drop(ram ? &pam->pci[i] : &pam->ram[i]);
-        map_put(root, ram ? &pam->ram[i] : &pam->pci[i], segment_at(i), 1);
+    if (ram && !(pam->shown[i] & 1)) {
+        map_put(root, &pam->ram[i], segment_at(i), 3);
+    } else if (!ram) {
+        map_drop(&pam->ram[i]);
     }
     pam->shown[i] = mode;
 }
 
 void pam_update(Pam *pam, const uint8_t *regs, bool smram_open, uint64_t tseg)
 {
-    Machine *m = pam->vga.dev->machine;
+    Machine *m = pam->pci.dev->machine;
     Region *root = &m->mem_root;
 
     map_begin();
@@ -116,7 +123,7 @@ void pam_update(Pam *pam, const uint8_t *regs, bool smram_open, uint64_t tseg)
     if (smram_open != pam->smram_shown) {
         map_drop(&pam->smram);
         if (smram_open) {
-            map_put(root, &pam->smram, 0xa0000, 2);
+            map_put(root, &pam->smram, HOLE_AT, 3);
         }
         pam->smram_shown = smram_open;
     }
@@ -124,7 +131,7 @@ void pam_update(Pam *pam, const uint8_t *regs, bool smram_open, uint64_t tseg)
         map_drop(&pam->tseg);
         if (tseg) {
             map_resize(&pam->tseg, tseg);
-            map_put(root, &pam->tseg, m->below_4g - tseg, 1);
+            map_put(root, &pam->tseg, m->below_4g - tseg, 3);
         }
         pam->tseg_size = tseg;
     }

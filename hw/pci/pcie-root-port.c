@@ -260,9 +260,6 @@ static bool port_realize_common(RootPort *r, Error **errp)
     if (!r->disable_acs) {
         pci_acs(p);
     }
-    if (!bridge_reserve(&r->b, errp)) {
-        return false;
-    }
     bridge_init(&r->b, true, true);
     r->b.bus->bus->hotplug = r->hotplug;
     r->b.bus->hotplug = &port_hotplug;
@@ -274,7 +271,7 @@ static bool port_realize(Device *d, Error **errp)
     RootPort *r = (RootPort *)d;
 
     bridge_ssvid(&r->b, 0x1b36, 0);
-    if (!pci_msix(&r->b.p, 1, 0, errp)) {
+    if (!pci_msix(&r->b.p, 1, 0, errp) || !bridge_reserve(&r->b, errp)) {
         return false;
     }
     return port_realize_common(r, errp);

@@ -1,0 +1,238 @@
+/* pci-host-test.c: the chipsets of both boards on the fake board: config ports, ECAM, PAM, PIRQs. */
+#include <linux/pci_regs.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "hw/isa/isa.h"
+#include "hw/pci/host.h"
+#include "tests/device/bench.h"
+
+
+static Device *make(Bench *b, const DeviceType *t, const char *addr)
+{
+    Error *e = NULL;
+    Device *d = device_make(t, b->m->root, b->m->pci, NULL, &e, "addr", addr, NULL);
+
+    if (!d) {
+        fail_msg("%s", error_text(e));
+    }
+    return d;
+}
+
+static Bench *board(bool q35)
+{
+    Bench *b = bench_new();
+    Error *e = NULL;
+
+    b->m->below_4g = bench_ram_size();
+    if (!pc_host_make(b->m, q35, &e)) {
+        fail_msg("%s", error_text(e));
+    }
+    make(b, q35 ? &ich9_lpc_type : &piix3_type, q35 ? "1f.0" : "1.0");
+    make(b, q35 ? &ich9_smb_type : &piix4_pm_type, q35 ? "1f.3" : "1.3");
+    bench_reset(b);
+    return b;
+}
+
+static uint32_t conf(Bench *b, unsigned slot, unsigned fn, unsigned off)
+{
+    bench_out32(b, 0xcf8, 0x80000000 | slot << 11 | fn << 8 | (off & 0xfc));
+    return bench_in32(b, 0xcfc);
+}
+
+static void conf8(Bench *b, unsigned slot, unsigned fn, unsigned off, uint8_t val)
+{
+    bench_out32(b, 0xcf8, 0x80000000 | slot << 11 | fn << 8 | (off & 0xfc));
+    bench_out8(b, (uint16_t)(0xcfc + (off & 3)), val);
+}
+
+static void conf32(Bench *b, unsigned slot, unsigned fn, unsigned off, uint32_t val)
+{
+    bench_out32(b, 0xcf8, 0x80000000 | slot << 11 | fn << 8 | off);
+    bench_out32(b, 0xcfc, val);
+}
+
+static void test_pc_ids(void **state)
+{
+    Bench *b = board(false);
+
+    assert_int_equal(conf(b, 0, 0, 0), 0x12378086);
+    assert_int_equal(conf(b, 1, 0, 0), 0x70008086);
+    assert_int_equal(conf(b, 1, 0, 0xc) >> 16, 0x80);
+    assert_int_equal(conf(b, 1, 3, 0), 0x71138086);
+    assert_int_equal(conf(b, 2, 0, 0), 0xffffffff);
+    /* The latch is a dword; with the enable bit clear the data port is nothing. */
+    bench_out32(b, 0xcf8, 0x00000000);
+    assert_int_equal(bench_in32(b, 0xcfc), 0xffffffff);
+    bench_out8(b, 0xcf8, 0x12);
+    assert_int_equal(bench_in32(b, 0xcf8), 0);
+    /* Bytes and words of a register. */
+    bench_out32(b, 0xcf8, 0x80000000);
+    assert_int_equal(bench_in8(b, 0xcfe), 0x37);
+    assert_int_equal(bench_in16(b, 0xcfc), 0x8086);
+    bench_out8(b, 0xcf9, 0x06);
+    assert_int_equal(bench_requests(b, REQUEST_RESET), 1);
+    bench_free(b);
+}
+
+static void pam(bool q35, unsigned first)
+{
+    Bench *b = board(q35);
+
+    *bench_ram(b, 0xc0000, 1) = 0xaa;
+    *bench_ram(b, 0xf0000, 1) = 0xbb;
+    *bench_ram(b, 0xa0000, 1) = 0xcc;
+    /* At reset all of it is PCI, where nothing is. */
+    assert_int_equal(bench_read8(b, 0xc0000), 0xff);
+    assert_int_equal(bench_read8(b, 0xf0000), 0xff);
+    assert_int_equal(bench_read8(b, 0xa0000), 0xff);
+    conf8(b, 0, 0, first, 0x30);
+    assert_int_equal(bench_read8(b, 0xf0000), 0xbb);
+    bench_write8(b, 0xf0000, 0x11);
+    assert_int_equal(bench_read8(b, 0xf0000), 0x11);
+    conf8(b, 0, 0, first, 0x10);
+    bench_write8(b, 0xf0000, 0x22);
+    assert_int_equal(bench_read8(b, 0xf0000), 0x11);
+    conf8(b, 0, 0, first + 1, 0x03);
+    assert_int_equal(bench_read8(b, 0xc0000), 0xaa);
+    assert_int_equal(bench_read8(b, 0xc4000), 0xff);
+    conf8(b, 0, 0, first + 1, 0x30);
+    assert_int_equal(bench_read8(b, 0xc0000), 0xff);
+    assert_int_not_equal(bench_read8(b, 0xc4000), 0xff);
+    /* SMRAM open, then locked shut for good. */
+    unsigned smram = q35 ? 0x9d : 0x72;
+    conf8(b, 0, 0, smram, 0x4a);
+    assert_int_equal(bench_read8(b, 0xa0000), 0xcc);
+    conf8(b, 0, 0, smram, 0x1a);
+    conf8(b, 0, 0, smram, 0x4a);
+    assert_int_equal(bench_read8(b, 0xa0000), 0xff);
+    bench_reset(b);
+    assert_int_equal(bench_read8(b, 0xf0000), 0xff);
+    conf8(b, 0, 0, smram, 0x4a);
+    assert_int_equal(bench_read8(b, 0xa0000), 0xcc);
+    pc_chipset_setup(pci_bus_of(b->m->pci), q35);
+    assert_int_equal(bench_read8(b, 0xf0000), 0x11);
+    bench_save_load(b, b->m->root);
+    assert_int_equal(bench_read8(b, 0xf0000), 0x11);
+    bench_free(b);
+}
+
+static void test_pam_pc(void **state) { pam(false, 0x59); }
+static void test_pam_q35(void **state) { pam(true, 0x90); }
+
+static void test_ecam(void **state)
+{
+    Bench *b = board(true);
+
+    assert_int_equal(conf(b, 0, 0, 0), 0x29c08086);
+    assert_int_equal(conf(b, 31, 0, 0), 0x29188086);
+    assert_int_equal(conf(b, 31, 3, 0), 0x29308086);
+    assert_int_equal(bench_read32(b, 0xb0000000), 0xffffffff);
+    conf32(b, 0, 0, 0x60, 0xb0000001);
+    assert_int_equal(bench_read32(b, 0xb0000000), 0x29c08086);
+    assert_int_equal(bench_read32(b, 0xb0000000 + (31 << 15)), 0x29188086);
+    assert_int_equal(bench_read16(b, 0xb0000002), 0x29c0);
+    assert_int_equal(bench_read32(b, 0xb0100000), 0xffffffff);
+    conf32(b, 0, 0, 0x60, 0xc0000001);
+    assert_int_equal(bench_read32(b, 0xb0000000), 0xffffffff);
+    assert_int_equal(bench_read32(b, 0xc0000000), 0x29c08086);
+    bench_free(b);
+}
+
+static void test_pirq_pc(void **state)
+{
+    Bench *b = board(false);
+    IrqSink *in = pci_bus_of(b->m->pci)->intx_to;
+
+    assert_int_equal(piix3_pirq(1, 0), 0);
+    assert_int_equal(piix3_pirq(3, 0), 2);
+    assert_int_equal(piix3_pirq(4, 1), 0);
+    in->set(in, 2, true);
+    assert_false(bench_irq(b, 11));
+    conf8(b, 1, 0, 0x62, 11);
+    assert_true(bench_irq(b, 11));
+    /* Two wires on one interrupt; and one of a chip on the ISA bus. */
+    conf8(b, 1, 0, 0x60, 11);
+    in->set(in, 0, true);
+    in->set(in, 2, false);
+    assert_true(bench_irq(b, 11));
+    conf8(b, 1, 0, 0x60, 10);
+    assert_false(bench_irq(b, 11));
+    assert_true(bench_irq(b, 10));
+    conf8(b, 1, 0, 0x60, 0x80 | 10);
+    assert_false(bench_irq(b, 10));
+    /* Interrupt 0 or 8 cannot be chosen. */
+    conf8(b, 1, 0, 0x60, 8);
+    assert_false(bench_irq(b, 8));
+    in->set(in, 0, false);
+    bench_free(b);
+}
+
+static void test_pirq_q35(void **state)
+{
+    Bench *b = board(true);
+    IrqSink *in = pci_bus_of(b->m->pci)->intx_to;
+
+    assert_int_equal(ich9_pirq(2, 0), 4 + 2);
+    assert_int_equal(ich9_pirq(3, 1), 4 + 0);
+    assert_int_equal(ich9_pirq(31, 0), 0);
+    in->set(in, 4, true);
+    assert_true(bench_irq(b, 20));
+    conf8(b, 31, 0, 0x68, 10);
+    assert_true(bench_irq(b, 10));
+    assert_true(bench_irq(b, 20));
+    in->set(in, 4, false);
+    assert_false(bench_irq(b, 10));
+    assert_false(bench_irq(b, 20));
+    bench_free(b);
+}
+
+static void test_pm_ports(void **state)
+{
+    Bench *b = board(false);
+    Bench *q;
+
+    /* The timer runs at PMBASE + 8 once the block is switched on. */
+    assert_int_equal(bench_in32(b, 0x608), 0xffffffff);
+    pc_chipset_setup(pci_bus_of(b->m->pci), false);
+    uint32_t t = bench_in32(b, 0x608);
+    bench_step(b, NS_PER_MS);
+    assert_int_equal(bench_in32(b, 0x608) - t, 3579);
+    bench_free(b);
+    q = board(true);
+    pc_chipset_setup(pci_bus_of(q->m->pci), true);
+    t = bench_in32(q, 0x608);
+    bench_step(q, NS_PER_MS);
+    assert_true(bench_in32(q, 0x608) - t >= 3579);
+    bench_free(q);
+}
+
+static void test_smbus(void **state)
+{
+    Bench *b = board(true);
+
+    conf32(b, 31, 3, 0x20, 0x700);
+    conf32(b, 31, 3, 4, 1);
+    bench_out8(b, 0x702, 0x48);
+    assert_int_equal(bench_in8(b, 0x700), 4);
+    bench_out8(b, 0x700, 0xff);
+    assert_int_equal(bench_in8(b, 0x700), 0);
+    bench_free(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pc_ids),
+        cmocka_unit_test(test_pam_pc),
+        cmocka_unit_test(test_pam_q35),
+        cmocka_unit_test(test_ecam),
+        cmocka_unit_test(test_pirq_pc),
+        cmocka_unit_test(test_pirq_q35),
+        cmocka_unit_test(test_pm_ports),
+        cmocka_unit_test(test_smbus),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
