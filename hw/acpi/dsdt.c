@@ -319,6 +319,9 @@ static void add_cpus(Aml *sb, const Machine *m)
     for (unsigned i = 0; i < m->cfg.smp.max_cpus; i++) {
         g_autofree char *name = g_strdup_printf("C%03X", i);
         Aml *body = aml_list();
+        if (i >= m->cfg.smp.cpus) {                           /* may come later; now it is not there */
+            aml_add(body, aml_name("_STA", aml_int(0)));
+        }
         if (m->cfg.cpu_node != NULL) {
             aml_add(body, aml_name("_PXM", aml_int(m->cfg.cpu_node[i])));
         }

@@ -144,6 +144,9 @@ bool linker_place(Linker *l, Gpa *high, Gpa *fseg,
     for (unsigned i = 0; i < l->files->len; i++) {
         LinkerFile *f = g_ptr_array_index(l->files, i);
         if (f->zone == ZONE_HIGH) {
+            if (f->blob->len > *high) {
+                return false;
+            }
             *high = ALIGN_DOWN(*high - f->blob->len, MAX(f->align, 1));
             f->at = *high;
         } else {

@@ -201,11 +201,13 @@ static void madt(Build *k)
     static const uint8_t level_irqs[] = { 5, 9, 10, 11 };
     GByteArray *t = k->t;
     unsigned at = begin(k, "APIC", 3);
+    bool wide = false;
 
     put(t, 0xfee00000, 4);
     put(t, 1, 4);                                             /* PCAT_COMPAT */
     for (unsigned i = 0; i < k->m->cfg.smp.max_cpus; i++) {
         madt_cpu(k, i);
+        wide |= k->b->apic_id(&k->m->cfg.smp, i) >= 255;
     }
     put(t, 1, 1);                                             /* 5.2.12.3 I/O APIC */
     put(t, 12, 1);
@@ -221,6 +223,14 @@ static void madt(Build *k)
     put(t, 0xff, 1);
     put(t, 0, 2);
     put(t, 1, 1);
+    if (wide) {
+        put(t, 10, 1);                                        /* 5.2.12.13 the same for x2APICs */
+        put(t, 12, 1);
+        put(t, 0, 2);
+        put(t, UINT32_MAX, 4);
+        put(t, 1, 1);
+        pad(t, 3);
+    }
     end(k, at, true);
 }
 

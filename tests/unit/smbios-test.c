@@ -321,7 +321,7 @@ static void placed_as_firmware_does(void **state)
     assert_int_equal(sum(p->low + 0xf0030, 31), 0);
     assert_int_equal(sum(p->low + 0xf0040, 15), 0);
     assert_memory_equal(p->low + ld32(p->low + 0xf0030 + 24), f->s.tables->data, f->s.tables->len);
-    assert_int_equal(ld16(p->low + 0xf0030 + 28), 7);
+    assert_int_equal(ld16(p->low + 0xf0030 + 28), 8);
     f->c.entry64 = true;
     build(f);
     at = 0xf0000;
