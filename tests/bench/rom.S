@@ -1,6 +1,7 @@
 /* A 64 KiB firmware for measurements, in 32-bit protected mode.
- * KIND first: prints one byte on the UART and halts.  Others: COUNT accesses of the kind, then the
- * end by isa-debug-exit.  The set-up is the same for all; the loop is three instructions. */
+ * KIND_first: prints one byte on the UART and halts.  Others: COUNT accesses of the kind between two
+ * readings of the time stamp counter, whose difference is printed on the UART as four bytes, lowest
+ * first; then the end by isa-debug-exit. */
     .code16
     .globl _start
 _start:
@@ -23,27 +24,22 @@ start:
 flat:
     mov $16, %ax
     mov %ax, %ds
-    mov $COUNT, %ecx
+    /* The address or port goes to %ebx. */
 #if defined KIND_unassigned
-    mov $0x2222, %dx
-1:  in %dx, %al
+    mov $0x2222, %ebx
 #elif defined KIND_uart
-    mov $0x3fd, %dx
-1:  in %dx, %al
+    mov $0x3fd, %ebx
 #elif defined KIND_rtc
     mov $0x0d, %al
     out %al, $0x70
-    mov $0x71, %dx
-1:  in %dx, %al
+    mov $0x71, %ebx
 #elif defined KIND_pci_config
     mov $0x80000000, %eax
     mov $0xcf8, %dx
     out %eax, %dx
-    mov $0xcfc, %dx
-1:  in %dx, %eax
+    mov $0xcfc, %ebx
 #elif defined KIND_hpet
     mov $0xfed000f0, %ebx
-1:  mov (%ebx), %eax
 #elif defined KIND_ecam
     /* PCIEXBAR of the host bridge: 256 MiB at 0xb0000000, enabled. */
     mov $0x80000060, %eax
@@ -53,17 +49,38 @@ flat:
     mov $0xcfc, %dx
     out %eax, %dx
     mov $0xb0000000, %ebx
-1:  mov (%ebx), %eax
+#endif
+    /* Two passes; the first warms caches up, the second counts. */
+    mov $2, %ebp
+1:  rdtsc
+    mov %eax, %edi
+    mov $COUNT, %ecx
+    mov %ebx, %edx
+2:
+#if defined KIND_hpet || defined KIND_ecam
+    mov (%ebx), %eax
+#elif defined KIND_pci_config
+    in %dx, %eax
 #else
-1:  nop
+    in %dx, %al
 #endif
     dec %ecx
+    jnz 2b
+    rdtsc
+    sub %edi, %eax
+    dec %ebp
     jnz 1b
+
+    mov $4, %ecx
+    mov $0x3f8, %dx
+3:  out %al, %dx
+    shr $8, %eax
+    loop 3b
     mov $0x10, %al
     mov $0xf4, %dx
     out %al, %dx
-2:  hlt
-    jmp 2b
+4:  hlt
+    jmp 4b
 
     .balign 8
 gdt:
