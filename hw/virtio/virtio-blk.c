@@ -505,7 +505,8 @@ static bool blk_realize(Device *d, Error **errp)
     }
     b->read_only = blk_read_only(b->node);
     unsigned need = BLK_PERM_READ | (b->read_only ? 0 : BLK_PERM_WRITE);
-    unsigned share = BLK_PERM_READ | (b->share_rw ? BLK_PERM_WRITE | BLK_PERM_RESIZE : 0);
+    /* The guest is told of a new size, so anybody may set it. */
+    unsigned share = BLK_PERM_READ | BLK_PERM_RESIZE | (b->share_rw ? BLK_PERM_WRITE : 0);
     g_autofree char *who = g_strdup_printf("device '%s'", b->v.proxy->id);
     b->user.resized = blk_resized;
     if (!blk_attach(b->node, &b->user, who, need, share, errp)) {
