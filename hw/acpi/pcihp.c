@@ -222,4 +222,13 @@ static const StateField pcihp_fields[] = {
     STATE_U32(AcpiPciHp, index_slot),
     { 0 },
 };
-const StateDesc acpi_pcihp_state = { .name = "acpi-pcihp", .version = 1, .fields = pcihp_fields };
+/* What was loaded takes the place of what the reset before it left to do. */
+static bool pcihp_check(void *obj, Error **errp)
+{
+    ((AcpiPciHp *)obj)->finish = false;
+    return true;
+}
+
+const StateDesc acpi_pcihp_state = {
+    .name = "acpi-pcihp", .version = 1, .fields = pcihp_fields, .check = pcihp_check,
+};
