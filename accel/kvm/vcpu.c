@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "accel/kvm/kvm-int.h"
 #include "util/fault.h"
@@ -144,23 +145,32 @@ static bool wait_stuck(KvmVcpu *v)
     return park(v);
 }
 
+static void __attribute__((noinline)) on_string_io(KvmVcpu *v, uint8_t *data)
+{
+    unsigned size = v->run->io.size, count = v->run->io.count;
+    bool out = v->run->io.direction == KVM_EXIT_IO_OUT;
+    Gpa port = v->run->io.port;
+
+    for (; count > 0; count--, data += size) {
+        if (out) {
+            space_write(v->io, port, data, size);
+        } else {
+            space_read(v->io, port, data, size);
+        }
+    }
+}
+
 static inline void on_io(KvmVcpu *v)
 {
     struct kvm_run *run = v->run;
     uint8_t *data = (uint8_t *)run + run->io.data_offset;
-    unsigned size = run->io.size, count = run->io.count;
-    Gpa port = run->io.port;
 
-    if (run->io.direction == KVM_EXIT_IO_OUT) {
-        do {
-            space_write(v->io, port, data, size);
-            data += size;
-        } while (--count > 0);
+    if (__builtin_expect(run->io.count != 1, 0)) {
+        on_string_io(v, data);
+    } else if (run->io.direction == KVM_EXIT_IO_OUT) {
+        space_write(v->io, run->io.port, data, run->io.size);
     } else {
-        do {
-            space_read(v->io, port, data, size);
-            data += size;
-        } while (--count > 0);
+        space_read(v->io, run->io.port, data, run->io.size);
     }
 }
 
@@ -224,20 +234,39 @@ static void __attribute__((noinline)) on_rare_exit(KvmVcpu *v)
     }
 }
 
+/* KVM_RUN without the C library, whose variadic ioctl() costs as much as all of on_io().  0 or a
+ * negative errno. */
+static inline long enter_guest(int fd)
+{
+#if defined(__x86_64__) && !EPOCH_TSAN
+    long ret;
+
+    __asm__ volatile("syscall"
+                     : "=a"(ret)
+                     : "a"((long)__NR_ioctl), "D"((long)fd), "S"((long)KVM_RUN), "d"(0l)
+                     : "rcx", "r11", "memory");
+    return ret;
+#else
+    return ioctl(fd, KVM_RUN, 0l) < 0 ? -errno : 0;
+#endif
+}
+
 static void run_loop(KvmVcpu *v)
 {
     struct kvm_run *run = v->run;
     int fd = v->fd;
 
     for (;;) {
-        if (__builtin_expect(ioctl(fd, KVM_RUN, 0) < 0, 0)) {
-            if (errno == EINTR || errno == EAGAIN) {
+        long ret = enter_guest(fd);
+
+        if (__builtin_expect(ret < 0, 0)) {
+            if (ret == -EINTR || ret == -EAGAIN) {
                 if (!on_interrupted(v)) {
                     return;
                 }
                 continue;
             }
-            on_error(v, errno);
+            on_error(v, (int)-ret);
         } else {
             if (__builtin_expect(ring_has_entries(), 0)) {
                 kvm_ring_drain();
