@@ -10,7 +10,6 @@
 #define UTIL_EPOCH_H
 
 #include <stddef.h>
-#define URCU_INLINE_SMALL_FUNCTIONS
 #include <urcu/urcu-memb.h>
 #include "util/context.h"
 
@@ -30,6 +29,17 @@
 extern char epoch_tsan_left;
 #endif
 
+/* The two functions of the read side are inlined, which their header allows to code of any licence:
+ * called in the shared library they would cost a vCPU exit a hundred instructions. */
+#if !EPOCH_TSAN
+#include <urcu/static/urcu-memb.h>
+#define EPOCH_LOCK _urcu_memb_read_lock
+#define EPOCH_UNLOCK _urcu_memb_read_unlock
+#else
+#define EPOCH_LOCK urcu_memb_read_lock
+#define EPOCH_UNLOCK urcu_memb_read_unlock
+#endif
+
 typedef struct EpochItem {
     struct rcu_head rcu;
     void (*free)(struct EpochItem *item);
@@ -40,7 +50,7 @@ CTX_ANY void epoch_thread_unregister(void);
 
 static inline void epoch_enter(void)
 {
-    urcu_memb_read_lock();
+    EPOCH_LOCK();
 }
 
 static inline void epoch_leave(void)
@@ -48,7 +58,7 @@ static inline void epoch_leave(void)
 #if EPOCH_TSAN
     __tsan_release(&epoch_tsan_left);
 #endif
-    urcu_memb_read_unlock();
+    EPOCH_UNLOCK();
 }
 
 /* Reads and publishes a pointer; the two pair with one another. */
