@@ -1,8 +1,8 @@
 /* boot.c: planning and doing a boot without firmware, see boot.h.
  *
  * 1. Nothing of a kernel, initrd or module file is trusted: every offset and size is checked against the
- *    file, every destination against RAM, before it is planned.
- * 2. Applying a plan cannot fail. */
+ *    file, every destination against RAM, before it is planned; no two pieces of a plan overlap.
+ * 2. Applying a plan cannot fail.  Files are read in place: who truncates one under a running guest ends it. */
 #include "hw/board/boot.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ bool boot_file_map(BootFile *f, const char *option, const char *path, Error **er
 {
     struct stat st;
     void *p = MAP_FAILED;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);      /* a FIFO must not hold us up */
     int err;
 
     if (fd < 0) {
@@ -55,15 +55,23 @@ void boot_file_unmap(BootFile *f)
     }
 }
 
-bool boot_put(BootPlan *p, Gpa at, const void *data, size_t n, Error **errp)
+static void put_piece(BootPlan *p, Gpa at, const void *data, size_t n)
 {
     BootPiece piece = { .at = at, .data = data, .size = n };
 
-    if (!fits(at, n, p->ram_top)) {
-        return error_set(errp, "%zu bytes at address 0x%" PRIx64 " do not fit into guest RAM, which ends "
-                         "at 0x%" PRIx64, n, at, p->ram_top);
+    if (n > 0) {
+        g_array_append_val(p->pieces, piece);
     }
-    g_array_append_val(p->pieces, piece);
+}
+
+bool boot_put(BootPlan *p, Gpa at, const void *data, size_t n, Error **errp)
+{
+    if (!fits(at, n, at < BOOT_KERNEL_MIN ? BOOT_LOW_RAM_END : p->ram_top)) {
+        return error_set(errp, "%zu bytes at address 0x%" PRIx64 " do not fit into guest RAM, which is below "
+                         "0x%x and from 0x%x to 0x%" PRIx64, n, at, BOOT_LOW_RAM_END, BOOT_KERNEL_MIN,
+                         p->ram_top);
+    }
+    put_piece(p, at, data, n);
     return true;
 }
 
@@ -80,7 +88,7 @@ bool boot_zero(BootPlan *p, Gpa at, size_t n, Error **errp)
 
 Gpa boot_high(BootPlan *p, size_t n, uint64_t limit, uint64_t floor)
 {
-    uint64_t top = MIN(p->high_used, limit + 1);
+    uint64_t top = MIN(p->high_used, limit + 1);       /* limits have 32 bits */
     uint64_t at;
 
     if (n > top) {
@@ -103,7 +111,12 @@ static void e820_add(BootPlan *p, uint64_t at, uint64_t size, E820Type type)
 
 static bool put_table(Gpa at, const void *bytes, size_t n, void *arg)
 {
-    return boot_put_owned(arg, at, g_memdup2(bytes, n), n, NULL);
+    BootPlan *p = arg;
+    void *copy = g_memdup2(bytes, n);
+
+    g_ptr_array_add(p->owned, copy);
+    put_piece(p, at, copy, n);
+    return true;
 }
 
 /* Places the tables and writes the memory map; RAM for the kernel ends below the tables. */
@@ -112,7 +125,6 @@ static bool plan_map(BootPlan *p, Machine *m, Linker *acpi, const Smbios *smbios
 {
     Gpa high = m->below_4g, fseg = 0xf0000, tables;
 
-    p->ram_top = m->below_4g;
     if (acpi != NULL && !linker_place(acpi, &high, &fseg, put_table, p)) {
         return error_set(errp, "-m: guest RAM is too small for the ACPI tables");
     }
@@ -120,12 +132,16 @@ static bool plan_map(BootPlan *p, Machine *m, Linker *acpi, const Smbios *smbios
         return error_set(errp, "-m: guest RAM is too small for the SMBIOS tables");
     }
     tables = ALIGN_DOWN(high, 4096);
+    if (tables <= BOOT_KERNEL_MIN) {
+        return error_set(errp, "-m: guest RAM is too small to start a kernel");
+    }
     p->rsdp = acpi != NULL ? linker_address(acpi, "etc/acpi/rsdp") : 0;
     e820_add(p, 0, BOOT_LOW_RAM_END, E820_RAM);
     e820_add(p, BOOT_LOW_RAM_END, 0xa0000 - BOOT_LOW_RAM_END, E820_RESERVED);
     e820_add(p, 0xf0000, 0x10000, E820_RESERVED);
     e820_add(p, 1 * MiB, tables - 1 * MiB, E820_RAM);
-    e820_add(p, tables, m->below_4g - tables, E820_ACPI);
+    /* reserved, as firmware has it: the FACS among the tables is in use for ever (ACPI 6.4, 5.2.10) */
+    e820_add(p, tables, m->below_4g - tables, E820_RESERVED);
     for (unsigned i = 0; i < count; i++) {
         e820_add(p, reserved[i].at, reserved[i].size, reserved[i].type);
     }
@@ -166,6 +182,26 @@ static bool plan_format(BootPlan *p, Machine *m, Error **errp)
     return error_set(errp, "not a Linux bzImage, a multiboot image, or an ELF image with a PVH entry");
 }
 
+static int by_address(const void *a, const void *b)
+{
+    const BootPiece *x = a, *y = b;
+
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static bool check_overlap(BootPlan *p, Error **errp)
+{
+    g_array_sort(p->pieces, by_address);
+    for (unsigned i = 1; i < p->pieces->len; i++) {
+        const BootPiece *a = &g_array_index(p->pieces, BootPiece, i - 1), *b = a + 1;
+        if (a->size > b->at - a->at) {
+            return error_set(errp, "what is loaded at 0x%" PRIx64 " (%zu bytes) overlaps what is loaded at 0x%"
+                             PRIx64, a->at, a->size, b->at);
+        }
+    }
+    return true;
+}
+
 BootPlan *boot_plan(Machine *m, Linker *acpi, const Smbios *smbios, const E820Entry *reserved,
                     unsigned reserved_count, Error **errp)
 {
@@ -177,13 +213,10 @@ BootPlan *boot_plan(Machine *m, Linker *acpi, const Smbios *smbios, const E820En
         !plan_map(p, m, acpi, smbios, reserved, reserved_count, errp)) {
         goto out;
     }
-    if (!plan_format(p, m, errp)) {
-        error_context(errp, "-kernel: cannot boot '%s'", m->cfg.kernel);
-        goto out;
-    }
-    if (plan_gdt(p, errp)) {
+    if (plan_format(p, m, errp) && plan_gdt(p, errp) && check_overlap(p, errp)) {
         return p;
     }
+    error_context(errp, "-kernel: cannot boot '%s'", m->cfg.kernel);
 out:
     boot_free(p);
     return NULL;
@@ -205,6 +238,14 @@ static void zero_ram(Space *mem, Gpa at, uint64_t n)
     epoch_leave();
 }
 
+/* The files are needed again only at the next reset: gives their pages back. */
+static void forget(const BootFile *f)
+{
+    if (f->data != NULL) {
+        madvise((void *)f->data, f->size, MADV_DONTNEED);
+    }
+}
+
 void boot_apply(BootPlan *p, Machine *m)
 {
     for (unsigned i = 0; i < p->pieces->len; i++) {
@@ -215,10 +256,10 @@ void boot_apply(BootPlan *p, Machine *m)
             zero_ram(m->mem, piece->at, piece->size);
         }
     }
-    /* the files are needed again only at the next reset: give their pages back */
-    madvise((void *)p->kernel.data, p->kernel.size, MADV_DONTNEED);
-    if (p->initrd.data != NULL) {
-        madvise((void *)p->initrd.data, p->initrd.size, MADV_DONTNEED);
+    forget(&p->kernel);
+    forget(&p->initrd);
+    for (unsigned i = 0; i < p->module_count; i++) {
+        forget(&p->modules[i]);
     }
     if (accel() != NULL && accel()->boot_state != NULL) {
         accel()->boot_state(&p->cpu);
@@ -230,6 +271,9 @@ void boot_free(BootPlan *p)
     if (p != NULL) {
         boot_file_unmap(&p->kernel);
         boot_file_unmap(&p->initrd);
+        for (unsigned i = 0; i < p->module_count; i++) {
+            boot_file_unmap(&p->modules[i]);
+        }
         g_array_unref(p->pieces);
         g_ptr_array_unref(p->owned);
         g_free(p);

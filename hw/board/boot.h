@@ -11,7 +11,7 @@
 #include "hw/board/smbios.h"
 
 /* E820 types (ACPI 6.4, table 15-5). */
-typedef enum E820Type { E820_RAM = 1, E820_RESERVED = 2, E820_ACPI = 3 } E820Type;
+typedef enum E820Type { E820_RAM = 1, E820_RESERVED = 2 } E820Type;
 
 #define E820_MAX 16
 typedef struct E820Entry {
@@ -24,6 +24,8 @@ typedef struct BootFile {
     const uint8_t *data;
     size_t size;
 } BootFile;
+
+#define BOOT_MODULES_MAX 32
 
 /* Where the loader puts its own structures; all below 640 KiB and out of any kernel's way. */
 enum {
@@ -46,6 +48,8 @@ typedef struct BootPlan {
     Gpa ram_top;                       /* end of RAM below 4 GiB that kernels and modules may use */
     Gpa high_used;                     /* lowest address taken from the top by modules */
     BootFile kernel, initrd;
+    BootFile modules[BOOT_MODULES_MAX];        /* multiboot */
+    unsigned module_count;
 } BootPlan;
 
 /* Plans booting m->cfg.kernel with initrd and append.  @acpi (may be NULL) is placed at the top of low RAM
@@ -61,7 +65,7 @@ CTX_CONTROL bool boot_file_map(BootFile *f, const char *option, const char *path
 CTX_CONTROL void boot_file_unmap(BootFile *f);
 
 /* --- between boot.c and the formats --- */
-/* Copies (@take_data != NULL: a g_malloc()ed block, consumed) or borrows @n bytes for @at. */
+/* Borrows @n bytes, or consumes a g_malloc()ed block of them, for @at: below 640 KiB or above 1 MiB. */
 CTX_CONTROL bool boot_put(BootPlan *p, Gpa at, const void *data, size_t n, Error **errp);
 CTX_CONTROL bool boot_put_owned(BootPlan *p, Gpa at, void *take_data, size_t n, Error **errp);
 /* [@at, @at + @n) is zero when the guest starts. */

@@ -107,6 +107,7 @@ bool elf_pvh_entry(const BootFile *f, uint64_t *entry)
 
 bool elf_load(BootPlan *p, const BootFile *f, bool allow64, uint64_t *entry, uint64_t *end, Error **errp)
 {
+    const uint64_t virtual_entry = entry_of(f);
     Segment s;
     unsigned loaded = 0;
 
@@ -114,7 +115,7 @@ bool elf_load(BootPlan *p, const BootFile *f, bool allow64, uint64_t *entry, uin
         return error_set(errp, "the image is 64-bit ELF; multiboot takes 32-bit ones");
     }
     *end = 0;
-    *entry = entry_of(f);
+    *entry = virtual_entry;
     for (unsigned i = 0; segment(f, i, &s); i++) {
         if (s.type != PT_LOAD || s.memsz == 0) {
             continue;
@@ -130,8 +131,8 @@ bool elf_load(BootPlan *p, const BootFile *f, bool allow64, uint64_t *entry, uin
             !boot_zero(p, s.paddr + s.filesz, s.memsz - s.filesz, errp)) {
             return false;
         }
-        if (*entry >= s.vaddr && *entry - s.vaddr < s.memsz) {
-            *entry = s.paddr + (*entry - s.vaddr);
+        if (virtual_entry >= s.vaddr && virtual_entry - s.vaddr < s.memsz) {
+            *entry = s.paddr + (virtual_entry - s.vaddr);
         }
         *end = MAX(*end, s.paddr + s.memsz);
         loaded++;
@@ -178,9 +179,11 @@ bool pvh_load(BootPlan *p, Machine *m, Error **errp)
     uint64_t entry, end, unused;
     uint8_t *info;
 
-    elf_pvh_entry(&p->kernel, &entry);
-    if (!elf_load(p, &p->kernel, true, &unused, &end, errp)) {
+    if (!elf_pvh_entry(&p->kernel, &entry) || !elf_load(p, &p->kernel, true, &unused, &end, errp)) {
         return false;
+    }
+    if (entry >= end) {
+        return error_set(errp, "the PVH entry 0x%" PRIx64 " is not in the image", entry);
     }
     if (strlen(text) >= BOOT_CMDLINE_MAX) {
         return error_set(errp, "-append: the command line has more than %d bytes", BOOT_CMDLINE_MAX - 1);

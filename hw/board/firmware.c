@@ -54,7 +54,7 @@ char *firmware_find(const char *name, Error **errp)
         }
         g_string_append_printf(looked, "%s ", folders[i]);
     }
-    error_set(errp, "could not load PC BIOS '%s'", name);
+    error_set(errp, "-bios: could not load PC BIOS '%s'", name);
     if (looked->len > 0) {
         error_hint(errp, "looked in: %s(package seabios has SeaBIOS, -L adds a folder)", looked->str);
     }
@@ -72,7 +72,7 @@ bool firmware_map(FirmwareRom *f, Device *owner, Region *box, const char *name, 
         return false;
     }
     if (stat(path, &st) < 0 || st.st_size == 0 || st.st_size % (64 * KiB) != 0 || st.st_size > 16 * MiB) {
-        return error_set(errp, "could not load PC BIOS '%s': its size is not a multiple of 64 KiB up to 16 MiB",
+        return error_set(errp, "-bios: could not load PC BIOS '%s': its size is not a multiple of 64 KiB up to 16 MiB",
                          path);
     }
     c.size = st.st_size;

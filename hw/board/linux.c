@@ -11,7 +11,7 @@ enum {
     E820_ENTRIES = 0x1e8, SETUP_SECTS = 0x1f1, BOOT_FLAG = 0x1fe, JUMP = 0x200, HEADER = 0x202,
     VERSION = 0x206, TYPE_OF_LOADER = 0x210, LOADFLAGS = 0x211, CODE32_START = 0x214,
     RAMDISK_IMAGE = 0x218, RAMDISK_SIZE = 0x21c, HEAP_END_PTR = 0x224, CMD_LINE_PTR = 0x228,
-    INITRD_ADDR_MAX = 0x22c, RELOCATABLE = 0x234, XLOADFLAGS = 0x236, CMDLINE_SIZE = 0x238,
+    INITRD_ADDR_MAX = 0x22c, KERNEL_ALIGNMENT = 0x230, RELOCATABLE = 0x234, XLOADFLAGS = 0x236, CMDLINE_SIZE = 0x238,
     PREF_ADDRESS = 0x258, INIT_SIZE = 0x260, E820_TABLE = 0x2d0,
     LOADED_HIGH = 1, CAN_USE_HEAP = 0x80, XLF_KERNEL_64 = 1, ENTRY64 = 0x200,
     ZERO_PAGE_SIZE = 4096, MIN_VERSION = 0x206,
@@ -93,12 +93,35 @@ static void fill_zero_page(BootPlan *p, uint8_t *zero)
     }
 }
 
+/* Where the protected-mode part goes (*@at) and the end of what it needs from there while it unpacks itself
+ * (*@end).  A kernel that cannot be relocated goes to 1 MiB and moves itself to its preferred address. */
+static bool plan_place(BootPlan *p, size_t size, uint64_t *at, uint64_t *end, Error **errp)
+{
+    const uint8_t *k = p->kernel.data;
+    bool has_init_size = ld16(k + VERSION) >= 0x20a;
+    uint64_t pref = has_init_size ? ld64(k + PREF_ADDRESS) : 0, align = ld32(k + KERNEL_ALIGNMENT);
+    uint64_t need = MAX(has_init_size ? ld32(k + INIT_SIZE) : 0, size);
+
+    *at = BOOT_KERNEL_MIN;
+    if (has_init_size && k[RELOCATABLE] != 0) {
+        /* the preferred place, or the lowest one when RAM ends before */
+        *at = fits(pref, need, p->ram_top) || align == 0 ? pref : ALIGN_UP((uint64_t)BOOT_KERNEL_MIN, align);
+        pref = 0;
+    }
+    if (*at < BOOT_KERNEL_MIN || !fits(*at, need, p->ram_top) || (pref != 0 && !fits(pref, need, p->ram_top))) {
+        return error_set(errp, "the kernel needs %" PRIu64 " bytes of RAM at 0x%" PRIx64 ", there is RAM up to 0x%"
+                         PRIx64, need, MAX(*at, pref), p->ram_top);
+    }
+    *end = MAX(*at, pref) + need;
+    return true;
+}
+
 bool linux_load(BootPlan *p, Machine *m, Error **errp)
 {
     const uint8_t *k = p->kernel.data;
     size_t setup = ((k[SETUP_SECTS] != 0 ? k[SETUP_SECTS] : 4) + 1) * 512;
     bool is64 = ld16(k + VERSION) >= 0x20c && (ld16(k + XLOADFLAGS) & XLF_KERNEL_64) != 0;
-    uint64_t at = BOOT_KERNEL_MIN, init_size;
+    uint64_t at = 0, end = 0;
     uint8_t *zero;
 
     if (ld16(k + VERSION) < MIN_VERSION || !(k[LOADFLAGS] & LOADED_HIGH)) {
@@ -109,14 +132,8 @@ bool linux_load(BootPlan *p, Machine *m, Error **errp)
         return error_set(errp, "the file is truncated: setup code of %zu bytes in %zu", setup,
                          p->kernel.size);
     }
-    if (ld16(k + VERSION) >= 0x20a && k[RELOCATABLE] != 0) {
-        at = ld64(k + PREF_ADDRESS);
-    }
-    init_size = ld16(k + VERSION) >= 0x20a ? ld32(k + INIT_SIZE) : p->kernel.size;
-    init_size = MAX(init_size, p->kernel.size - setup);
-    if (at < BOOT_KERNEL_MIN || !fits(at, init_size, p->ram_top)) {
-        return error_set(errp, "the kernel needs RAM up to 0x%" PRIx64 ", there is RAM up to 0x%" PRIx64,
-                         at + init_size, p->ram_top);
+    if (!plan_place(p, p->kernel.size - setup, &at, &end, errp)) {
+        return false;
     }
     zero = g_malloc0(ZERO_PAGE_SIZE);
     g_ptr_array_add(p->owned, zero);
@@ -127,7 +144,7 @@ bool linux_load(BootPlan *p, Machine *m, Error **errp)
     p->cpu.rsi = BOOT_INFO_AT;
     p->cpu.rsp = BOOT_INFO_AT;
     return boot_put(p, at, k + setup, p->kernel.size - setup, errp) &&
-           plan_initrd(p, m, zero, at + init_size, errp) && plan_cmdline(p, m, zero, errp) &&
+           plan_initrd(p, m, zero, end, errp) && plan_cmdline(p, m, zero, errp) &&
            (!is64 || plan_page_tables(p, errp)) &&
            boot_put(p, BOOT_INFO_AT, zero, ZERO_PAGE_SIZE, errp);
 }

@@ -9,7 +9,7 @@ enum {
     HEADER_MAGIC = 0x1badb002, LOADER_MAGIC = 0x2badb002, SEARCH = 8192,
     HEADER_ADDRESSES = 1 << 16, HEADER_MUST = 0xffff, HEADER_KNOWN = 0x3, HEADER_VIDEO = 0x4,
     INFO_MEMORY = 1, INFO_BOOTDEV = 2, INFO_CMDLINE = 4, INFO_MODS = 8, INFO_MMAP = 0x40, INFO_NAME = 0x200,
-    MODULES_MAX = 32, MODULES_OFF = 0x100, MMAP_OFF = 0x400, NAME_OFF = 0x80,
+    MODULES_OFF = 0x100, MMAP_OFF = 0x400, NAME_OFF = 0x80,
 };
 
 /* Offset of the header, or -1. */
@@ -58,37 +58,32 @@ static bool load_addresses(BootPlan *p, int header, uint64_t *entry, uint64_t *e
            boot_zero(p, load + size, *end - (load + size), errp);
 }
 
-static bool add_module(BootPlan *p, const char *spec, uint8_t *info, unsigned index, uint64_t floor,
-                       Gpa *strings, Error **errp)
+static bool add_module(BootPlan *p, const char *spec, uint8_t *info, uint64_t floor, Gpa *strings,
+                       Error **errp)
 {
     g_autofree char *path = g_strndup(spec, strcspn(spec, " "));
-    BootFile f = { 0 };
-    uint8_t *entry = info + MODULES_OFF + 16 * index;
-    void *copy;
+    BootFile *f = &p->modules[p->module_count];
+    uint8_t *entry = info + MODULES_OFF + 16 * p->module_count;
+    size_t n = strlen(spec) + 1;
     Gpa at;
 
-    if (!boot_file_map(&f, "-initrd", path, errp)) {
+    if (!boot_file_map(f, "-initrd", path, errp)) {
         return false;
     }
-    at = boot_high(p, f.size, UINT32_MAX, floor);
-    copy = g_memdup2(f.data, f.size);
-    st32(entry, at);
-    st32(entry + 4, at + f.size);
-    st32(entry + 8, *strings);
-    g_ptr_array_add(p->owned, copy);
+    p->module_count++;
+    at = boot_high(p, f->size, UINT32_MAX, floor);
     if (at == 0) {
-        error_set(errp, "-initrd: module '%s' (%zu bytes) does not fit into guest RAM", path, f.size);
-        boot_file_unmap(&f);
-        return false;
+        return error_set(errp, "-initrd: module '%s' (%zu bytes) does not fit into guest RAM", path, f->size);
     }
-    boot_file_unmap(&f);
-    if (!boot_put(p, at, copy, ld32(entry + 4) - at, errp) ||
-        !boot_put_owned(p, *strings, g_strdup(spec), strlen(spec) + 1, errp)) {
-        return false;
+    if (*strings + n > BOOT_CMDLINE_AT + BOOT_CMDLINE_MAX) {
+        return error_set(errp, "-initrd: the module command lines are too long");
     }
-    *strings += strlen(spec) + 1;
-    return *strings < BOOT_LOW_RAM_END ||
-           error_set(errp, "-initrd: the module command lines are too long");
+    st32(entry, at);
+    st32(entry + 4, at + f->size);
+    st32(entry + 8, *strings);
+    *strings += n;
+    return boot_put(p, at, f->data, f->size, errp) &&
+           boot_put_owned(p, *strings - n, g_strdup(spec), n, errp);
 }
 
 static bool add_modules(BootPlan *p, Machine *m, uint8_t *info, uint64_t floor, Gpa *strings, Error **errp)
@@ -101,11 +96,11 @@ static bool add_modules(BootPlan *p, Machine *m, uint8_t *info, uint64_t floor, 
     }
     specs = g_strsplit(m->cfg.initrd, ",", -1);
     n = g_strv_length(specs);
-    if (n > MODULES_MAX) {
-        return error_set(errp, "-initrd: %u modules, at most %d are supported", n, MODULES_MAX);
+    if (n > BOOT_MODULES_MAX) {
+        return error_set(errp, "-initrd: %u modules, at most %d are supported", n, BOOT_MODULES_MAX);
     }
     for (unsigned i = 0; i < n; i++) {
-        if (!add_module(p, specs[i], info, i, floor, strings, errp)) {
+        if (!add_module(p, specs[i], info, floor, strings, errp)) {
             return false;
         }
     }
@@ -168,6 +163,9 @@ bool multiboot_load(BootPlan *p, Machine *m, Error **errp)
         return false;
     }
     strings += strlen(cmdline) + 1;
+    if (entry >= end) {
+        return error_set(errp, "the entry 0x%" PRIx64 " is not in the image", entry);
+    }
     p->cpu.mode = CPU_BOOT_FLAT32;
     p->cpu.rip = entry;
     p->cpu.rax = LOADER_MAGIC;

@@ -217,6 +217,19 @@ bool pc_complete(Machine *m, Error **errp)
 
 /* --- restart --- */
 
+/* The interrupt that the PIRQ route registers of PIIX3 or ICH9 give a pin of the root bus (pc_chipset_setup()). */
+static uint8_t piix3_irq(PciBus *root, unsigned slot, unsigned pin)
+{
+    return pci_config_read(root, 0, PCI_DEVFN(1, 0), 0x60 + piix3_pirq(slot, pin), 1) & 0xf;
+}
+
+static uint8_t ich9_irq(PciBus *root, unsigned slot, unsigned pin)
+{
+    unsigned n = ich9_pirq(slot, pin);
+
+    return pci_config_read(root, 0, PCI_DEVFN(0x1f, 0), (n < 4 ? 0x60 : 0x64) + n, 1) & 0xf;
+}
+
 /* ACPI 6.4, 16.3.1: firmware tells a wake-up from a cold start by the CMOS shutdown byte. */
 enum { CMOS_SHUTDOWN = 0x0f, SHUTDOWN_S3_RESUME = 0xfe };
 
@@ -226,6 +239,7 @@ void pc_restart(Machine *m, ResetKind kind)
     PciWindows w = {
         .io_next = 0xc000, .io_end = 0x10000, .mem_next = b->acpi.pci32_start,
         .mem_end = b->acpi.pci32_end + 1, .mem64_next = b->acpi.pci64_start, .mem64_end = b->acpi.pci64_end + 1,
+        .irq_of = b->q35 ? ich9_irq : piix3_irq,
     };
 
     if (b->plan != NULL) {

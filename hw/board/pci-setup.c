@@ -4,13 +4,14 @@
  * 2. A bridge gets at least 2 MiB of memory, and 4 KiB of I/O, for what is plugged later. */
 #include "hw/board/pci-setup.h"
 
+#include <inttypes.h>
 #include "util/bytes.h"
 
 enum {
     VENDOR = 0x00, COMMAND = 0x04, HEADER = 0x0e, BAR0 = 0x10, PRIMARY = 0x18, SECONDARY = 0x19,
     SUBORDINATE = 0x1a, IO_BASE = 0x1c, IO_LIMIT = 0x1d, MEM_BASE = 0x20, MEM_LIMIT = 0x22, PREF_BASE = 0x24,
     PREF_LIMIT = 0x26, PREF_BASE_HIGH = 0x28, PREF_LIMIT_HIGH = 0x2c, IO_BASE_HIGH = 0x30,
-    COMMAND_IO = 1, COMMAND_MEM = 2, COMMAND_MASTER = 4,
+    INTERRUPT_LINE = 0x3c, INTERRUPT_PIN = 0x3d, COMMAND_IO = 1, COMMAND_MEM = 2, COMMAND_MASTER = 4,
     BRIDGE_MEM = 2 * MiB, BRIDGE_IO = 4 * KiB, BRIDGE_MEM64 = 2 * MiB,
 };
 
@@ -18,12 +19,14 @@ typedef struct Walk {
     PciBus *root;
     PciWindows *w;
     uint8_t bus;
+    const struct Walk *above;          /* the bus of the bridge, and its slot there; NULL: the root bus */
+    uint8_t bridge_slot;
 } Walk;
 
 /* One BAR to be placed. */
 typedef struct Want {
     uint8_t devfn, reg;
-    bool io, is64;
+    bool io, is64, placed;
     uint64_t size;
 } Want;
 
@@ -85,7 +88,7 @@ static uint64_t take(uint64_t *next, uint64_t end, uint64_t size)
     return at;
 }
 
-static void place(const Walk *k, const Want *n)
+static void place(const Walk *k, Want *n)
 {
     PciWindows *w = k->w;
     uint64_t at;
@@ -98,6 +101,7 @@ static void place(const Walk *k, const Want *n)
             at = take(&w->mem64_next, w->mem64_end, n->size);
         }
     }
+    n->placed = at != 0;
     set(k, n->devfn, n->reg, (uint32_t)at, 4);
     if (n->is64) {
         set(k, n->devfn, n->reg + 4, (uint32_t)(at >> 32), 4);
@@ -109,7 +113,7 @@ static void setup_bus(Walk *k);
 /* Opens a bridge's windows over what lies behind it. */
 static void setup_bridge(Walk *k, uint8_t devfn)
 {
-    Walk below = { .root = k->root, .w = k->w };
+    Walk below = { .root = k->root, .w = k->w, .above = k, .bridge_slot = PCI_SLOT(devfn) };
     PciWindows *w = k->w;
     uint64_t io, mem, pref;
 
@@ -145,6 +149,42 @@ static void setup_bridge(Walk *k, uint8_t devfn)
     set(k, devfn, COMMAND, COMMAND_IO | COMMAND_MEM | COMMAND_MASTER, 2);
 }
 
+/* Lets functions decode what was placed; one with a BAR that found no room decodes nothing of that kind. */
+static void enable(const Walk *k, const GArray *wants)
+{
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (unsigned i = 0; i < wants->len; i++) {
+            const Want *n = &g_array_index(wants, Want, i);
+            uint32_t command = get(k, n->devfn, COMMAND, 2), bit = n->io ? COMMAND_IO : COMMAND_MEM;
+
+            if (n->placed == (pass == 0)) {
+                set(k, n->devfn, COMMAND, pass == 0 ? command | bit : command & ~bit, 2);
+            }
+            if (!n->placed && pass == 1) {
+                warn_report("PCI function %02x:%02x.%x: no room for a BAR of %" PRIu64 " bytes", k->bus,
+                            PCI_SLOT(n->devfn), PCI_FUNC(n->devfn), n->size);
+            }
+        }
+    }
+}
+
+/* The Interrupt Line register tells operating systems without ACPI; behind bridges pins are swizzled
+ * (PCI-to-PCI Bridge 1.2, 9.1). */
+static void set_line(const Walk *k, uint8_t devfn)
+{
+    unsigned pin = get(k, devfn, INTERRUPT_PIN, 1), slot = PCI_SLOT(devfn);
+
+    if (pin == 0 || pin > 4 || k->w->irq_of == NULL) {
+        return;
+    }
+    pin--;
+    for (const Walk *b = k; b->above != NULL; b = b->above) {
+        pin = (pin + slot) % 4;
+        slot = b->bridge_slot;
+    }
+    set(k, devfn, INTERRUPT_LINE, k->w->irq_of(k->root, slot, pin), 1);
+}
+
 static void setup_bus(Walk *k)
 {
     g_autoptr(GArray) wants = g_array_new(false, false, sizeof(Want));
@@ -157,6 +197,7 @@ static void setup_bus(Walk *k)
             continue;
         }
         header = get(k, devfn, HEADER, 1);
+        set_line(k, devfn);
         add_wants(k, devfn, (header & 0x7f) == 1 ? 2 : 6, wants);
         if (devfn % 8 == 0 && !(header & 0x80)) {
             devfn |= 7;
@@ -166,11 +207,7 @@ static void setup_bus(Walk *k)
     for (unsigned i = 0; i < wants->len; i++) {
         place(k, &g_array_index(wants, Want, i));
     }
-    for (unsigned i = 0; i < wants->len; i++) {
-        Want *n = &g_array_index(wants, Want, i);
-        uint32_t command = get(k, n->devfn, COMMAND, 2);
-        set(k, n->devfn, COMMAND, command | (n->io ? COMMAND_IO : COMMAND_MEM), 2);
-    }
+    enable(k, wants);
     for (unsigned devfn = 0; devfn < 256; devfn++) {
         if (get(k, devfn, VENDOR, 2) != 0xffff && (get(k, devfn, HEADER, 1) & 0x7f) == 1) {
             setup_bridge(k, devfn);
