@@ -130,7 +130,7 @@ static void bells(VirtioDevice *v, bool on)
         if (q->kick.fd >= 0 && s->bells) {
             bell(s, q, false);
         }
-        if (q->kick.fd >= 0 && on && q->enabled) {
+        if (q->kick.fd >= 0 && on && q->handed) {
             bell(s, q, true);
         }
     }
@@ -670,7 +670,9 @@ static bool vp_realize(Device *d, Error **errp)
         return false;
     }
     identify(s);
-    s->vector_count = s->vectors == AUTO_VECTORS ? inner(s)->queue_count + 1 : s->vectors;
+    unsigned wish = virtio_ops(inner(s))->vectors;
+    wish = wish ? wish : inner(s)->queue_count + 1;
+    s->vector_count = s->vectors == AUTO_VECTORS ? wish : s->vectors;
     s->vector_count = MIN(s->vector_count, VECTORS_MAX);
     if (s->has_modern && !make_modern(s, errp)) {
         vp_undo(s);

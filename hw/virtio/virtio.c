@@ -139,7 +139,7 @@ static void queue_hand_over(VirtQueue *q)
     VirtioDevice *v = q->v;
     bool packed = virtio_has(v, VIRTIO_F_RING_PACKED);
 
-    if (q->handed || !q->enabled || q->resetting) {
+    if (q->handed || !q->enabled || q->resetting || q->dormant) {
         return;
     }
     if (q->size == 0 || q->size > q->size_max || (!packed && (q->size & (q->size - 1))) ||
@@ -406,6 +406,18 @@ void virtio_queue_enable(VirtQueue *q)
     }
 }
 
+void virtio_queue_wake(VirtQueue *q)
+{
+    VirtioDevice *v = q->v;
+
+    assert_domain(v->dev.domain);
+    q->dormant = false;
+    if (v->started && !v->quiet && !v->stopping) {
+        queue_hand_over(q);
+        v->transport->doorbells(v, true);
+    }
+}
+
 static void ring_reset_opened(Post *post)
 {
     VirtQueue *q = container_of(post, VirtQueue, reset_done);
@@ -432,9 +444,9 @@ void virtio_queue_reset(VirtQueue *q)
     q->resetting = true;
     v->stops++;
     q->enabled = false;
-    v->transport->doorbells(v, true);
     barrier_init(&q->reset_home, v->dev.loop, &q->reset_done);
     queue_ask_back(q, &q->reset_home);
+    v->transport->doorbells(v, true);
     barrier_leave(&q->reset_home);
 }
 

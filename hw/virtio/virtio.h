@@ -33,6 +33,7 @@ typedef struct VirtioOps {
     uint16_t legacy_id;        /* PCI device id of the transitional form; 0: there is none */
     uint32_t class_code;       /* of the PCI function */
     uint16_t config_size;      /* bytes of device configuration */
+    uint16_t vectors;          /* MSI-X vectors by default; 0: one a queue and one */
     uint64_t features;         /* offered by every instance */
     /* Under the domain.  The device configuration as of now. */
     void (*config_fill)(VirtioDevice *v, uint8_t *config);
@@ -70,6 +71,7 @@ struct VirtQueue {
     Iova desc, driver, device;             /* the three areas (2.6) */
     bool enabled;
     /* domain */
+    bool dormant;              /* enabled or not, nothing would come of it: stays here */
     bool handed;               /* given to the loop and not asked back */
     bool resetting;            /* ring reset under way (2.6.1) */
     Barrier reset_home;
@@ -139,6 +141,8 @@ static inline bool virtio_has(const VirtioDevice *v, unsigned bit)
 CTX_CONTROL void virtio_queues(VirtioDevice *v, unsigned count, uint16_t size);
 /* In realize: offers @features too. */
 CTX_CONTROL void virtio_offer(VirtioDevice *v, uint64_t features);
+/* Queue @q is dormant no more. */
+CTX_DOMAIN void virtio_queue_wake(VirtQueue *q);
 /* The device configuration changed: raises the generation and interrupts. */
 CTX_DOMAIN void virtio_config_changed(VirtioDevice *v);
 /* The device cannot go on until the driver resets it.  Any thread. */

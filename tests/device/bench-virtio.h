@@ -10,7 +10,7 @@
 
 #define VD_AT 0x200000
 #define VD_STRIDE 0x40000
-#define VD_SIZE 16             /* entries of a queue */
+#define VD_SIZE 64             /* entries of a queue: four for each chain in flight */
 #define VD_BUF 0x10000         /* offset of the buffers in the stride */
 #define VD_QUEUES 8
 
