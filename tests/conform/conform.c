@@ -30,10 +30,25 @@
 #include "util/thread.h"
 
 #define SKIPPED 77
+#define LSAN_STATUS 23         /* LeakSanitizer found something */
 #define TIME_LIMIT_S 120
-#define CYCLES 40
+#define CYCLES 20
 
 static uint32_t seed = 1;
+
+/* What a type cannot be realized without, beyond back ends. */
+static const struct Preset {
+    const char *type, *prop, *value;
+} presets[] = {
+    { "pci-bridge", "chassis_nr", "1" },
+};
+
+/* Checks that do not apply, and why. */
+static const struct Exempt {
+    const char *type, *check, *why;
+} exempt[] = {
+    { "mc146818rtc", "reset", "the CMOS has a battery" },
+};
 
 /* --- in the child: one check --- */
 
@@ -73,6 +88,18 @@ static void set_backends(Device *d)
     }
 }
 
+static void set_presets(Device *d)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(presets); i++) {
+        Error *e = NULL;
+
+        if (strcmp(presets[i].type, d->type->name) == 0 &&
+            !device_set(d, presets[i].prop, presets[i].value, &e)) {
+            fail("%s", error_text(e));
+        }
+    }
+}
+
 /* Creates @t as "dut", not realized. */
 static Device *create(Bench *b, const DeviceType *t)
 {
@@ -83,6 +110,7 @@ static Device *create(Bench *b, const DeviceType *t)
         skip(error_text(e));
     }
     set_backends(d);
+    set_presets(d);
     return d;
 }
 
@@ -142,18 +170,22 @@ static void cycle(Bench *b, const DeviceType *t, unsigned n)
 
 static void check_life(Bench *b, const DeviceType *t)
 {
-    /* The first ones fill caches that stay. */
-    cycle(b, t, CYCLES / 2);
+    size_t used, grown, least = SIZE_MAX;
 
+    /* The first ones fill caches that stay. */
+    cycle(b, t, CYCLES);
     unsigned fds = count_fds(), slots = count_slots(b), bells = b->bell_count;
     g_autofree char *mem = space_dump(b->m->mem), *io = space_dump(b->m->io);
-    size_t used = mallinfo2().uordblks;
 
-    cycle(b, t, CYCLES);
-    size_t grown = mallinfo2().uordblks - used;
-
-    if ((ssize_t)grown >= CYCLES * 32) {
-        fail("%zu bytes more after %d lives", grown, CYCLES);
+    /* The allocator's own caches grow now and then; a leak grows each time. */
+    for (unsigned i = 0; i < 3; i++) {
+        used = mallinfo2().uordblks;
+        cycle(b, t, CYCLES);
+        grown = mallinfo2().uordblks;
+        least = MIN(least, grown > used ? grown - used : 0);
+    }
+    if (least >= CYCLES * 16) {
+        fail("%zu bytes more after %d lives", least, CYCLES);
     }
     if (count_fds() != fds) {
         fail("%d descriptors stay open", (int)(count_fds() - fds));
@@ -569,13 +601,29 @@ static void G_GNUC_NORETURN child(const Check *c, const DeviceType *t, int out)
     exit(0);
 }
 
+static const char *exemption(const Check *c, const DeviceType *t)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(exempt); i++) {
+        if (strcmp(exempt[i].type, t->name) == 0 && strcmp(exempt[i].check, c->name) == 0) {
+            return exempt[i].why;
+        }
+    }
+    return NULL;
+}
+
 static Verdict run_check(const Check *c, const DeviceType *t)
 {
     Verdict v = { 0 };
+    const char *why = exemption(c, t);
     int pipe_fd[2], status;
     size_t n = 0;
     ssize_t got;
 
+    if (why) {
+        v.status = SKIPPED;
+        g_strlcpy(v.why, why, sizeof(v.why));
+        return v;
+    }
     if (pipe2(pipe_fd, O_CLOEXEC) < 0) {
         abort();
     }
@@ -633,10 +681,10 @@ static unsigned run_bad_toys(void)
                 continue;
             }
             Verdict v = run_check(&checks[i], *t);
-            bool found = v.status == 1 && v.why[0];
+            bool found = (v.status == 1 && v.why[0]) || v.status == LSAN_STATUS;
 
             printf("%s  %-32s %s: %s\n", found ? "ok  " : "FAIL", (*t)->name, checks[i].name,
-                   found ? v.why : "its mistake was not found");
+                   found ? (v.why[0] ? v.why : "a leak") : "its mistake was not found");
             missed += !found;
         }
     }
