@@ -47,9 +47,10 @@ def run(*command, **options):
 class Guest:
     """A running guest whose first serial port is in our hands."""
 
-    def __init__(self, *args, machine="q35", cpu="max", memory="256", serial=True):
+    def __init__(self, *args, machine="q35", cpu="max", memory="256", serial=True,
+                 reboot=False):
         self.command = [rhea(), "-M", machine, "-accel", "kvm", "-cpu", cpu, "-m", memory,
-                        "-display", "none", "-nodefaults", "-no-reboot", *args]
+                        "-display", "none", "-nodefaults", *([] if reboot else ["-no-reboot"]), *args]
         if serial:
             self.command += ["-serial", "stdio"]
         print("+ " + " ".join(self.command), flush=True)
