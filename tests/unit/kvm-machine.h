@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -35,6 +36,7 @@
     extern const uint8_t name[], name##_end[]
 #define PAYLOAD16(name, text) PAYLOAD_("16", name, text)
 #define PAYLOAD32(name, text) PAYLOAD_("32", name, text)
+#define PAYLOAD64(name, text) PAYLOAD_("64", name, text)
 /* Ends a run and stays. */
 #define DONE16 "movw $0x61f, %dx\nmovb $1, %al\noutb %al, %dx\n9: hlt\njmp 9b\n"
 
@@ -64,11 +66,16 @@ typedef struct TestMachine {
 
 static TestMachine tm;
 
+static void wake(void *arg)
+{
+}
+
 static void note(TestDev *d, bool mmio, bool write, unsigned off, unsigned size, uint64_t val)
 {
     if (d->logged < LOG_MAX) {
         d->log[d->logged] = (Access){ mmio, write, off, size, val };
         __atomic_store_n(&d->logged, d->logged + 1, __ATOMIC_RELEASE);
+        loop_call(loop_control(), wake, NULL);
     }
 }
 

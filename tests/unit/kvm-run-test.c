@@ -241,7 +241,7 @@ static void test_ioeventfd(void **state)
 static void wait_logged(unsigned n)
 {
     while (__atomic_load_n(&tm.dev->logged, __ATOMIC_ACQUIRE) < n) {
-        loop_control_iterate(false);
+        loop_control_iterate(true);
     }
 }
 
@@ -307,9 +307,9 @@ static void test_irq_line_and_irqfd(void **state)
     assert_true(kvm_accel.irqfd_set(5, &raise, &resample, true));
     notifier_signal(&raise);
     wait_logged(5);
-    while (!notifier_take(&resample)) {
-        loop_control_iterate(false);
-    }
+    struct pollfd acked = { .fd = resample.fd, .events = POLLIN };
+    assert_int_equal(poll(&acked, 1, 10000), 1);
+    assert_true(notifier_take(&resample));
     assert_true(kvm_accel.irqfd_set(5, &raise, &resample, false));
     notifier_close(&raise);
     notifier_close(&resample);
@@ -407,6 +407,32 @@ static void test_flat_boot_and_msi(void **state)
     machine_down();
 }
 
+PAYLOAD64(long_code,
+    "movabsq $0x1122334455667788, %rax\n movq %rax, 0x2000\n movq %rsi, 0x2008\n movq %rsp, 0x2010\n"
+    "movl $0x61f, %edx\n movb $1, %al\n outb %al, %dx\n 1: hlt\n jmp 1b\n");
+
+static void test_long_boot(void **state)
+{
+    static const CpuBoot wide = {
+        .mode = CPU_BOOT_LONG64, .rip = CODE_AT, .rsp = 0x8000, .rsi = 0x123456789abcdef0, .cr3 = 0x4000,
+        .gdt_base = 0x500, .gdt_limit = 31,
+    };
+
+    SKIP_WITHOUT_KVM(1, 1);
+    LOAD(long_code);
+    put_gdt(0x500);
+    st64(tm.ram->host + 0x510, UINT64_C(0x00af9b000000ffff));
+    st64(tm.ram->host + 0x4000, 0x5003);                    /* PML4, PDPT, one 2 MiB page */
+    st64(tm.ram->host + 0x5000, 0x6003);
+    st64(tm.ram->host + 0x6000, 0x83);
+    kvm_accel.boot_state(&wide);
+    run_to_done();
+    assert_int_equal(ld64(tm.ram->host + 0x2000), 0x1122334455667788);
+    assert_int_equal(ld64(tm.ram->host + 0x2008), 0x123456789abcdef0);
+    assert_int_equal(ld64(tm.ram->host + 0x2010), 0x8000);
+    machine_down();
+}
+
 /* INIT and start-up to everyone else, vector 2. */
 PAYLOAD32(sipi_code,
     "movl $0x1ff, 0xfee000f0\n"
@@ -435,7 +461,7 @@ static void test_second_processors(void **state)
 
     /* Reset: the others wait for their start-up again. */
     quiesce();
-    tm.dev->logged = 0;
+    __atomic_store_n(&tm.dev->logged, 0, __ATOMIC_RELEASE);
     start();
     wait_logged(2);
     machine_down();
@@ -562,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_irq_line_and_irqfd),
         cmocka_unit_test(test_split_extint),
         cmocka_unit_test(test_flat_boot_and_msi),
+        cmocka_unit_test(test_long_boot),
         cmocka_unit_test(test_second_processors),
         cmocka_unit_test(test_triple_fault_and_reset),
         cmocka_unit_test(test_internal_error_report),
