@@ -4,12 +4,13 @@
     tests/bench/bench.py exits        instructions per exit             (in the lab, with --icount)
     tests/bench/bench.py start        exec to first guest instruction   (here, or in the lab)
     tests/bench/bench.py memory       private memory beyond guest RAM, files mapped
-    tests/bench/bench.py linux        user-space CPU until Linux is up  (in the lab, or hardware KVM)
+    tests/bench/bench.py linux        user-space CPU until Linux is up  (in the lab)
     tests/bench/bench.py blk          cost of 4 KiB random reads        (in the lab, with --icount)
     tests/bench/bench.py all          the above, each where it belongs
 
-1. Rhea is built as it is released, without debug checks, in build/release.  Each prints rows of a table in Markdown, below the command that made them; docs/benchmarks.md
-   keeps them.  BASE=PROGRAM is measured against (qemu-system-x86_64), RHEA=PROGRAM is measured.
+1. Rhea is built as it is released, without debug checks, in build/release, unless RHEA names a
+   program; BASE names the other (qemu-system-x86_64).  Each prints a table in Markdown, below the
+   command that made it; docs/benchmarks.md keeps them.
 2. In the lab with --icount one nanosecond is one executed instruction of the whole machine, and the
    figures hardly differ from run to run; elsewhere they are medians of ROUNDS interleaved rounds.
 """
@@ -66,7 +67,7 @@ def table(head, rows):
 
 
 def exits(folder):
-    """The cost of an access, as the guest's time stamp counter has it; the bare loop's taken off."""
+    """The cost of an access, by the guest's time stamp counter; the bare loop's taken off."""
     rows = []
     for kind in KINDS:
         rom = "%s/%s" % (folder, kind)

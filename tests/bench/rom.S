@@ -1,7 +1,7 @@
 /* A 64 KiB firmware for measurements, in 32-bit protected mode.
- * KIND_first: prints one byte on the UART and halts.  Others: COUNT accesses of the kind between two
- * readings of the time stamp counter, whose difference is printed on the UART as four bytes, lowest
- * first; then the end by isa-debug-exit. */
+ * KIND_first: prints one byte on the UART and halts.  Others: COUNT accesses of the kind between
+ * two readings of the time stamp counter, whose difference is printed on the UART as four bytes,
+ * lowest first; then the end by isa-debug-exit. */
     .code16
     .globl _start
 _start:
