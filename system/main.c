@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 #include "accel/kvm/kvm.h"
+#include "accel/qtest/qtest.h"
 #include "core/accel.h"
 #include "core/iothread.h"
 #include "hw/board/firmware.h"
@@ -26,6 +27,7 @@
 #include "system/drives.h"
 #include "system/objects.h"
 #include "system/qmp-machine.h"
+#include "system/qtest-chardev.h"
 #include "system/streams.h"
 #include "util/trace.h"
 
@@ -78,7 +80,7 @@ static bool start_trace(const char *text, bool *help, Error **errp)
         return error_set(errp, "-trace: events= is not supported");
     }
     return (t->file == NULL || trace_to_file(t->file, errp)) &&
-           (t->enable == NULL || trace_enable(t->enable, errp));
+           (t->enable == NULL || trace_enable(t->enable, errp) || error_context(errp, "-trace"));
 }
 
 static bool start_log_item(const char *item, Error **errp)
@@ -163,6 +165,10 @@ static bool choose_accel(const Config *c, Error **errp)
             accel_set(&kvm_accel);
             return true;
         }
+        if (strcmp(choices[i], "qtest") == 0) {
+            accel_set(&qtest_accel);
+            return true;
+        }
     }
     error_set(errp, "-accel %s: invalid accelerator %s", c->accel, c->accel);
     return error_hint(errp, "Rhea runs guests by kvm, and device tests by qtest");
@@ -188,14 +194,14 @@ static bool make_ram(Machine *m, Error **errp)
             return error_set(errp, "-machine: memory-backend '%s' has %" PRIu64 " bytes, -m says %" PRIu64,
                              c->memory_backend, b->size, c->ram_size);
         }
-        return add_ram(m, b, errp);
+        return add_ram(m, b, errp) || error_context(errp, "-machine");
     }
     if (c->numa_nodes > 0 && c->numa[0].memdev != NULL) {
         uint64_t sum = 0;
         for (unsigned i = 0; i < c->numa_nodes; i++) {
             RamBlock *b = objects_take_memory(c->numa[i].memdev, errp);
             if (!add_ram(m, b, errp)) {
-                return false;
+                return error_context(errp, "-numa");
             }
             m->cfg.numa[i].mem = b->size;
             sum += b->size;
@@ -204,7 +210,7 @@ static bool make_ram(Machine *m, Error **errp)
                error_set(errp, "-numa: total memory for NUMA nodes (0x%" PRIx64 ") should equal RAM size (0x%"
                          PRIx64 ")", sum, c->ram_size);
     }
-    return add_ram(m, ram_new("pc.ram", &r, errp), errp);
+    return add_ram(m, ram_new("pc.ram", &r, errp), errp) || error_context(errp, "-m");
 }
 
 static bool open_back_ends(const CmdLine *cmd, Config *c, bool *help, Error **errp)
@@ -245,6 +251,7 @@ static void tear_down(void)
         device_destroy(m->peripheral);
         device_destroy(m->root);
     }
+    qtest_chardev_stop();
     streams_close();
     drives_close_all();
 }
@@ -309,6 +316,9 @@ static bool start(int argc, char **argv, bool *help, Error **errp)
         return false;
     }
     machine_reset(RESET_POWER);
+    if (!qtest_chardev_start(&cmd, machine(), errp)) {
+        return false;
+    }
     runstate_start(!cmdline_has(&cmd, OPT_S));
     return true;
 }

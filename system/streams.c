@@ -8,7 +8,11 @@
 #include "system/devices.h"
 #include "system/qmp-chardev.h"
 
+#define SERIAL_MAX 4u          /* COM1 to COM4 */
+#define DRAIN_NS NS_PER_SEC
+
 static QmpServer *server;
+static bool drain_is_over;
 static GPtrArray *monitors;    /* QmpMonitor * */
 
 static void *find_chardev(const char *id, Error **errp)
@@ -71,7 +75,8 @@ bool streams_open(const CmdLine *cmd, bool *help, Error **errp)
 }
 
 /* The id of the back end that a short form means (made now if need be); *@id NULL: none. */
-static bool open_short(const char *option, const char *text, const char *new_id, char **id, Error **errp)
+bool streams_open_short(const char *option, const char *text, const char *new_id, char **id,
+                        Error **errp)
 {
     g_autoptr(ChardevConfig) cfg = NULL;
 
@@ -93,12 +98,16 @@ static bool open_short(const char *option, const char *text, const char *new_id,
     return error_context(errp, "-%s %s", option, text);
 }
 
-static bool add_isa(const char *driver, const char *chardev, Error **errp)
+/* @index: which of the standard places; -1: the device has but one. */
+static bool add_isa(const char *driver, const char *chardev, int index, Error **errp)
 {
     g_autoptr(json_t) props = json_object();
     DeviceConfig c = { .driver = (char *)driver, .props = props };
 
     json_object_set_new(props, "chardev", json_string(chardev));
+    if (index >= 0) {
+        json_object_set_new(props, "index", json_integer(index));
+    }
     return devices_add(&c, false, errp) != NULL;
 }
 
@@ -107,16 +116,20 @@ static bool plug_serial(const char *text, unsigned index, Error **errp)
     g_autofree char *new_id = g_strdup_printf("serial%u", index);
     g_autofree char *id = NULL;
 
-    if (!open_short("serial", text, new_id, &id, errp)) {
+    if (!streams_open_short("serial", text, new_id, &id, errp)) {
         return false;
     }
-    return id == NULL || add_isa("isa-serial", id, errp) || error_context(errp, "-serial %s", text);
+    return id == NULL || add_isa("isa-serial", id, index, errp) ||
+           error_context(errp, "-serial %s", text);
 }
 
 bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp)
 {
     unsigned n = cmdline_count(cmd, OPT_SERIAL);
 
+    if (n > SERIAL_MAX) {
+        return error_set(errp, "-serial: a PC has at most %u serial ports, not %u", SERIAL_MAX, n);
+    }
     for (unsigned i = 0; i < n; i++) {
         if (!plug_serial(cmdline_nth(cmd, OPT_SERIAL, i), i, errp)) {
             return false;
@@ -128,8 +141,8 @@ bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp)
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_DEBUGCON); i++) {
         const char *text = cmdline_nth(cmd, OPT_DEBUGCON, i);
         g_autofree char *new_id = g_strdup_printf("debugcon%u", i), *id = NULL;
-        if (!open_short("debugcon", text, new_id, &id, errp) ||
-            (id != NULL && !add_isa("isa-debugcon", id, errp))) {
+        if (!streams_open_short("debugcon", text, new_id, &id, errp) ||
+            (id != NULL && !add_isa("isa-debugcon", id, -1, errp))) {
             return error_context(errp, "-debugcon %s", text);
         }
     }
@@ -161,7 +174,10 @@ bool streams_monitors(const CmdLine *cmd, Error **errp)
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_QMP); i++) {
         const char *text = cmdline_nth(cmd, OPT_QMP, i);
         g_autofree char *new_id = g_strdup_printf("compat_monitor%u", i), *id = NULL;
-        if (!open_short("qmp", text, new_id, &id, errp) || (id != NULL && !add_monitor(id, false, errp))) {
+        if (!streams_open_short("qmp", text, new_id, &id, errp)) {
+            return false;
+        }
+        if (id != NULL && !add_monitor(id, false, errp)) {
             return error_context(errp, "-qmp %s", text);
         }
     }
@@ -175,7 +191,8 @@ bool streams_monitors(const CmdLine *cmd, Error **errp)
             continue;
         }
         if (m->mode != MONITOR_MODE_CONTROL) {
-            return error_set(errp, "-mon %s: mode=readline is not supported, use mode=control", text);
+            return error_set(errp, "-mon %s: mode=readline is not supported, use mode=control",
+                             text);
         }
         if (!add_monitor(m->chardev, m->pretty, errp)) {
             return error_context(errp, "-mon %s", text);
@@ -184,8 +201,32 @@ bool streams_monitors(const CmdLine *cmd, Error **errp)
     return true;
 }
 
+static void drain_timeout(Timer *t)
+{
+    drain_is_over = true;
+}
+
+/* Lets clients hear the last replies and SHUTDOWN; one that does not read is left behind. */
+static void drain(void)
+{
+    Timer limit;
+
+    qmp_server_end(server);
+    timer_init(&limit, loop_control(), CLOCK_HOST, drain_timeout);
+    timer_set(&limit, clock_now(CLOCK_HOST) + DRAIN_NS);
+    while (!drain_is_over && loop_control_iterate(false)) {
+    }
+    while (!drain_is_over && !qmp_server_drained(server)) {
+        loop_control_iterate(true);
+    }
+    timer_stop(&limit);
+}
+
 void streams_close(void)
 {
+    if (server != NULL) {
+        drain();
+    }
     for (unsigned i = 0; monitors != NULL && i < monitors->len; i++) {
         qmp_monitor_free(g_ptr_array_index(monitors, i));
     }
