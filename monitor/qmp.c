@@ -21,6 +21,7 @@ struct QmpServer {
     void *arg;
     GPtrArray *sessions;
     GPtrArray *limits;         /* RateLimit */
+    bool ending;               /* no command is read any more */
 };
 
 struct QmpSession {
@@ -270,7 +271,8 @@ static bool run_message(QmpSession *s, json_t *msg, GString *line, bool *later, 
 
 static bool can_read(const QmpSession *s)
 {
-    return s->open && !s->pending && !s->dead && qmp_session_waiting(s) <= QMP_OUT_PAUSE;
+    return s->open && !s->pending && !s->dead && !s->server->ending &&
+           qmp_session_waiting(s) <= QMP_OUT_PAUSE;
 }
 
 /* One message, or a piece of garbage, from the reader.  Returns false to stop reading. */
@@ -484,6 +486,24 @@ QmpServer *qmp_server_new(unsigned (*run_state)(void *arg), void *arg)
     server->limits = g_ptr_array_new();
     qapi_event_set_sink(server_event, server);
     return server;
+}
+
+void qmp_server_end(QmpServer *server)
+{
+    assert_control();
+    server->ending = true;
+}
+
+bool qmp_server_drained(const QmpServer *server)
+{
+    for (unsigned i = 0; i < server->sessions->len; i++) {
+        const QmpSession *s = g_ptr_array_index(server->sessions, i);
+
+        if (s->open && (qmp_session_waiting(s) || s->late.length)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void qmp_server_free(QmpServer *server)

@@ -35,6 +35,10 @@ typedef struct QmpStream {
 /* @run_state gives the current RunState, for the commands that are bound to some.  One server a
  * process: it is where events go. */
 CTX_CONTROL QmpServer *qmp_server_new(unsigned (*run_state)(void *arg), void *arg);
+/* The end is near: no session reads a command any more; replies and events still go out. */
+CTX_CONTROL void qmp_server_end(QmpServer *server);
+/* True when the streams have taken all that sessions had to say. */
+CTX_CONTROL bool qmp_server_drained(const QmpServer *server);
 /* All sessions are gone. */
 CTX_CONTROL void qmp_server_free(QmpServer *server);
 

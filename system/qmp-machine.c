@@ -88,7 +88,8 @@ bool qmp_query_cpus_fast(CpuInfoFastList *ret, Error **errp)
         c->thread_id = accel()->vcpu_thread_id(i);
         c->target = g_strdup("x86_64");
         c->props = qapi_new_cpu_instance_properties();
-        c->props->has_thread_id = c->props->has_core_id = c->props->has_die_id = c->props->has_socket_id = true;
+        c->props->has_thread_id = c->props->has_core_id = true;
+        c->props->has_die_id = c->props->has_socket_id = true;
         c->props->thread_id = i % t->threads;
         c->props->core_id = i / t->threads % t->cores;
         c->props->die_id = i / (t->threads * t->cores) % t->dies;
@@ -115,7 +116,7 @@ bool qmp_query_iothreads(IOThreadInfoList *ret, Error **errp)
 
 bool qmp_device_add(const DeviceConfig *args, Error **errp)
 {
-    return devices_add(args, runstate() != RUN_STATE_PRELAUNCH, errp) != NULL;
+    return devices_add(args, machine_was_reset(), errp) != NULL;
 }
 
 bool qmp_device_del(const char *id, Error **errp)
@@ -183,7 +184,8 @@ bool qmp_ringbuf_read(const char *device, int64_t size, DataFormat format, char 
     if (n < 0) {
         return false;
     }
-    *ret = format == DATA_FORMAT_BASE64 ? g_base64_encode(buf, n) : g_utf8_make_valid((char *)buf, n);
+    *ret = format == DATA_FORMAT_BASE64 ? g_base64_encode(buf, n)
+                                        : g_utf8_make_valid((char *)buf, n);
     return true;
 }
 
@@ -199,7 +201,8 @@ static void device_unplug_error(const char *id, const char *path)
     qmp_event_device_unplug_guest_error(id, path);
 }
 
-static void acpi_ost(const char *id, const char *slot_type, const char *slot, unsigned source, unsigned status)
+static void acpi_ost(const char *id, const char *slot_type, const char *slot, unsigned source,
+                     unsigned status)
 {
     AcpiOstInfo info = { .device = (char *)id, .slot = (char *)slot, .slot_type = (char *)slot_type,
                          .source = source, .status = status };
@@ -218,6 +221,6 @@ static void vserport(const char *id, bool open)
 }
 
 const MachineListener qmp_machine_listener = {
-    .device_deleted = device_deleted, .device_unplug_error = device_unplug_error, .acpi_ost = acpi_ost,
-    .rtc_changed = rtc_changed, .vserport = vserport,
+    .device_deleted = device_deleted, .device_unplug_error = device_unplug_error,
+    .acpi_ost = acpi_ost, .rtc_changed = rtc_changed, .vserport = vserport,
 };

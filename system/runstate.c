@@ -1,8 +1,11 @@
 /* runstate.c: run states, see runstate.h.
  *
- * 1. Acts set a bit in @wanted and call work(); work() stops the world when an act needs it and carries
- *    out everything wanted when it has stopped.
- * 2. The machine runs after work() exactly when the state is RUNNING (or SUSPENDED: vCPUs stay parked). */
+ * 1. Acts set a bit in @wanted and call work(); work() stops the world when an act needs it and
+ *    carries out everything wanted when it has stopped, in the order of stopped().
+ * 2. The machine moves after work() exactly when the state is RUNNING.
+ * 3. @asleep says that the guest is in S3, whatever else holds it: a machine that was paused before
+ *    it fell asleep is PAUSED, and SUSPENDED when it goes on.
+ * 4. Of several reasons to stop the gravest names the state; of several to end the first counts. */
 #include "system/runstate.h"
 
 #include "core/accel.h"
@@ -11,7 +14,8 @@
 #include "util/loop.h"
 #include "util/trace.h"
 
-enum { WANT_RESET = 1, WANT_STOP = 2, WANT_QUIT = 4, WANT_WAKE = 8 };
+enum { WANT_RESET = 1, WANT_STOP = 2, WANT_QUIT = 4, WANT_WAKE = 8, WANT_SLEEP = 16,
+       WANT_SHUTDOWN = 32 };
 
 typedef struct Waiter {
     void (*done)(void *arg);
@@ -23,6 +27,7 @@ static struct {
     RunState state;
     unsigned wanted;
     bool stopping;             /* machine_quiesce() is under way */
+    bool asleep;
     bool ended;
     int status;
     RunState stop_state;
@@ -67,31 +72,39 @@ static bool guest_cause(ShutdownCause c)
 
 static void do_reset(void)
 {
+    run.asleep = false;
     machine_reset(RESET_POWER);
     qmp_event_reset(guest_cause(run.reset_cause), run.reset_cause);
-    if (run.state == RUN_STATE_SUSPENDED || run.state == RUN_STATE_SHUTDOWN ||
-        run.state == RUN_STATE_GUEST_PANICKED || run.state == RUN_STATE_INTERNAL_ERROR) {
-        set_state(run.state == RUN_STATE_SUSPENDED ? RUN_STATE_RUNNING : RUN_STATE_PAUSED);
+    if (run.state == RUN_STATE_SUSPENDED) {
+        set_state(RUN_STATE_RUNNING);
+    } else if (!runstate_running()) {
+        set_state(RUN_STATE_PRELAUNCH);
+    }
+}
+
+static void do_sleep(void)
+{
+    run.asleep = true;
+    if (runstate_running()) {
+        set_state(RUN_STATE_SUSPENDED);
     }
 }
 
 /* The firmware is entered at the reset vector with memory kept (ACPI 6.4, 16.3.1.2). */
 static void do_wake(void)
 {
+    run.asleep = false;
     machine_reset(RESET_BUS);
-    set_state(RUN_STATE_RUNNING);
+    if (run.state == RUN_STATE_SUSPENDED) {
+        set_state(RUN_STATE_RUNNING);
+    }
     qmp_event_wakeup();
 }
 
-static void do_stop(void)
+static void do_stop(bool was_running)
 {
-    bool was_running = runstate_running();
-
-    if (run.stop_state == RUN_STATE_SHUTDOWN) {
-        qmp_event_shutdown(guest_cause(run.quit_cause), run.quit_cause);
-    }
     set_state(run.stop_state);
-    if (was_running && run.stop_state != RUN_STATE_SUSPENDED) {
+    if (was_running) {
         qmp_event_stop();
     }
 }
@@ -100,21 +113,29 @@ static void do_stop(void)
 static void stopped(Post *p)
 {
     unsigned wanted = run.wanted;
+    bool was_running = runstate_running() || run.state == RUN_STATE_SUSPENDED;
 
     run.stopping = false;
     run.wanted = 0;
+    if (wanted & (WANT_SHUTDOWN | WANT_QUIT)) {
+        qmp_event_shutdown(guest_cause(run.quit_cause), run.quit_cause);
+    }
+    if (wanted & WANT_SLEEP) {
+        do_sleep();
+    }
     if (wanted & WANT_STOP) {
-        do_stop();
+        do_stop(was_running);
     }
     if (wanted & WANT_QUIT) {
-        qmp_event_shutdown(guest_cause(run.quit_cause), run.quit_cause);
         run.ended = true;
+        set_state(RUN_STATE_SHUTDOWN);
+        tell_waiters();
         return;
     }
     if (wanted & WANT_RESET) {
         do_reset();
     }
-    if (wanted & WANT_WAKE && run.state == RUN_STATE_SUSPENDED) {
+    if (wanted & WANT_WAKE && run.asleep) {
         do_wake();
     }
     if (runstate_running()) {
@@ -139,6 +160,12 @@ static void want(unsigned bit)
     work();
 }
 
+static unsigned gravity(RunState s)
+{
+    return s == RUN_STATE_INTERNAL_ERROR ? 3 : s == RUN_STATE_GUEST_PANICKED ? 2
+         : s == RUN_STATE_SHUTDOWN ? 1 : 0;
+}
+
 void runstate_stop(RunState state, void (*done)(void *arg), void *arg)
 {
     Waiter w = { done, arg };
@@ -146,42 +173,56 @@ void runstate_stop(RunState state, void (*done)(void *arg), void *arg)
     if (done != NULL) {
         g_array_append_val(run.waiters, w);
     }
-    run.stop_state = state;
+    if (!(run.wanted & WANT_STOP) || gravity(state) > gravity(run.stop_state)) {
+        run.stop_state = state;
+    }
     want(WANT_STOP);
 }
 
 bool runstate_cont(Error **errp)
 {
+    if (run.ended) {
+        return error_set(errp, "The program is about to end");
+    }
     switch (run.state) {
-    case RUN_STATE_RUNNING:
-        return true;
     case RUN_STATE_SHUTDOWN:
     case RUN_STATE_INTERNAL_ERROR:
     case RUN_STATE_GUEST_PANICKED:
         return error_set(errp, "Resetting the Virtual Machine is required");
+    case RUN_STATE_RUNNING:
     case RUN_STATE_SUSPENDED:
         return true;
     default:
         break;
     }
-    if (run.stopping) {
-        run.wanted &= ~WANT_STOP;
-    }
-    set_state(RUN_STATE_RUNNING);
+    set_state(run.asleep ? RUN_STATE_SUSPENDED : RUN_STATE_RUNNING);
     qmp_event_resume();
-    if (!run.stopping) {
+    if (runstate_running() && !run.stopping) {
         machine_resume();
     }
     return true;
 }
 
-void runstate_reset(ShutdownCause cause)
+static void power_off(ShutdownCause cause)
 {
-    run.reset_cause = cause;
-    if (run.policy.reboot == REBOOT_ACTION_SHUTDOWN && cause != SHUTDOWN_CAUSE_SUBSYSTEM_RESET) {
+    if (run.policy.shutdown != SHUTDOWN_ACTION_PAUSE) {
         runstate_quit(cause, 0);
         return;
     }
+    if (!(run.wanted & (WANT_SHUTDOWN | WANT_QUIT))) {
+        run.quit_cause = cause;
+    }
+    run.wanted |= WANT_SHUTDOWN;
+    runstate_stop(RUN_STATE_SHUTDOWN, NULL, NULL);
+}
+
+void runstate_reset(ShutdownCause cause)
+{
+    if (run.policy.reboot == REBOOT_ACTION_SHUTDOWN && cause != SHUTDOWN_CAUSE_SUBSYSTEM_RESET) {
+        power_off(cause);
+        return;
+    }
+    run.reset_cause = cause;
     want(WANT_RESET);
 }
 
@@ -209,7 +250,7 @@ bool runstate_wakeup(Error **errp)
     Machine *m = machine();
     bool ok = false;
 
-    if (run.state != RUN_STATE_SUSPENDED) {
+    if (!run.asleep) {
         return error_set(errp, "Unable to wake up: guest is not in suspended state");
     }
     if (m->pm != NULL && m->power_ops->wake != NULL) {
@@ -226,39 +267,27 @@ bool runstate_wakeup(Error **errp)
 
 void runstate_quit(ShutdownCause cause, int status)
 {
-    run.quit_cause = cause;
-    run.status = status;
-    want(WANT_QUIT);
-}
-
-static void power_off(ShutdownCause cause)
-{
-    if (run.policy.shutdown == SHUTDOWN_ACTION_PAUSE) {
+    if (!(run.wanted & (WANT_SHUTDOWN | WANT_QUIT))) {
         run.quit_cause = cause;
-        runstate_stop(RUN_STATE_SHUTDOWN, NULL, NULL);
-    } else {
-        runstate_quit(cause, 0);
     }
+    if (!(run.wanted & WANT_QUIT)) {
+        run.status = status;
+    }
+    want(WANT_QUIT);
 }
 
 static void panicked(void)
 {
-    switch (run.policy.panic) {
-    case PANIC_ACTION_NONE:
+    PanicAction act = run.policy.panic;
+
+    if (act == PANIC_ACTION_NONE) {
         qmp_event_guest_panicked(GUEST_PANIC_ACTION_RUN, NULL);
-        break;
-    case PANIC_ACTION_PAUSE:
+    } else if (act == PANIC_ACTION_PAUSE || run.policy.shutdown == SHUTDOWN_ACTION_PAUSE) {
         qmp_event_guest_panicked(GUEST_PANIC_ACTION_PAUSE, NULL);
         runstate_stop(RUN_STATE_GUEST_PANICKED, NULL, NULL);
-        break;
-    default:
+    } else {
         qmp_event_guest_panicked(GUEST_PANIC_ACTION_POWEROFF, NULL);
-        if (run.policy.shutdown == SHUTDOWN_ACTION_PAUSE) {
-            runstate_stop(RUN_STATE_GUEST_PANICKED, NULL, NULL);
-        } else {
-            runstate_quit(SHUTDOWN_CAUSE_GUEST_PANIC,
-                          run.policy.panic == PANIC_ACTION_EXIT_FAILURE ? 1 : 0);
-        }
+        runstate_quit(SHUTDOWN_CAUSE_GUEST_PANIC, act == PANIC_ACTION_EXIT_FAILURE ? 1 : 0);
     }
 }
 
@@ -274,14 +303,16 @@ static void on_request(MachineRequest what, uint32_t detail, const char *cause)
         break;
     case REQUEST_SUSPEND:
         qmp_event_suspend();
-        runstate_stop(RUN_STATE_SUSPENDED, NULL, NULL);
+        want(WANT_SLEEP);
         break;
     case REQUEST_SUSPEND_DISK:
         qmp_event_suspend_disk();
         power_off(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
         break;
     case REQUEST_WAKE:
-        want(WANT_WAKE);
+        if (run.asleep || run.wanted & WANT_SLEEP) {
+            want(WANT_WAKE);
+        }
         break;
     case REQUEST_PANIC:
         panicked();

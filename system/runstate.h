@@ -1,9 +1,12 @@
 /* runstate.h: what the guest is doing, by name, and the acts that change it.
  *
- *              start              stop/panic/error
- *   PRELAUNCH -------> RUNNING ----------------------> PAUSED, GUEST_PANICKED, INTERNAL_ERROR, SHUTDOWN
- *                        ^  <--------------- cont --------------|
- *                        '-- reset: parks, resets, goes on ('reset' in a stopped state stays stopped)
+ *               cont             stop, panic, error, power-off (-no-shutdown)
+ *   PRELAUNCH -------> RUNNING ----> PAUSED, GUEST_PANICKED, INTERNAL_ERROR, SHUTDOWN
+ *       ^              |  ^ ^  <------ cont, from PAUSED ---------------------|
+ *       |              |  | '-- reset of a running machine                    |
+ *       |         S3   v  | wake-up, reset                                    |
+ *       |            SUSPENDED                                                |
+ *       '------------------------- reset of a stopped machine ----------------'
  *
  * Acts are asked for on control and carried out one after another once the world has stopped. */
 #ifndef SYSTEM_RUNSTATE_H
