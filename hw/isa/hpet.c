@@ -165,6 +165,12 @@ static void legacy_input(IrqSink *s, unsigned pin, bool level)
 }
 
 /* --- comparators --- */
+/* Periodic mode without a period is one match. */
+static bool periodic(const HpetTimer *t)
+{
+    return t->config & T_PERIODIC && t->period;
+}
+
 static bool is32(const HpetTimer *t)
 {
     return t->config & T_32MODE;
@@ -175,10 +181,10 @@ static int64_t ticks_left(const HpetTimer *t, uint64_t now)
 {
     int64_t d = is32(t) ? (int32_t)((uint32_t)t->cmp - (uint32_t)now) : (int64_t)(t->cmp - now);
 
-    if (t->cmp == (is32(t) ? UINT32_MAX : UINT64_MAX) && !(t->config & T_PERIODIC)) {
+    if (t->cmp == (is32(t) ? UINT32_MAX : UINT64_MAX) && !periodic(t)) {
         d = d < 0 ? INT64_MAX : d;
     }
-    if (d <= 0 && t->fired && !(t->config & T_PERIODIC)) {
+    if (d <= 0 && t->fired && !periodic(t)) {
         /* The low half comes round again; all 64 bits do not. */
         return is32(t) ? (INT64_C(1) << 32) + d : INT64_MAX;
     }
@@ -209,11 +215,11 @@ static void timer_fire(Device *d, DevTimer *dt)
     uint64_t now = counter_now(h);
     unsigned n = (unsigned)(t - h->t);
 
-    if (t->config & T_PERIODIC && t->period) {
-        uint64_t period = is32(t) ? (uint32_t)t->period : t->period;
+    if (periodic(t)) {
+        uint64_t period = t->period;
         uint64_t late = is32(t) ? (uint32_t)now - (uint32_t)t->cmp : now - t->cmp;
 
-        if (period && (int64_t)late >= 0) {
+        if ((int64_t)late >= 0) {
             t->cmp += (late / period + 1) * period;
         }
         if (is32(t)) {
@@ -488,7 +494,7 @@ static bool hpet_check(void *obj, Error **errp)
         if ((t->config & ~(uint64_t)(T_WRITABLE | T_FSB)) != timer_caps(h)) {
             return error_set(errp, "timer %u has other capabilities", n);
         }
-        t->period &= INT64_MAX;
+        t->period &= is32(t) ? UINT32_MAX : INT64_MAX;
     }
     return true;
 }

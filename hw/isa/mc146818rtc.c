@@ -1,9 +1,11 @@
 /* mc146818rtc.c: the PC's real-time clock and CMOS memory (Motorola MC146818A; century byte as in PS/2).
  *
- * 1. Guest time is the chosen clock plus offset_ns; time registers are filled from it when they are read,
- *    at most once a second.  While SET is on or the divider is held, frozen_ns is the time instead.
+ * 1. Time is counted as the chosen clock plus offset_ns (less than a second either way, its phase); the
+ *    second that the registers show is the counted one plus epoch_s, so that no year overflows.  They are
+ *    filled when they are read, at most once a second.  While SET is on or the divider is held, frozen_ns
+ *    is the time instead.
  * 2. Flags of register C that nobody asked an interrupt for are worked out when C is read, so an idle
- *    clock needs no timer.  checked_ns is the guest time up to which they are accounted.
+ *    clock needs no timer.  checked_ns is the counted time up to which they are accounted.
  * 3. The memory is battery-backed: a reset clears only the interrupt enables and flags. */
 #include "hw/isa/mc146818rtc.h"
 
@@ -47,13 +49,14 @@ typedef struct Rtc {
     uint8_t cmos[RTC_CMOS_SIZE];
     uint8_t index;
     bool frozen;
-    int64_t offset_ns, frozen_ns, checked_ns;
+    int64_t offset_ns, frozen_ns, checked_ns, epoch_s;
     int64_t next_tick;         /* CLOCK_VM time of the next periodic tick; -1: none */
     uint32_t coalesced;        /* ticks the guest has yet to be given (slew) */
     /* derived */
     int64_t shown_sec;         /* the second that the time registers show; INT64_MIN: none */
 } Rtc;
 
+/* The counted time. */
 static int64_t guest_ns(const Rtc *r)
 {
     return r->frozen ? r->frozen_ns : clock_now(r->clock) + r->offset_ns;
@@ -119,7 +122,7 @@ static int decode_hour(const Rtc *r, uint8_t v)
 
 static void show_time(Rtc *r)
 {
-    int64_t sec = floor_div(guest_ns(r), NS_PER_SEC), year;
+    int64_t sec = floor_div(guest_ns(r), NS_PER_SEC) + r->epoch_s, year;
     int month, day;
 
     if (r->frozen || sec == r->shown_sec) {
@@ -154,13 +157,13 @@ static int64_t spelt_sec(const Rtc *r)
 }
 
 /* --- events --- */
-/* The first second after @from that the alarm registers match; INT64_MAX: none. */
+/* The first counted second after @from that the alarm registers match; INT64_MAX: none. */
 static int64_t next_alarm(const Rtc *r, int64_t from)
 {
     uint8_t rs = r->cmos[REG_SEC_ALARM], rm = r->cmos[REG_MIN_ALARM], rh = r->cmos[REG_HOUR_ALARM];
     int s = rs >= 0xc0 ? -1 : decode(r, rs), m = rm >= 0xc0 ? -1 : decode(r, rm);
     int h = rh >= 0xc0 ? -1 : decode_hour(r, rh);
-    int64_t t = from + 1;
+    int64_t t = from + 1 + r->epoch_s;
 
     /* At most 24 hours, then 60 minutes, then 60 seconds are stepped over, each once more after a day. */
     for (int i = 0; i < 300; i++) {
@@ -173,7 +176,7 @@ static int64_t next_alarm(const Rtc *r, int64_t from)
         } else if (s >= 0 && in_day % 60 != s) {
             t++;
         } else {
-            return t;
+            return t - r->epoch_s;
         }
     }
     return INT64_MAX;
@@ -338,13 +341,13 @@ static void time_set_defer(Device *d, uintptr_t arg)
 /* The registers say the time from now on. */
 static void take_time(Rtc *r, int64_t fraction_ns)
 {
-    int64_t now = clock_now(r->clock);
-    int64_t guest = spelt_sec(r) * NS_PER_SEC + fraction_ns;
+    int64_t now = clock_now(r->clock), sec = spelt_sec(r);
 
-    r->offset_ns = guest - now;
-    r->checked_ns = guest;
+    r->offset_ns = fraction_ns - now % NS_PER_SEC;
+    r->epoch_s = sec - floor_div(now + r->offset_ns, NS_PER_SEC);
+    r->checked_ns = now + r->offset_ns;
     r->shown_sec = INT64_MIN;
-    int64_t off = floor_div(guest - clock_now(CLOCK_WALL) + NS_PER_SEC / 2, NS_PER_SEC);
+    int64_t off = sec - (clock_now(CLOCK_WALL) - fraction_ns + NS_PER_SEC / 2) / NS_PER_SEC;
     TRACE(mc146818rtc_set, "utc%+" PRId64 "s", off);
     machine_defer(&r->isa.dev, time_set_defer, (uintptr_t)off);
 }
@@ -523,8 +526,9 @@ static bool rtc_realize(Device *d, Error **errp)
     if (cfg && cfg->rtc_drift_slew) {
         r->lost_tick_policy = LOST_SLEW;
     }
-    r->offset_ns = clock_now(CLOCK_WALL) - clock_now(r->clock)
-        + (cfg ? cfg->rtc_offset_s * NS_PER_SEC : 0);
+    int64_t wall = clock_now(CLOCK_WALL), now = clock_now(r->clock);
+    r->offset_ns = wall % NS_PER_SEC - now % NS_PER_SEC;
+    r->epoch_s = wall / NS_PER_SEC - now / NS_PER_SEC + (cfg ? cfg->rtc_offset_s : 0);
     r->checked_ns = guest_ns(r);
     r->shown_sec = INT64_MIN;
     r->next_tick = -1;
@@ -581,10 +585,11 @@ static bool rtc_check(void *obj, Error **errp)
     if (r->index >= RTC_CMOS_SIZE || r->coalesced > COALESCED_MAX) {
         return error_set(errp, "index %u or lost ticks %u out of range", r->index, r->coalesced);
     }
-    /* About a thousand centuries either way: no arithmetic on them overflows. */
-    const int64_t most = INT64_MAX / 4;
-    if (ABS(r->offset_ns / 2) > most / 2 || ABS(r->frozen_ns / 2) > most / 2
-        || ABS(r->checked_ns / 2) > most / 2 || ABS(r->next_tick / 2) > most / 2) {
+    /* Within these no arithmetic overflows; the clock itself gets there in a century. */
+    const int64_t most = INT64_MAX / 2, most_s = INT64_C(1) << 50;
+    if (r->offset_ns <= -NS_PER_SEC || r->offset_ns >= NS_PER_SEC || r->frozen_ns < -most
+        || r->frozen_ns > most || r->checked_ns < -most || r->checked_ns > most || r->next_tick < -most
+        || r->next_tick > most || r->epoch_s < -most_s || r->epoch_s > most_s) {
         return error_set(errp, "time out of range");
     }
     return true;
@@ -597,6 +602,7 @@ static const StateField rtc_fields[] = {
     STATE_I64(Rtc, offset_ns),
     STATE_I64(Rtc, frozen_ns),
     STATE_I64(Rtc, checked_ns),
+    STATE_I64(Rtc, epoch_s),
     STATE_I64(Rtc, next_tick),
     STATE_U32(Rtc, coalesced),
     { 0 },

@@ -198,7 +198,7 @@ static void defaults(Ps2Kbd *k)
 
 void ps2_kbd_reset(Ps2Kbd *k)
 {
-    drop_input(k);
+    k->queue = (Ps2Queue){ .head = 0 };
     defaults(k);
     k->scanning = true;
     k->leds = k->pending = k->last = 0;

@@ -112,7 +112,7 @@ static void defaults(Ps2Mouse *m)
 
 void ps2_mouse_reset(Ps2Mouse *m)
 {
-    m->queue.head = m->queue.count = 0;
+    m->queue = (Ps2Queue){ .head = 0 };
     defaults(m);
     m->id = ID_PLAIN;
     m->pending = m->last = 0;

@@ -22,6 +22,7 @@ typedef struct TestDev {
     IsaDevice isa;
     Region echo, flush, gsi, mem;
     IrqLine lines[GSIS];
+    uint32_t levels;           /* of the lines, one bit each */
     uint8_t echo_data[4];
     uint8_t mem_data[MEM_SIZE];
 } TestDev;
@@ -65,6 +66,7 @@ static void gsi_write(void *dev, uint64_t off, uint64_t val, unsigned size)
     TestDev *t = dev;
 
     TRACE(pc_testdev_gsi, "%u level=%u", (unsigned)off, (unsigned)val);
+    t->levels = val ? t->levels | 1u << off : t->levels & ~(1u << off);
     irq_set(&t->lines[off], val != 0);
 }
 
@@ -120,6 +122,7 @@ static void testdev_reset(Device *d, ResetKind kind)
 {
     TestDev *t = device_as(d, &pc_testdev_type);
 
+    t->levels = 0;
     memset(t->echo_data, 0, sizeof(t->echo_data));
     memset(t->mem_data, 0, sizeof(t->mem_data));
 }
@@ -128,14 +131,14 @@ static void testdev_settle(Device *d)
 {
     TestDev *t = device_as(d, &pc_testdev_type);
 
-    /* Lines at rest: the wires are the real devices'. */
+    /* No refresh: at rest the wires are the real devices'. */
     for (unsigned i = 0; i < GSIS; i++) {
-        irq_set(&t->lines[i], false);
+        irq_set(&t->lines[i], t->levels & 1u << i);
     }
 }
 
 static const StateField testdev_fields[] = {
-    STATE_BYTES(TestDev, echo_data), STATE_BYTES(TestDev, mem_data), { 0 },
+    STATE_U32(TestDev, levels), STATE_BYTES(TestDev, echo_data), STATE_BYTES(TestDev, mem_data), { 0 },
 };
 static const StateDesc testdev_state = {
     .name = "pc-testdev", .version = 1, .fields = testdev_fields,

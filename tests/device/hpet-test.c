@@ -105,6 +105,17 @@ static void test_periodic(void **state)
     assert_in_range(bench_irq_raises(b, 16), 1, 501);
 }
 
+/* A periodic timer whose period was never written matches once. */
+static void test_no_period(void **state)
+{
+    bench_write32(b, timer(0), 1 << 2 | 16 << 9);
+    bench_write64(b, timer(0) + 8, 1000);
+    bench_write32(b, timer(0), 1 << 2 | 1 << 3 | 16 << 9);
+    bench_write32(b, B + 0x10, 1);
+    bench_step(b, NS_PER_SEC);
+    assert_int_equal(bench_irq_raises(b, 16), 1);
+}
+
 static void test_legacy(void **state)
 {
     IrqSink *in = hpet_inputs(d);
@@ -170,4 +181,4 @@ static void test_state(void **state)
 }
 
 RUN_TESTS(TEST(test_registers), TEST(test_counter), TEST(test_one_shot), TEST(test_level),
-          TEST(test_periodic), TEST(test_legacy), TEST(test_message), TEST(test_state))
+          TEST(test_periodic), TEST(test_no_period), TEST(test_legacy), TEST(test_message), TEST(test_state))

@@ -202,6 +202,24 @@ static void test_frozen(void **state)
     assert_in_range(get(0), 0, 0x59);
 }
 
+/* Years that nanoseconds since 1970 could not count. */
+static void test_far_years(void **state)
+{
+    set_time(0x99, 0x12, 0x31, 0x23, 0x59, 0x59);
+    put(0x32, 0x99);
+    bench_step(b, 400 * NS_PER_MS);
+    assert_int_equal(get(0x32), 0x99);
+    assert_int_equal(get(9), 0x99);
+    assert_int_equal(get(8), 0x12);
+    put(B, 0x06);
+    put(0x32, 0xff);                               /* the year 25599 */
+    bench_save_load(b, d);
+    assert_int_equal(get(9), 99);
+    bench_step(b, NS_PER_SEC);
+    assert_int_equal(get(9), 0);
+    assert_int_equal(get(7), 1);
+}
+
 static void test_state(void **state)
 {
     Error *e = NULL;
@@ -228,4 +246,4 @@ static void test_state(void **state)
 
 RUN_TESTS(TEST(test_defaults), TEST(test_time_runs), TEST(test_update_in_progress),
           TEST(test_update_interrupt), TEST(test_alarm), TEST(test_polled_flags), TEST(test_periodic),
-          TEST(test_lost_ticks_slew), TEST(test_frozen), TEST(test_state))
+          TEST(test_lost_ticks_slew), TEST(test_frozen), TEST(test_far_years), TEST(test_state))
