@@ -1,6 +1,6 @@
 /* topology.c: APIC ids from -smp.
  *
- * 1. Every field of the id is as wide as its count needs (SDM vol. 3, 9.9.3), so ids may have gaps. */
+ * 1. Every field of the id is as wide as its count needs (SDM vol. 3, 9.9.3): ids may have gaps. */
 #include "accel/topology.h"
 
 #include <glib.h>

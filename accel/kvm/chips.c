@@ -1,8 +1,8 @@
 /* chips.c: the state of the VM's in-kernel chips and of kvmclock, as devices with tables.
  *
  * 1. As in state.c: the kernel has the truth except from before_save, reset or a load to settle.
- * 2. The IOAPIC's device drives the level-triggered inputs again after it was put back, so that it does
- *    not matter whether it settles before or after the devices behind them.
+ * 2. The IOAPIC's device drives the level-triggered inputs again after it was put back, so that it
+ *    does not matter whether it settles before or after the devices behind them.
  * 3. kvmclock stands still while the machine is stopped. */
 #include <errno.h>
 #include <string.h>
@@ -12,7 +12,8 @@
 
 typedef struct PicState {
     uint8_t last_irr, irr, imr, isr, priority_add, irq_base, read_reg_select, poll, special_mask,
-            init_state, auto_eoi, rotate_on_auto_eoi, special_fully_nested_mode, init4, elcr, elcr_mask;
+            init_state, auto_eoi, rotate_on_auto_eoi, special_fully_nested_mode, init4, elcr,
+            elcr_mask;
 } PicState;
 
 typedef struct KvmI8259 {
@@ -31,7 +32,8 @@ typedef struct KvmIoapic {
 typedef struct PitChannel {
     uint32_t count;
     uint16_t latched_count;
-    uint8_t count_latched, status_latched, status, read_state, write_state, write_latch, rw_mode, mode,
+    uint8_t count_latched, status_latched, status, read_state, write_state, write_latch, rw_mode,
+    mode,
             bcd, gate;
 } PitChannel;
 
@@ -116,7 +118,8 @@ static bool pic_check(void *obj, Error **errp)
 #define F(name) STATE_U8(PicState, name)
 static const StateField pic_chip_fields[] = {
     F(last_irr), F(irr), F(imr), F(isr), F(priority_add), F(irq_base), F(read_reg_select), F(poll),
-    F(special_mask), F(init_state), F(auto_eoi), F(rotate_on_auto_eoi), F(special_fully_nested_mode),
+    F(special_mask), F(init_state), F(auto_eoi), F(rotate_on_auto_eoi),
+    F(special_fully_nested_mode),
     F(init4), F(elcr), F(elcr_mask), { 0 },
 };
 #undef F
@@ -210,7 +213,8 @@ static const StateDesc ioapic_state = {
     .check = ioapic_check,
 };
 static const DeviceType ioapic_type = {
-    .name = "kvm-ioapic", .summary = "KVM's I/O APIC", .slot = &board_slot, .size = sizeof(KvmIoapic),
+    .name = "kvm-ioapic", .summary = "KVM's I/O APIC", .slot = &board_slot,
+    .size = sizeof(KvmIoapic),
     .flags = DEV_INTERNAL, .state = &ioapic_state, .realize = chip_realize,
     .unrealize = chip_unrealize, .reset = ioapic_reset, .settle = ioapic_settle,
 };
@@ -283,7 +287,8 @@ static bool pit_check(void *obj, Error **errp)
 #define F(name) STATE_U8(PitChannel, name)
 static const StateField pit_channel_fields[] = {
     STATE_U32(PitChannel, count), STATE_U16(PitChannel, latched_count), F(count_latched),
-    F(status_latched), F(status), F(read_state), F(write_state), F(write_latch), F(rw_mode), F(mode),
+    F(status_latched), F(status), F(read_state), F(write_state), F(write_latch), F(rw_mode),
+    F(mode),
     F(bcd), F(gate), { 0 },
 };
 #undef F

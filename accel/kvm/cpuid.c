@@ -1,8 +1,11 @@
-/* cpuid.c: what CPUID tells the guest: KVM's offer, cut by the model and the user, with our topology.
+/* cpuid.c: what CPUID tells the guest: KVM's offer, cut by the model and the user, with our
+ * topology.
  *
- * 1. KVM's offer is read once.  kvm_vm.cpuid is made from it once; only APIC ids differ between vCPUs.
- * 2. A feature that the user asked for and KVM lacks is warned about (or refused, with enforce); one
- *    that a model has and KVM lacks is warned about too, as the guest would otherwise miss it silently.
+ * 1. KVM's offer is read once.  kvm_vm.cpuid is made from it once; only APIC ids differ between
+ *    vCPUs.
+ * 2. A feature that the user asked for and KVM lacks is warned about (or refused, with enforce);
+ *    one that a model has and KVM lacks is warned about too, as the guest would otherwise miss it
+ *    silently.
  * 3. Leaves: SDM vol. 2 CPUID; AMD APM vol. 3 appendix E. */
 #include <errno.h>
 #include <string.h>
@@ -101,7 +104,8 @@ static bool complain(const KvmCpuModel *m, FeatureWord w, uint32_t missing)
         if (missing >> b & 1) {
             const char *n = f->names[b];
 
-            warn_report("host doesn't support requested feature: CPUID.%02XH:%s%s%s [bit %u]", f->leaf,
+            warn_report("host doesn't support requested feature: CPUID.%02XH:%s%s%s [bit %u]",
+                        f->leaf,
                         regs[f->reg], n ? "." : "", n ? n : "", b);
         }
     }
@@ -219,7 +223,7 @@ static void set_levels(struct kvm_cpuid2 *c, const KvmCpuModel *m)
     }
 }
 
-/* The state components of XSAVE whose features are on; what the others would take is not offered. */
+/* Keeps the state components of XSAVE whose features are on; the others are not offered. */
 static void set_xsave(struct kvm_cpuid2 *c, const uint32_t words[FW_COUNT])
 {
     uint64_t keep = 3;
@@ -266,14 +270,16 @@ static bool set_address_bits(struct kvm_cpuid2 *c, const KvmCpuModel *m, Error *
     unsigned bits = m->phys_bits ? m->phys_bits : m->host ? host : MIN(host, 40);
 
     if (bits > host || bits < 32) {
-        return error_set(errp, "-cpu phys-bits=%u: must be 32 to %u, which the host has", bits, host);
+        return error_set(errp, "-cpu phys-bits=%u: must be 32 to %u, which the host has", bits,
+                         host);
     }
     e = get(c, 0x80000008, 0, false);
     e->eax = bits | (e->eax & 0xff00 ? e->eax & 0xff00 : 48u << 8);
     return true;
 }
 
-static void set_kvm_leaves(struct kvm_cpuid2 *c, const KvmCpuModel *m, const uint32_t words[FW_COUNT])
+static void set_kvm_leaves(struct kvm_cpuid2 *c, const KvmCpuModel *m,
+                           const uint32_t words[FW_COUNT])
 {
     uint32_t last = 0x40000001;
 
@@ -373,8 +379,8 @@ static void set_topology(struct kvm_cpuid2 *c, const KvmCpuModel *m, const CpuTo
     }
     e = find(c, 0x80000008, 0);
     if (amd && e) {
-        e->ecx = (e->ecx & ~0xf0ffu) | (per_package > 1 ? b.package << 12 | MIN(per_package - 1, 255)
-                                                        : 0);
+        e->ecx &= ~0xf0ffu;
+        e->ecx |= per_package > 1 ? b.package << 12 | MIN(per_package - 1, 255) : 0;
     }
     e = find(c, 0x80000001, 0);
     if (amd && e && per_package > 1) {
@@ -497,10 +503,12 @@ bool kvm_cpuid_vcpu(KvmVcpu *v, Error **errp)
 
     set_ids(vm->cpuid, v->apic_id, &vm->machine->cfg.smp);
     if (ioctl(v->fd, KVM_SET_CPUID2, vm->cpuid) < 0) {
-        return error_set_errno(errp, errno, "-cpu %s: KVM refuses the CPUID table", vm->model->name);
+        return error_set_errno(errp, errno, "-cpu %s: KVM refuses the CPUID table",
+                               vm->model->name);
     }
     if (vm->model->tsc_hz && ioctl(v->fd, KVM_SET_TSC_KHZ, (long)(vm->model->tsc_hz / 1000)) < 0) {
-        return error_set_errno(errp, errno, "-cpu tsc-frequency=%" PRIu64 ": the host cannot scale its "
+        return error_set_errno(errp, errno,
+                               "-cpu tsc-frequency=%" PRIu64 ": the host cannot scale its "
                                "time stamp counter", vm->model->tsc_hz);
     }
     if (vm->model->pv_enforce) {

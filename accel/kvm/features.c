@@ -15,14 +15,17 @@ const FeatureWordInfo feature_words[FW_COUNT] = {
         "pge", "mca", "cmov", "pat", "pse36", "pn", "clflush", NULL, "ds", "acpi", "mmx", "fxsr",
         "sse", "sse2", "ss", "ht", "tm", "ia64", "pbe" } },
     [FW_1_ECX] = { 1, 0, false, REG_ECX, {
-        "pni", "pclmulqdq", "dtes64", "monitor", "ds-cpl", "vmx", "smx", "est", "tm2", "ssse3", "cid",
-        NULL, "fma", "cx16", "xtpr", "pdcm", NULL, "pcid", "dca", "sse4.1", "sse4.2", "x2apic", "movbe",
+        "pni", "pclmulqdq", "dtes64", "monitor", "ds-cpl", "vmx", "smx", "est", "tm2", "ssse3",
+        "cid",
+        NULL, "fma", "cx16", "xtpr", "pdcm", NULL, "pcid", "dca", "sse4.1", "sse4.2", "x2apic",
+        "movbe",
         "popcnt", "tsc-deadline", "aes", "xsave", NULL /* osxsave */, "avx", "f16c", "rdrand",
         "hypervisor" } },
     [FW_6_EAX] = { 6, 0, false, REG_EAX, { [2] = "arat" } },
     [FW_7_0_EBX] = { 7, 0, true, REG_EBX, {
         "fsgsbase", "tsc-adjust", "sgx", "bmi1", "hle", "avx2", "fdp-excptn-only", "smep", "bmi2",
-        "erms", "invpcid", "rtm", NULL, "zero-fcs-fds", "mpx", NULL, "avx512f", "avx512dq", "rdseed",
+        "erms", "invpcid", "rtm", NULL, "zero-fcs-fds", "mpx", NULL, "avx512f", "avx512dq",
+        "rdseed",
         "adx", "smap", "avx512ifma", "pcommit", "clflushopt", "clwb", "intel-pt", "avx512pf",
         "avx512er", "avx512cd", "sha-ni", "avx512bw", "avx512vl" } },
     [FW_7_0_ECX] = { 7, 0, true, REG_ECX, {
@@ -32,14 +35,17 @@ const FeatureWordInfo feature_words[FW_COUNT] = {
         [25] = "cldemote", [27] = "movdiri", [28] = "movdir64b", [30] = "sgxlc", [31] = "pks" } },
     [FW_7_0_EDX] = { 7, 0, true, REG_EDX, {
         [2] = "avx512-4vnniw", [3] = "avx512-4fmaps", [4] = "fsrm", [8] = "avx512-vp2intersect",
-        [10] = "md-clear", [14] = "serialize", [16] = "tsx-ldtrk", [19] = "arch-lbr", [22] = "amx-bf16",
-        [23] = "avx512-fp16", [24] = "amx-tile", [25] = "amx-int8", [26] = "spec-ctrl", [27] = "stibp",
+        [10] = "md-clear", [14] = "serialize", [16] = "tsx-ldtrk", [19] = "arch-lbr",
+        [22] = "amx-bf16",
+        [23] = "avx512-fp16", [24] = "amx-tile", [25] = "amx-int8", [26] = "spec-ctrl",
+        [27] = "stibp",
         [28] = "flush-l1d", [29] = "arch-capabilities", [30] = "core-capability", [31] = "ssbd" } },
     [FW_7_1_EAX] = { 7, 1, true, REG_EAX, {
         [4] = "avx-vnni", [5] = "avx512-bf16", [7] = "cmpccxadd", [10] = "fzrm", [11] = "fsrs",
         [12] = "fsrc", [21] = "amx-fp16", [23] = "avx-ifma" } },
     [FW_7_1_EDX] = { 7, 1, true, REG_EDX, {
-        [4] = "avx-vnni-int8", [5] = "avx-ne-convert", [8] = "amx-complex", [14] = "prefetchiti" } },
+        [4] = "avx-vnni-int8", [5] = "avx-ne-convert", [8] = "amx-complex",
+        [14] = "prefetchiti" } },
     [FW_D_1_EAX] = { 0xd, 1, true, REG_EAX, { "xsaveopt", "xsavec", "xgetbv1", "xsaves", "xfd" } },
     [FW_80000001_EDX] = { 0x80000001, 0, false, REG_EDX, {
         [11] = "syscall", [20] = "nx", [22] = "mmxext", [25] = "fxsr-opt", [26] = "pdpe1gb",
@@ -71,17 +77,20 @@ const FeatureWordInfo feature_words[FW_COUNT] = {
 };
 
 static const char *const aliases[][2] = {
-    { "sse3", "pni" }, { "sse4-1", "sse4.1" }, { "sse4-2", "sse4.2" }, { "xd", "nx" }, { "i64", "lm" },
+    { "sse3", "pni" }, { "sse4-1", "sse4.1" }, { "sse4-2", "sse4.2" }, { "xd", "nx" },
+    { "i64", "lm" },
     { "ffxsr", "fxsr-opt" }, { "pclmuldq", "pclmulqdq" },
 };
 
 /* fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 */
 #define BASE_1_EDX 0x078bfbfdu
 #define BASE_1_ECX 0x80202001u     /* pni cx16 x2apic hypervisor */
-#define BASE_KVM 0x0100007bu       /* clock, nopiodelay, asyncpf, steal time, PV EOI, stable clock */
+/* clock, nopiodelay, asyncpf, steal time, PV EOI, stable clock */
+#define BASE_KVM 0x0100007bu
 
 static const Baseline baselines[] = {
-    { .name = "kvm64", .summary = "Common KVM processor, runs on any host", .family = 15, .model = 6,
+    { .name = "kvm64", .summary = "Common KVM processor, runs on any host", .family = 15,
+    .model = 6,
       .stepping = 1, .level = 0xd, .xlevel = 0x80000008, .model_id = "Common KVM processor",
       .words = { [FW_1_EDX] = BASE_1_EDX, [FW_1_ECX] = BASE_1_ECX, [FW_KVM_EAX] = BASE_KVM,
                  [FW_80000001_EDX] = 0x20100800 } },
@@ -298,8 +307,8 @@ static bool parse_words(KvmCpuModel *m, char **words, char sign, Error **errp)
         if (first != sign || **w == '\0') {
             continue;
         }
-        g_autofree char *key = first == '=' ? g_strndup(*w, value ? (size_t)(value - *w) : strlen(*w))
-                                            : g_strdup(*w + 1);
+        size_t length = value ? (size_t)(value - *w) : strlen(*w);
+        g_autofree char *key = first == '=' ? g_strndup(*w, length) : g_strdup(*w + 1);
         g_strdelimit(key, "_", '-');
         if (!(first == '=' ? set_key(m, key, value ? value + 1 : "on", errp)
                            : set_feature(m, key, first == '+', errp))) {
@@ -335,7 +344,8 @@ char *kvm_cpu_help(void)
 {
     GString *out = g_string_new("Available CPUs:\n");
 
-    g_string_append_printf(out, "x86 %-20s  %s\n", "host", "all features of the host (only with KVM)");
+    g_string_append_printf(out, "x86 %-20s  %s\n", "host",
+                           "all features of the host (only with KVM)");
     for (unsigned i = 0; i < ARRAY_LEN(baselines); i++) {
         g_string_append_printf(out, "x86 %-20s  %s\n", baselines[i].name, baselines[i].summary);
     }

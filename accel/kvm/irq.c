@@ -1,8 +1,8 @@
 /* irq.c: interrupt controllers in the kernel, routes, messages, irqfds, and the soft PIC's output.
  *
- * 1. Global inputs 0..23 belong to PIC and IOAPIC; routes of messages start at 24, except in split mode,
- *    where the board's IOAPIC gives each pin's message the pin's own number (which is how KVM learns
- *    for which vectors to report EOIs).
+ * 1. Global inputs 0..23 belong to PIC and IOAPIC; routes of messages start at 24, except in split
+ *    mode, where the board's IOAPIC gives each pin's message the pin's own number (which is how KVM
+ *    learns for which vectors to report EOIs).
  * 2. The route table given to KVM is rebuilt from kvm_vm.routes, under route_lock (rank IRQ). */
 #include <errno.h>
 #include <string.h>
@@ -22,8 +22,8 @@ static void pin_route(unsigned gsi, unsigned chip, unsigned pin)
     };
 }
 
-/* ISA interrupts reach both PICs and the IOAPIC; the timer's is IOAPIC pin 2, as the MADT's override
- * says, and pin 2 itself (the cascade) has no other source. */
+/* ISA interrupts reach both PICs and the IOAPIC; the timer's is IOAPIC pin 2, as the MADT's
+ * override says, and pin 2 itself (the cascade) has no other source. */
 static void pin_routes(void)
 {
     for (unsigned gsi = 0; gsi < 16; gsi++) {
@@ -77,7 +77,8 @@ static bool open_full(KvmVm *vm, Error **errp)
                                "kernel-irqchip=split");
     }
     if (ioctl(vm->fd, KVM_CREATE_PIT2, &pit) < 0) {
-        return error_set_errno(errp, errno, "-accel kvm: cannot create the in-kernel interval timer");
+        return error_set_errno(errp, errno,
+                               "-accel kvm: cannot create the in-kernel interval timer");
     }
     vm->pit = true;
     vm->gsi = (IrqSink){ .set = gsi_set, .pins = KVM_PINS };
@@ -94,7 +95,8 @@ static bool open_split(KvmVm *vm, Error **errp)
     struct kvm_enable_cap cap = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { KVM_PINS } };
 
     if (!kvm_cap(KVM_CAP_SPLIT_IRQCHIP)) {
-        return error_set_class(errp, ERROR_KVM_MISSING_CAP, "-machine kernel-irqchip=split: the host "
+        return error_set_class(errp, ERROR_KVM_MISSING_CAP,
+                               "-machine kernel-irqchip=split: the host "
                                "kernel's KVM lacks a local APIC without PIC and IOAPIC");
     }
     if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0) {
@@ -108,7 +110,8 @@ bool kvm_irqchip_open(Machine *m, Error **errp)
     KvmVm *vm = &kvm_vm;
 
     if (m->cfg.kernel_irqchip == 0) {
-        return error_set(errp, "-machine kernel-irqchip=off: the local APIC is always KVM's; use 'on' "
+        return error_set(errp,
+                         "-machine kernel-irqchip=off: the local APIC is always KVM's; use 'on' "
                          "or 'split'");
     }
     vm->split = m->cfg.kernel_irqchip == 2;
@@ -244,7 +247,8 @@ bool kvm_irqfd_set(int gsi, Notifier *raise, Notifier *resample, bool on)
         .fd = raise->fd,
         .gsi = gsi,
         .resamplefd = resample && on ? resample->fd : 0,
-        .flags = (on ? 0 : KVM_IRQFD_FLAG_DEASSIGN) | (resample && on ? KVM_IRQFD_FLAG_RESAMPLE : 0),
+        .flags = (on ? 0 : KVM_IRQFD_FLAG_DEASSIGN) |
+                 (resample && on ? KVM_IRQFD_FLAG_RESAMPLE : 0),
     };
 
     /* The kernel sees an EOI of its own IOAPIC only. */

@@ -2,7 +2,8 @@
  *
  * 1. There is one VM a process, kvm_vm; the seam (core/accel.h) names none.
  * 2. After vcpus_create() the array of vCPUs never changes.
- * 3. A vCPU's descriptor is used by its own thread while it runs, and by control while it is parked. */
+ * 3. A vCPU's descriptor is used by its own thread while it runs, and by control while it is
+ *    parked. */
 #ifndef ACCEL_KVM_KVM_INT_H
 #define ACCEL_KVM_KVM_INT_H
 
@@ -26,7 +27,8 @@ typedef struct KvmSegment {
     uint64_t base;
     uint32_t limit;
     uint16_t selector;
-    uint16_t access;           /* as in a descriptor's bytes 5 and 6: type, S, DPL, P, AVL, L, D, G */
+    /* as in a descriptor's bytes 5 and 6: type, S, DPL, P, AVL, L, D, G */
+    uint16_t access;
     bool unusable;
 } KvmSegment;
 
@@ -46,7 +48,8 @@ typedef struct KvmCpuDevice {
     uint64_t db[4], dr6, dr7;
     uint64_t interrupt_bitmap[4];
     GByteArray *xsave;         /* struct kvm_xsave, as long as the host's is; NULL: reset value */
-    GByteArray *msrs;          /* 16-byte records: index, 0, value, little-endian; NULL: reset values */
+    /* 16-byte records: index, 0, value, little-endian; NULL: reset values */
+    GByteArray *msrs;
     GByteArray *nested;        /* struct kvm_nested_state, or NULL */
     uint8_t lapic[KVM_APIC_REG_SIZE];
     uint32_t mp_state;
@@ -93,9 +96,9 @@ typedef struct KvmVm {
     KvmVcpu **vcpu;
     unsigned vcpu_count;
 
-    /* Coalesced writes: one ring for all vCPUs, mapped with the first; NULL: none.  Its lock is above
-     * every rank: taken at the exit boundary, holding nothing, and kept while entries are carried out,
-     * so that no vCPU passes another's earlier write. */
+    /* Coalesced writes: one ring for all vCPUs, mapped with the first; NULL: none.  Its lock is
+     * above every rank: taken at the exit boundary, holding nothing, and kept while entries are
+     * carried out, so that no vCPU passes another's earlier write. */
     struct kvm_coalesced_mmio_ring *ring;
     pthread_mutex_t ring_lock;
 
@@ -163,7 +166,7 @@ void kvm_cpuid_close(void);
 uint32_t kvm_vcpu_apic_id(unsigned index);
 
 /* --- x86.c --- */
-/* @d becomes what a processor is after RESET (SDM vol. 3, table 10-1), with the boot entry applied. */
+/* @d becomes what a processor is after RESET (SDM vol. 3, table 10-1), with the boot entry. */
 void kvm_cpu_reset_state(KvmCpuDevice *d);
 void kvm_boot_state(const CpuBoot *b);
 

@@ -2,7 +2,7 @@
  *
  * 1. What is saved is what KVM lists and can read, less what is the host's or constant.
  * 2. KVM stops at the first register that it refuses; such a one is skipped, as the next host or
- *    a CPU model without the feature may not know it.  A register that matters has no way to fail. */
+ *    a CPU model without the feature may not know it.  One that matters cannot fail. */
 #include <errno.h>
 #include <string.h>
 #include "accel/kvm/kvm-int.h"

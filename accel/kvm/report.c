@@ -73,17 +73,23 @@ static void put_registers(GString *out, const struct kvm_regs *r, const struct k
                            "R8 =%016llx R9 =%016llx R10=%016llx R11=%016llx\n"
                            "R12=%016llx R13=%016llx R14=%016llx R15=%016llx\n"
                            "RIP=%016llx RFL=%08llx CPL=%u\n",
-                           r->rax, r->rbx, r->rcx, r->rdx, r->rsi, r->rdi, r->rbp, r->rsp, r->r8, r->r9,
-                           r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rip, r->rflags, s->ss.dpl);
+                           r->rax, r->rbx, r->rcx, r->rdx, r->rsi, r->rdi, r->rbp, r->rsp, r->r8,
+                           r->r9,
+                           r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rip, r->rflags,
+                           s->ss.dpl);
     for (unsigned i = 0; i < ARRAY_LEN(seg); i++) {
-        g_string_append_printf(out, "%-3s=%04x base=%016llx limit=%08x type=%x s=%u dpl=%u p=%u l=%u "
-                               "db=%u g=%u\n", names[i], seg[i]->selector, seg[i]->base, seg[i]->limit,
+        g_string_append_printf(out,
+                               "%-3s=%04x base=%016llx limit=%08x type=%x s=%u dpl=%u p=%u l=%u "
+                               "db=%u g=%u\n", names[i], seg[i]->selector, seg[i]->base,
+                               seg[i]->limit,
                                seg[i]->type, seg[i]->s, seg[i]->dpl, seg[i]->present, seg[i]->l,
                                seg[i]->db, seg[i]->g);
     }
     g_string_append_printf(out, "GDT=%016llx %04x\nIDT=%016llx %04x\n"
-                           "CR0=%08llx CR2=%016llx CR3=%016llx CR4=%08llx\nEFER=%016llx APIC=%016llx\n",
-                           s->gdt.base, s->gdt.limit, s->idt.base, s->idt.limit, s->cr0, s->cr2, s->cr3,
+                           "CR0=%08llx CR2=%016llx CR3=%016llx CR4=%08llx\n"
+                           "EFER=%016llx APIC=%016llx\n",
+                           s->gdt.base, s->gdt.limit, s->idt.base, s->idt.limit, s->cr0, s->cr2,
+                           s->cr3,
                            s->cr4, s->efer, s->apic_base);
 }
 

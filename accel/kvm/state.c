@@ -1,9 +1,9 @@
 /* state.c: a vCPU's state as a device with a table: read from KVM, saved, loaded, put back.
  *
- * 1. The fields are valid between before_save, or reset, or a load, and the next settle; otherwise the
- *    kernel has the truth.  Everything here runs on control, with the vCPU parked.
- * 2. Order of putting back: system registers before what they enable, MSRs before the APIC whose timer
- *    they time, the deadline after it, pending events and the run state last.
+ * 1. The fields are valid between before_save, or reset, or a load, and the next settle; otherwise
+ *    the kernel has the truth.  Everything here runs on control, with the vCPU parked.
+ * 2. Order of putting back: system registers before what they enable, MSRs before the APIC whose
+ *    timer they time, the deadline after it, pending events and the run state last.
  * 3. A vCPU that never ran is as reset leaves it: nothing is put but a boot entry. */
 #include <errno.h>
 #include <string.h>
@@ -51,7 +51,8 @@ static int get_regs(KvmCpuDevice *d)
     if (ioctl(d->vcpu->fd, KVM_GET_REGS, &r) < 0) {
         return -errno;
     }
-    const uint64_t gpr[16] = { r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rsp, r.rbp, r.r8, r.r9, r.r10,
+    const uint64_t gpr[16] = { r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rsp, r.rbp, r.r8, r.r9,
+    r.r10,
                                r.r11, r.r12, r.r13, r.r14, r.r15 };
     memcpy(d->gpr, gpr, sizeof(gpr));
     d->rip = r.rip;
@@ -78,7 +79,8 @@ static int get_sregs(KvmCpuDevice *d)
     if (ioctl(d->vcpu->fd, KVM_GET_SREGS, &s) < 0) {
         return -errno;
     }
-    const struct kvm_segment *const seg[8] = { &s.cs, &s.ds, &s.es, &s.fs, &s.gs, &s.ss, &s.tr, &s.ldt };
+    const struct kvm_segment *const seg[8] = { &s.cs, &s.ds, &s.es, &s.fs, &s.gs, &s.ss, &s.tr,
+    &s.ldt };
     for (unsigned i = 0; i < 8; i++) {
         d->seg[i] = seg_in(seg[i]);
     }
@@ -321,8 +323,10 @@ typedef struct Part {
 } Part;
 
 static const Part gather[] = {
-    { "registers", get_regs }, { "system registers", get_sregs }, { "debug registers", get_debugregs },
-    { "extended state", get_xsave }, { "model-specific registers", get_msrs }, { "APIC", get_lapic },
+    { "registers", get_regs }, { "system registers", get_sregs },
+    { "debug registers", get_debugregs },
+    { "extended state", get_xsave }, { "model-specific registers", get_msrs },
+    { "APIC", get_lapic },
     { "nested state", get_nested }, { "events", get_events },
 };
 
@@ -409,7 +413,8 @@ static bool cpu_check(void *obj, Error **errp)
         }
         memcpy(&n, d->nested->data, sizeof(n));
         if (n.size > d->nested->len) {
-            return error_set(errp, "nested state of %u bytes says it has %u", d->nested->len, n.size);
+            return error_set(errp, "nested state of %u bytes says it has %u", d->nested->len,
+                             n.size);
         }
     }
     d->dirty = true;                        /* settle puts it */
@@ -437,10 +442,12 @@ static const StateDesc seg_state = { .name = "segment", .version = 1, .fields = 
 static const StateField cpu_fields[] = {
     F(U64_ARRAY, gpr), F(U64, rip), F(U64, rflags), STATE_STRUCTS(KvmCpuDevice, seg, &seg_state),
     F(U64, gdt_base), F(U16, gdt_limit), F(U64, idt_base), F(U16, idt_limit),
-    F(U64, cr0), F(U64, cr2), F(U64, cr3), F(U64, cr4), F(U64, cr8), F(U64, efer), F(U64, apic_base),
+    F(U64, cr0), F(U64, cr2), F(U64, cr3), F(U64, cr4), F(U64, cr8), F(U64, efer),
+    F(U64, apic_base),
     F(U64, xcr0), F(U64_ARRAY, db), F(U64, dr6), F(U64, dr7), F(U64_ARRAY, interrupt_bitmap),
     STATE_BLOB(KvmCpuDevice, xsave, 64 * 1024), STATE_BLOB(KvmCpuDevice, msrs, 16 * KVM_MSRS_MAX),
-    STATE_BLOB(KvmCpuDevice, nested, 64 * 1024), STATE_ARRAY_(KvmCpuDevice, lapic, ST_BYTES, uint8_t),
+    STATE_BLOB(KvmCpuDevice, nested, 64 * 1024),
+    STATE_BYTES(KvmCpuDevice, lapic),
     F(U32, mp_state), F(U64, tsc_khz),
     F(BOOL, exc_pending), F(BOOL, exc_injected), F(BOOL, exc_has_code), F(BOOL, exc_has_payload),
     F(U8, exc_nr), F(U32, exc_code), F(U64, exc_payload), F(BOOL, irq_injected), F(BOOL, irq_soft),

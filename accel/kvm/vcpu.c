@@ -1,15 +1,16 @@
 /* vcpu.c: one thread a vCPU, its run loop, its exits, and how it is stopped.
  *
- *   PARKED --vcpus_run--> RUNNING --vcpus_park--> PARKING --exit boundary--> PARKED     any --close--> QUIT
+ *   PARKED --vcpus_run--> RUNNING --vcpus_park--> PARKING --exit boundary--> PARKED
+ *   any --close--> QUIT
  *
  * 1. The loop looks at no flag between exits: whoever wants a vCPU sets a bit in @todo, then
  *    run->immediate_exit, then sends the signal, whose handler does nothing.  KVM_RUN then returns
- *    EINTR, after it has completed the instruction of the last exit, and only there are bits looked at
- *    and the vCPU parked.  So a parked vCPU is always between two instructions.
+ *    EINTR, after it has completed the instruction of the last exit, and only there are bits looked
+ *    at and the vCPU parked.  So a parked vCPU is always between two instructions.
  * 2. Inside KVM_RUN the thread is outside every epoch section; space_read() and space_write() have
  *    their own.
- * 3. A vCPU that cannot go on (triple fault, internal error) waits until it was parked: whoever handles
- *    the request does that. */
+ * 3. A vCPU that cannot go on (triple fault, internal error) waits until it was parked: whoever
+ *    handles the request does that. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -454,7 +455,8 @@ static bool counts_fit(const CpuTopology *t, Error **errp)
         return error_set(errp, "-smp %u: KVM on this host runs at most %d vCPUs", t->cpus, most);
     }
     if (most_id > 0 && last >= (unsigned)most_id) {
-        return error_set(errp, "-smp %u: this topology needs APIC id %u, KVM on this host takes less "
+        return error_set(errp,
+                         "-smp %u: this topology needs APIC id %u, KVM on this host takes less "
                          "than %d", t->cpus, last, most_id);
     }
     if (last > 254) {
@@ -464,7 +466,8 @@ static bool counts_fit(const CpuTopology *t, Error **errp)
         };
 
         if (!kvm_vm.split || ioctl(kvm_vm.fd, KVM_ENABLE_CAP, &cap) < 0) {
-            return error_set(errp, "-smp %u: APIC ids above 254 need -machine kernel-irqchip=split and "
+            return error_set(errp,
+                             "-smp %u: APIC ids above 254 need -machine kernel-irqchip=split and "
                              "KVM's x2APIC API", t->cpus);
         }
     }

@@ -1,7 +1,7 @@
 /* vm.c: opens /dev/kvm and the VM, and keeps its memory slots, dirty logs and doorbells.
  *
- * 1. Every capability that Rhea cannot do without is in the table below, with its name, so that an old
- *    or strange kernel gives one clear line.
+ * 1. Every capability that Rhea cannot do without is in the table below, with its name, so that an
+ *    old or strange kernel gives one clear line.
  * 2. The seam names no VM: a process has one, kvm_vm, the only mutable file-level object here. */
 #include "accel/kvm/kvm.h"
 
@@ -57,7 +57,8 @@ static bool open_device(KvmVm *vm, Error **errp)
                        "sudo usermod -aG kvm $USER, then log in again.");
         } else {
             error_hint(errp, "Load the module (modprobe kvm-intel or kvm-amd), and check that "
-                       "virtualization is on in the firmware set-up, or, inside a virtual machine, that "
+                       "virtualization is on in the firmware set-up, or, inside a virtual "
+                       "machine, that "
                        "its host allows nested virtualization.");
         }
         return false;
@@ -80,7 +81,8 @@ static bool create_vm(KvmVm *vm, Error **errp)
 
         error_set_errno(errp, err, "-accel kvm: cannot create a virtual machine");
         if (err == EBUSY) {
-            error_hint(errp, "Another hypervisor uses this processor's virtualization; stop it first.");
+            error_hint(errp,
+                       "Another hypervisor uses this processor's virtualization; stop it first.");
         } else if (err == ENOMEM) {
             error_hint(errp, "The host has not enough free memory.");
         }
@@ -88,7 +90,8 @@ static bool create_vm(KvmVm *vm, Error **errp)
     }
     for (unsigned i = 0; i < ARRAY_LEN(needed); i++) {
         if (!kvm_cap(needed[i].cap)) {
-            error_set_class(errp, ERROR_KVM_MISSING_CAP, "-accel kvm: the host kernel's KVM lacks %s "
+            error_set_class(errp, ERROR_KVM_MISSING_CAP,
+                            "-accel kvm: the host kernel's KVM lacks %s "
                             "(capability %d)", needed[i].name, needed[i].cap);
             return error_hint(errp, "A newer host kernel has it.");
         }
@@ -175,7 +178,8 @@ static void slot_set(unsigned slot, Gpa at, void *host, uint64_t size, unsigned 
     if (ioctl(kvm_vm.fd, KVM_SET_USER_MEMORY_REGION, &r) < 0) {
         int err = errno;
 
-        warn_report("KVM refused memory slot %u at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: %s", slot, at,
+        warn_report("KVM refused memory slot %u at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: %s", slot,
+                    at,
                     size, g_strerror(err));
         machine_request(REQUEST_INTERNAL_ERROR, err, "memory slot");
     }

@@ -1,4 +1,5 @@
-/* x86.c: the state of an x86 processor after RESET, and the entry of kernels started without firmware.
+/* x86.c: the state of an x86 processor after RESET, and the entry of kernels started without
+ * firmware.
  *
  * 1. Values are those of SDM vol. 3, table 10-1 ("following power-up, reset or INIT").
  * 2. Boot entries: Linux' Documentation/arch/x86/boot.rst (64-bit), Xen's PVH ABI, Multiboot 0.6.96

@@ -111,7 +111,8 @@ static bool route_set(int *gsi, const MsiMsg *m, Error **errp)
         *gsi = n;
     }
     lock_drop(&vm.lock);
-    return (n >= 0 && n < ROUTES_MAX) || error_set(errp, "no interrupt route left of %d", ROUTES_MAX);
+    return (n >= 0 && n < ROUTES_MAX) ||
+           error_set(errp, "no interrupt route left of %d", ROUTES_MAX);
 }
 
 static void route_drop(int gsi)

@@ -1,7 +1,8 @@
-/* qtest.h: the accelerator without vCPUs, and the sessions by which its machine is driven from outside.
+/* qtest.h: the accelerator without vCPUs, and the sessions by which its machine is driven from
+ * outside.
  *
- * The session knows no socket: who owns the byte stream (system/) hands over what arrives and gives a
- * function that sends. */
+ * The session knows no socket: who owns the byte stream (system/) hands over what arrives and gives
+ * a function that sends. */
 #ifndef ACCEL_QTEST_QTEST_H
 #define ACCEL_QTEST_QTEST_H
 
@@ -11,9 +12,10 @@ extern const AccelOps qtest_accel;
 
 typedef struct QtestSession QtestSession;
 
-/* The session of the process (there is one at a time) on @m.  send(arg, text, n) gets whole lines, on
- * control; it must not free the session. */
-CTX_CONTROL QtestSession *qtest_session_new(Machine *m, void (*send)(void *arg, const char *text, size_t n),
+/* The session of the process (there is one at a time) on @m.  send(arg, text, n) gets whole lines,
+ * on control; it must not free the session. */
+CTX_CONTROL QtestSession *qtest_session_new(Machine *m,
+                                            void (*send)(void *arg, const char *text, size_t n),
                                             void *arg);
 CTX_CONTROL void qtest_session_free(QtestSession *s);
 /* Logs every line to @path from now on ("none": no log). */

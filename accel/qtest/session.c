@@ -1,11 +1,11 @@
 /* session.c: the qtest wire protocol, a line a command and a line an answer.
  *
- * 1. Commands are carried out on control, one after the other; the answer to one has been sent before
- *    the next is looked at.
- * 2. Interrupt changes are sent unasked, and those that a command caused before its answer.  A tap runs
- *    on any thread: it only appends to @irqs and lets control send.
- * 3. The client is not trusted: lines, sizes and counts have limits, and a malformed command is answered
- *    with FAIL.
+ * 1. Commands are carried out on control, one after the other; the answer to one has been sent
+ *    before the next is looked at.
+ * 2. Interrupt changes are sent unasked, and those that a command caused before its answer.  A tap
+ *    runs on any thread: it only appends to @irqs and lets control send.
+ * 3. The client is not trusted: lines, sizes and counts have limits, and a malformed command is
+ *    answered with FAIL.
  * Protocol: https://www.qemu.org/docs/master/devel/testing/qtest.html */
 #include <errno.h>
 #include <stdio.h>
@@ -477,7 +477,8 @@ static const struct {
     { "set_irq_in", 5, do_set_irq_in },
     { "outb", 3, do_port }, { "outw", 3, do_port }, { "outl", 3, do_port },
     { "inb", 2, do_port }, { "inw", 2, do_port }, { "inl", 2, do_port },
-    { "writeb", 3, do_mem }, { "writew", 3, do_mem }, { "writel", 3, do_mem }, { "writeq", 3, do_mem },
+    { "writeb", 3, do_mem }, { "writew", 3, do_mem }, { "writel", 3, do_mem },
+    { "writeq", 3, do_mem },
     { "readb", 2, do_mem }, { "readw", 2, do_mem }, { "readl", 2, do_mem }, { "readq", 2, do_mem },
     { "read", 3, do_read }, { "b64read", 3, do_read }, { "write", 4, do_write },
     { "b64write", 4, do_b64write }, { "memset", 4, do_memset },

@@ -35,7 +35,8 @@ static void test_parse(void **state)
     assert_true(cpu_model_parse(&m, NULL, NULL));
     assert_true(m.host && m.kvm && m.pmu);
     cpu_model_clear(&m);
-    assert_true(cpu_model_parse(&m, "max,+avx2,-x2apic,rdtscp=off,kvm=off,phys-bits=40,model-id=a b",
+    assert_true(cpu_model_parse(&m,
+                                "max,+avx2,-x2apic,rdtscp=off,kvm=off,phys-bits=40,model-id=a b",
                                 NULL));
     assert_true(m.host);
     assert_int_equal(m.on[FW_7_0_EBX], 1u << 5);
@@ -151,7 +152,8 @@ static const struct kvm_cpuid_entry2 *leaf(uint32_t function, uint32_t index)
 
 static void test_host_table(void **state)
 {
-    CpuTopology smp = { .cpus = 8, .max_cpus = 8, .sockets = 1, .dies = 1, .cores = 4, .threads = 2 };
+    CpuTopology smp = { .cpus = 8, .max_cpus = 8, .sockets = 1, .dies = 1, .cores = 4,
+    .threads = 2 };
 
     if (!vm_up("host,-sse4.2,vmware-cpuid-freq=on,+kvm-hint-dedicated", smp)) {
         skip();
@@ -188,7 +190,8 @@ static void test_host_table(void **state)
 
 static void test_dies_and_no_kvm(void **state)
 {
-    CpuTopology smp = { .cpus = 1, .max_cpus = 8, .sockets = 1, .dies = 2, .cores = 2, .threads = 2 };
+    CpuTopology smp = { .cpus = 1, .max_cpus = 8, .sockets = 1, .dies = 2, .cores = 2,
+    .threads = 2 };
 
     if (!vm_up("host,kvm=off,-xsave,check=off", smp)) {
         skip();
@@ -206,7 +209,8 @@ static void test_dies_and_no_kvm(void **state)
 
 static void test_baseline_and_enforce(void **state)
 {
-    CpuTopology smp = { .cpus = 1, .max_cpus = 1, .sockets = 1, .dies = 1, .cores = 1, .threads = 1 };
+    CpuTopology smp = { .cpus = 1, .max_cpus = 1, .sockets = 1, .dies = 1, .cores = 1,
+    .threads = 1 };
     g_autoptr(Error) err = NULL;
 
     if (!vm_up("kvm64", smp)) {

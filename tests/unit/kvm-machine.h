@@ -1,5 +1,5 @@
-/* kvm-machine.h: a tiny machine on /dev/kvm for the tests of accel/kvm: RAM, a reset vector that jumps
- * to 0:1000h, ports 600h..61Fh and registers at D0000h that record what the guest does.
+/* kvm-machine.h: a tiny machine on /dev/kvm for the tests of accel/kvm: RAM, a reset vector that
+ * jumps to 0:1000h, ports 600h..61Fh and registers at D0000h that record what the guest does.
  *
  * A test file includes this once; payloads are assembled into it by PAYLOAD16 and PAYLOAD32. */
 #ifndef TESTS_UNIT_KVM_MACHINE_H

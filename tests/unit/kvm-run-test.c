@@ -267,7 +267,8 @@ static void test_halt_and_nmi(void **state)
     machine_down();
 }
 
-/* Sets up the PICs (vectors 20h, 28h), lets IRQ 5 through, and counts its interrupts by port writes. */
+/* Sets up the PICs (vectors 20h, 28h), lets IRQ 5 through, and counts its interrupts by port
+ * writes. */
 PAYLOAD16(irq_code,
     "movw $0x1080, 0x94\n movw $0, 0x96\n movw $0x8000, %sp\n"      /* vector 25h */
     "movb $0x11, %al\n outb %al, $0x20\n movb $0x20, %al\n outb %al, $0x21\n"
@@ -365,7 +366,8 @@ PAYLOAD32(msi_code,
     ".org msi_code + 0x80\n"
     "movl $0, 0xfee000b0\n"
     "movw $0x61f, %dx\n movb $5, %al\n outb %al, %dx\n"
-    "popl %ecx\n addl $4, %esp\n popfl\n jmp *%ecx\n");      /* iret, which a software KVM may lack */
+    /* iret, which a software KVM may lack */
+    "popl %ecx\n addl $4, %esp\n popfl\n jmp *%ecx\n");
 
 static void put_gdt(uint64_t at)
 {
@@ -408,13 +410,15 @@ static void test_flat_boot_and_msi(void **state)
 }
 
 PAYLOAD64(long_code,
-    "movabsq $0x1122334455667788, %rax\n movq %rax, 0x2000\n movq %rsi, 0x2008\n movq %rsp, 0x2010\n"
+    "movabsq $0x1122334455667788, %rax\n movq %rax, 0x2000\n movq %rsi, 0x2008\n"
+    "movq %rsp, 0x2010\n"
     "movl $0x61f, %edx\n movb $1, %al\n outb %al, %dx\n 1: hlt\n jmp 1b\n");
 
 static void test_long_boot(void **state)
 {
     static const CpuBoot wide = {
-        .mode = CPU_BOOT_LONG64, .rip = CODE_AT, .rsp = 0x8000, .rsi = 0x123456789abcdef0, .cr3 = 0x4000,
+        .mode = CPU_BOOT_LONG64, .rip = CODE_AT, .rsp = 0x8000, .rsi = 0x123456789abcdef0,
+        .cr3 = 0x4000,
         .gdt_base = 0x500, .gdt_limit = 31,
     };
 

@@ -1,4 +1,5 @@
-/* kvm-state-test.c: all state of vCPUs and in-kernel chips is read, saved, loaded, put back and reset. */
+/* kvm-state-test.c: all state of vCPUs and in-kernel chips is read, saved, loaded, put back and
+ * reset. */
 #include "tests/unit/kvm-machine.h"
 
 #define SKIP_WITHOUT_KVM(irqchip, cpus) \
@@ -65,7 +66,8 @@ static void scramble(KvmCpuDevice *d)
 /* The lines of the two streams agree, but for the MSRs, among which the TSC runs on. */
 static void assert_same_text(GByteArray *a, GByteArray *b)
 {
-    g_autofree char *ta = state_print(a->data, a->len, NULL), *tb = state_print(b->data, b->len, NULL);
+    g_autofree char *ta = state_print(a->data, a->len, NULL);
+    g_autofree char *tb = state_print(b->data, b->len, NULL);
     g_auto(GStrv) la = g_strsplit(ta, "\n", -1), lb = g_strsplit(tb, "\n", -1);
     unsigned compared = 0;
 
@@ -176,7 +178,8 @@ static void test_load_into_fresh_machine(void **state)
     machine_down();
 }
 
-/* Any cut or flipped byte is refused, or loads something that the kernel takes or refuses: no crash. */
+/* Any cut or flipped byte is refused, or loads something that the kernel takes or refuses: no
+ * crash. */
 static void test_hostile_stream(void **state)
 {
     SKIP_WITHOUT_KVM(1, 1);

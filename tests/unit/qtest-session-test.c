@@ -194,8 +194,10 @@ static void test_malformed(void **state)
     assert_answers(" inb 0x70", "FAIL Unknown command ''\n");
     assert_answers("module_load hw- foo", "FAIL\n");
     const char *const bad[] = {
-        "inb", "inb zz", "inb 0x10000", "outb 0x70", "read 0x1000", "read 0x1000 0xffffffffffff", "memset 0 4",
-        "write 0 4", "clock_set", "clock_set -1", "clock_step x", "set_irq_in chip0 x 99 1", "irq_intercept_in",
+        "inb", "inb zz", "inb 0x10000", "outb 0x70", "read 0x1000", "read 0x1000 0xffffffffffff",
+        "memset 0 4",
+        "write 0 4", "clock_set", "clock_set -1", "clock_step x", "set_irq_in chip0 x 99 1",
+        "irq_intercept_in",
         "irq_intercept_in nothing", "set_irq_in nothing x 0 1", "set_irq_in chip0", "memset 0 4 zz",
         "b64read 0 0x10000000000000000",
     };
