@@ -60,6 +60,8 @@ static FlatRange make_range(Region *r, uint64_t at, uint64_t last, uint64_t off)
         }
         f.align_mask = r->ops->flags & REGION_UNALIGNED ? 0 : UINT32_MAX;
         f.domain = r->dev && !(r->ops->flags & REGION_LOCKLESS) ? r->dev->domain : NULL;
+        f.read_sizes = r->ops->read && !(f.flags & RANGE_READS_RAM) ? f.sizes : 0;
+        f.write_sizes = r->ops->write && !(f.flags & RANGE_WRITES_RAM) ? f.sizes : 0;
     }
     return f;
 }
@@ -201,6 +203,7 @@ static void add_bells(FlatRange *r, GArray *bells)
     r->bell_count = bells->len - r->bell_first;
     if (r->bell_count) {
         r->flags |= RANGE_BELLS;
+        r->write_sizes = 0;
         qsort(&g_array_index(bells, FlatBell, r->bell_first), r->bell_count, sizeof(FlatBell),
               compare_bells);
     }

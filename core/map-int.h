@@ -41,6 +41,7 @@ typedef struct FlatRange {
     Domain *domain;            /* NULL: the callbacks need none */
     uint32_t sizes;            /* bit n: an access of n bytes goes to the callback as it is */
     uint32_t align_mask;       /* 0 when the callbacks take unaligned accesses, else all ones */
+    uint32_t read_sizes, write_sizes;  /* @sizes where nothing but a call is to be done, else 0 */
     unsigned flags, slot;
     uint8_t *host;             /* of @at; NULL: no RAM */
     RamBlock *ram;

@@ -57,10 +57,16 @@ static inline LOCK_UNCHECKED void leave(Domain *d)
     }
 }
 
-static inline bool direct(const FlatRange *r, uint64_t off, unsigned size)
+/* @sizes is one of the masks of @r. */
+static inline bool direct(const FlatRange *r, uint32_t sizes, uint64_t off, unsigned size)
 {
-    return size <= 8 && r->sizes >> size & 1 && (off & (size - 1) & r->align_mask) == 0 &&
+    return size <= 8 && sizes >> size & 1 && (off & (size - 1) & r->align_mask) == 0 &&
            size <= r->size - off;
+}
+
+static inline bool all_hole(const FlatRange *r, Gpa at, unsigned size)
+{
+    return r->flags & RANGE_HOLE && size <= 8 && r->span - (at - r->at) >= size;
 }
 
 /* --- RAM --- */
@@ -126,7 +132,7 @@ static LOCK_UNCHECKED IoResult io_read(const FlatRange *r, uint64_t off, uint8_t
 {
     unsigned least = r->ops && r->ops->min ? r->ops->min : 1;
 
-    if (!r->ops || (r->flags & RANGE_STRICT && !direct(r, off, size))) {
+    if (!r->ops || (r->flags & RANGE_STRICT && !direct(r, r->sizes, off, size))) {
         memset(buf, 0xff, size);
         return r->ops ? IO_REFUSED : IO_OK;
     }
@@ -160,7 +166,7 @@ static LOCK_UNCHECKED IoResult io_write(const FlatRange *r, uint64_t off, const 
 {
     unsigned least = r->ops && r->ops->min ? r->ops->min : 1;
 
-    if (!r->ops || (r->flags & RANGE_STRICT && !direct(r, off, size))) {
+    if (!r->ops || (r->flags & RANGE_STRICT && !direct(r, r->sizes, off, size))) {
         return r->ops ? IO_REFUSED : IO_OK;
     }
     if (r->domain) {
@@ -321,8 +327,7 @@ LOCK_UNCHECKED IoResult space_read(Space *s, Gpa at, void *buf, unsigned size)
     const FlatRange *r = find(epoch_load(s->map), at);
     uint64_t off = r->off + (at - r->at);
 
-    if (likely(!(r->flags & (RANGE_READS_RAM | RANGE_HOLE))) && likely(direct(r, off, size)) &&
-        likely(r->ops->read != NULL)) {
+    if (likely(direct(r, r->read_sizes, off, size))) {
         Domain *d = r->domain;
         uint64_t v;
 
@@ -337,7 +342,14 @@ LOCK_UNCHECKED IoResult space_read(Space *s, Gpa at, void *buf, unsigned size)
         store_value(buf, size, v);
         return IO_OK;
     }
+    bool hole = all_hole(r, at, size);
     epoch_leave();
+    if (hole) {
+        for (unsigned i = 0; i < size; i++) {
+            ((volatile uint8_t *)buf)[i] = 0xff;   /* a call of memset() costs more */
+        }
+        return IO_HOLE;
+    }
     return read_slow(s, at, buf, size);
 }
 
@@ -347,8 +359,7 @@ LOCK_UNCHECKED IoResult space_write(Space *s, Gpa at, const void *buf, unsigned 
     const FlatRange *r = find(epoch_load(s->map), at);
     uint64_t off = r->off + (at - r->at);
 
-    if (likely(!(r->flags & (RANGE_WRITES_RAM | RANGE_HOLE | RANGE_BELLS))) &&
-        likely(direct(r, off, size)) && likely(r->ops->write != NULL)) {
+    if (likely(direct(r, r->write_sizes, off, size))) {
         uint64_t v = load_value(buf, size);
         Domain *d = r->domain;
 
@@ -362,8 +373,9 @@ LOCK_UNCHECKED IoResult space_write(Space *s, Gpa at, const void *buf, unsigned 
         epoch_leave();
         return IO_OK;
     }
+    bool hole = all_hole(r, at, size);
     epoch_leave();
-    return write_slow(s, at, buf, size);
+    return hole ? IO_HOLE : write_slow(s, at, buf, size);
 }
 
 IoResult space_read_bytes(Space *s, Gpa at, void *buf, size_t n)
