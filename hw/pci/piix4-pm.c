@@ -121,7 +121,10 @@ static void piix4_unrealize(Device *d)
 
 static void piix4_reset(Device *d, ResetKind kind)
 {
-    acpi_pm_reset(&((Piix4Pm *)d)->pm, kind);
+    Piix4Pm *s = (Piix4Pm *)d;
+
+    acpi_pm_reset(&s->pm, kind);
+    memset(s->smb.regs, 0, sizeof(s->smb.regs));
 }
 
 static void piix4_settle(Device *d)
