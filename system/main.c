@@ -248,6 +248,7 @@ static void tear_down(void)
     Machine *m = machine();
 
     if (m != NULL) {
+        accel()->vm_close(m);                /* first: nobody looks at slots and lines any more */
         device_destroy(m->peripheral);
         device_destroy(m->root);
     }
@@ -336,6 +337,7 @@ int main(int argc, char **argv)
     pc_types_register();
     if (!start(argc, argv, &help, &err)) {
         error_report(err);
+        streams_close();               /* listening sockets go with their files */
         return 1;
     }
     if (help) {

@@ -26,8 +26,8 @@ Device *pc_make(Machine *m, Bus *bus, const char *type, const char *id, const ch
     const DeviceType *t = device_type_find(type);
 
     if (t == NULL) {
-        warn_report("bring-up: %s is missing", type);
-        return m->root;
+        error_set(errp, "this build has no device '%s'", type);
+        return NULL;
     }
     return addr != NULL ? device_make(t, m->root, bus, id, errp, "addr", addr, NULL)
                         : device_make(t, m->root, bus, id, errp, NULL);
@@ -54,30 +54,32 @@ static bool make_bridges(PcBoard *b, Machine *m, Error **errp)
 /* The legacy timers' interrupts pass through the HPET, which can take their places. */
 static bool make_timers(PcBoard *b, Machine *m, Error **errp)
 {
-    Device *pit = NULL, *spk;
+    Device *pit, *spk;
 
     b->rtc = pc_make(m, m->isa, "mc146818rtc", "rtc", NULL, errp);
-    b->hpet = b->rtc != NULL && m->cfg.hpet ? pc_make(m, NULL, "hpet", "hpet", NULL, errp) : NULL;
+    if (b->rtc != NULL && m->cfg.hpet) {
+        b->hpet = device_make(device_type_find("hpet"), m->root, NULL, "hpet", errp, "hpet-intcap",
+                              b->q35 ? "0xff0104" : "0x4", NULL);
+    }
     if (b->rtc == NULL || (m->cfg.hpet && b->hpet == NULL)) {
         return false;
     }
-    if (accel()->has_pit == NULL || !accel()->has_pit()) {
-        pit = pc_make(m, m->isa, "isa-pit", "pit", NULL, errp);
-        if (pit == NULL) {
-            return false;
-        }
-    }
-    spk = pc_make(m, m->isa, "isa-pcspk", "pcspk", NULL, errp);
-    if (spk != NULL && pit != NULL) {
-        pcspk_set_pit(spk, pit);
-    }
     if (b->hpet != NULL) {
         irq_connect(rtc_irq(b->rtc), hpet_inputs(b->hpet), 1);
-        if (pit != NULL) {
-            irq_connect(pit_irq(pit), hpet_inputs(b->hpet), 0);
-        }
     }
-    return spk != NULL;
+    if (accel()->has_pit != NULL && accel()->has_pit()) {
+        return true;                         /* the kernel's, with port 0x61 */
+    }
+    pit = pc_make(m, m->isa, "isa-pit", "pit", NULL, errp);
+    spk = pit != NULL ? pc_make(m, m->isa, "isa-pcspk", "pcspk", NULL, errp) : NULL;
+    if (spk == NULL) {
+        return false;
+    }
+    pcspk_set_pit(spk, pit);
+    if (b->hpet != NULL) {
+        irq_connect(pit_irq(pit), hpet_inputs(b->hpet), 0);
+    }
+    return true;
 }
 
 static bool make_chips(PcBoard *b, Machine *m, Error **errp)
