@@ -1,4 +1,5 @@
-/* bare: the least a VMM can do, as the measure of others: one vCPU, a ROM, a KVM_RUN loop.
+/* bare: the least a VMM can do, as the measure of others: one vCPU with the interrupt chips and timer
+ * of a PC in the kernel, 128 MiB of RAM, a ROM, a KVM_RUN loop.
  *
  *   bare ROM          runs a 64 KiB ROM until it writes port 0xf4
  *
@@ -14,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ROM_SIZE = 64 << 10, RAM_SIZE = 1 << 20 };
+enum { ROM_SIZE = 64 << 10, RAM_SIZE = 128 << 20 };
 
 static void die(const char *what)
 {
@@ -55,7 +56,11 @@ int main(int argc, char **argv)
     if (vm < 0 || rom < 0) {
         die("usage: bare ROM; /dev/kvm or the ROM");
     }
+    struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
     ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000);
+    if (ioctl(vm, KVM_CREATE_IRQCHIP, 0) < 0 || ioctl(vm, KVM_CREATE_PIT2, &pit) < 0) {
+        die("interrupt chips");
+    }
     char *low = guest_memory(vm, 0, 0, RAM_SIZE);
     char *top = guest_memory(vm, 1, 0xffff0000, ROM_SIZE);
     if (read(rom, top, ROM_SIZE) != ROM_SIZE) {
