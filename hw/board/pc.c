@@ -14,6 +14,7 @@
 #include "hw/isa/i8254.h"
 #include "hw/isa/mc146818rtc.h"
 #include "hw/misc/fw-cfg.h"
+#include "hw/storage/pflash.h"
 #include "util/bytes.h"
 
 static const DeviceType pc_board_type = {
@@ -102,7 +103,7 @@ static bool map_firmware(PcBoard *b, Machine *m, Error **errp)
     Region *box = pc_host_pci_mem(b->host);
 
     if (c->pflash[0] != NULL) {
-        return error_set(errp, "pflash is not supported yet");
+        return pflash_make(m, box, errp);
     }
     if (c->kernel != NULL && c->firmware == NULL) {
         return true;
