@@ -55,9 +55,10 @@ static bool unknown_machine(const char *name, Error **errp)
             names[n++] = (*t)->alias;
         }
     }
-    error_set(errp, "unsupported machine type \"%s\"", name);
+    error_set(errp, "-machine: unsupported machine type '%s'", name);
     error_suggest(errp, name, names);
-    return error_hint(errp, "use -machine help to list supported machines");
+    return errp == NULL || error_advice(*errp) != NULL
+               ? false : error_hint(errp, "use -machine help to list supported machines");
 }
 
 /* What is asked for and not there is refused, rather than left out in silence. */
@@ -409,6 +410,29 @@ static bool read_lists(Config *c, const CmdLine *cmd)
     return true;
 }
 
+/* What is asked of the host. */
+static bool read_host(Config *c, const CmdLine *cmd, Error **errp)
+{
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_OVERCOMMIT); i++) {
+        const char *text = cmdline_nth(cmd, OPT_OVERCOMMIT, i);
+        g_autoptr(OvercommitConfig) o = NULL;
+        if (!qapi_opt_overcommit(text, &o, errp)) {
+            return error_context(errp, "-overcommit %s", text);
+        }
+        if (o != NULL && (o->mem_lock || o->cpu_pm)) {
+            return error_set(errp, "-overcommit: %s=on is not supported", o->mem_lock ? "mem-lock" : "cpu-pm");
+        }
+    }
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_SANDBOX); i++) {
+        const char *text = cmdline_nth(cmd, OPT_SANDBOX, i);
+        g_autoptr(SandboxConfig) s = NULL;
+        if (!qapi_opt_sandbox(text, &s, errp)) {
+            return error_context(errp, "-sandbox %s", text);
+        }
+    }
+    return true;
+}
+
 static void take_last(char **to, const CmdLine *cmd, Option o)
 {
     if (cmdline_has(cmd, o)) {
@@ -443,7 +467,7 @@ bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp)
         !read_boot(c, cmd, errp) || !read_rtc(c, cmd, errp) || !read_name(c, cmd, errp) ||
         !read_policy(c, cmd, errp) || !read_uuid(c, cmd, errp) || !read_lists(c, cmd) ||
         !config_read_smbios(c, cmd, c->smbios_entry64, errp) ||
-        !check_absent(cmd, errp)) {
+        !read_host(c, cmd, errp) || !check_absent(cmd, errp)) {
         return false;
     }
     c->nodefaults = cmdline_has(cmd, OPT_NODEFAULTS);
