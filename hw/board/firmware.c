@@ -1,8 +1,10 @@
 /* firmware.c: firmware images, see firmware.h.  The image is mapped from its file, so that guests share it. */
 #include "hw/board/firmware.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "util/bytes.h"
 
 #define ISA_BIOS_MAX (128 * KiB)
@@ -53,6 +55,10 @@ char *firmware_find(const char *name, Error **errp)
             return path;
         }
         g_string_append_printf(looked, "%s ", folders[i]);
+    }
+    if (strchr(name, '/') != NULL && access(name, R_OK) < 0) {
+        error_set_errno(errp, errno, "-bios: could not load PC BIOS '%s'", name);
+        return NULL;
     }
     error_set(errp, "-bios: could not load PC BIOS '%s'", name);
     if (looked->len > 0) {

@@ -27,6 +27,9 @@ void pc_fill_cmos(PcBoard *b, Machine *m)
     rtc_cmos_set(b->rtc, 0x14, 0x06);                         /* FPU, PS/2 mouse */
 }
 
+/* The option ROM that reads a kernel from fw_cfg and starts it. */
+#define LINUXBOOT_ROM "linuxboot_dma.bin"
+
 /* --- boot order --- */
 
 /* Letters of -boot order= in CMOS 0x38 and 0x3d: 1 floppy, 2 disk, 3 CD-ROM, 4 network. */
@@ -119,6 +122,9 @@ bool pc_boot_order(PcBoard *b, Machine *m, Error **errp)
     }
     rtc_cmos_set(b->rtc, 0x3d, codes[1] << 4 | codes[0]);
     rtc_cmos_set(b->rtc, 0x38, codes[2] << 4);
+    if (c->kernel != NULL && b->plan == NULL) {               /* before every disk */
+        g_string_append(files, "/rom@genroms/" LINUXBOOT_ROM "\n");
+    }
     for (unsigned i = 0; i < m->boot_devices->len; i++) {
         g_autofree char *path = fw_path(g_ptr_array_index(m->boot_devices, i));
         if (path != NULL) {
@@ -206,8 +212,8 @@ static bool add_user_file(PcBoard *b, Machine *m, const char *text, Error **errp
         BootFile *f = g_new0(BootFile, 1);
         g_ptr_array_add(b->files, f);
         return (boot_file_map(f, "-fw_cfg", value + 5, errp) &&
-                fw_cfg_add_file_borrowed(m->fw_cfg, name, f->data, f->size, errp)) ||
-               error_context(errp, "-fw_cfg %s", text);
+                (fw_cfg_add_file_borrowed(m->fw_cfg, name, f->data, f->size, errp) ||
+                 error_context(errp, "-fw_cfg %s", text)));
     }
 }
 
@@ -298,13 +304,13 @@ static bool add_kernel(PcBoard *b, Machine *m, Error **errp)
         fw_cfg_add_u32(m->fw_cfg, FW_CFG_INITRD_SIZE, rd->size);
         fw_cfg_add_borrowed(m->fw_cfg, FW_CFG_INITRD_DATA, rd->data, rd->size);
     }
-    rom_path = firmware_find("linuxboot_dma.bin", NULL);
+    rom_path = firmware_find(LINUXBOOT_ROM, NULL);
     if (rom_path == NULL) {
-        warn_report("-kernel: linuxboot_dma.bin was not found: SeaBIOS will not find the kernel");
+        warn_report("-kernel: " LINUXBOOT_ROM " was not found: SeaBIOS will not find the kernel");
         return true;
     }
     return boot_file_map(rom, "-kernel", rom_path, errp) &&
-           fw_cfg_add_file_borrowed(m->fw_cfg, "genroms/linuxboot_dma.bin", rom->data, rom->size, errp);
+           fw_cfg_add_file_borrowed(m->fw_cfg, "genroms/" LINUXBOOT_ROM, rom->data, rom->size, errp);
 }
 
 bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp)

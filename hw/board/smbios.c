@@ -369,7 +369,7 @@ bool smbios_add_blob(SmbiosConfigData *c, const uint8_t *data, size_t n, const c
     while (at < n) {
         size_t len = structure_size(data + at, n - at);
         if (len == 0) {
-            return error_set(errp, "-smbios: '%s' has no whole SMBIOS structure at byte %zu", path, at);
+            return error_set(errp, "'%s' has no whole SMBIOS structure at byte %zu", path, at);
         }
         if (data[at] == 127) {                                /* the end is ours to write */
             break;
