@@ -461,7 +461,7 @@ static void ata_failed(IdeCmd *c, int err)
 
 static void ata_srst(IdeDrive *d)
 {
-    d->ata.mult = 0;
+    d->ata.mult = IDE_MULT_MAX;
     d->ata.standby = false;
 }
 

@@ -397,7 +397,6 @@ static uint32_t mode_page(const IdeDrive *d, uint8_t page, uint8_t *p)
         p[1] = 20;
         p[2] = 0x3b;                           /* reads CD-R, CD-RW, DVD-ROM, DVD-R, DVD-RAM */
         p[4] = 0x70;                           /* mode 2, multi-session */
-        p[5] = 0x01;
         p[6] = 0x29 | (d->cd.locked ? 2 : 0);  /* tray, ejects, locks */
         put16(p + 8, 706);                     /* KB/s: 4x */
         put16(p + 10, 2);
