@@ -1,6 +1,7 @@
 /* clock.c: timers of devices.
  *
- * 1. @due is the truth and is guarded by the domain; the loop's timer below it may fire for nothing.
+ * 1. @due is the truth and is guarded by the domain; the loop's timer below it may fire for
+ *    nothing.
  * 2. A timer of a quiesced device that comes due stays armed; dev_timers_resume() arms it anew. */
 #include "core/clock.h"
 

@@ -15,6 +15,7 @@ CTX_CONTROL void machine_forget_device(Device *d);
 /* machine.c: true once machine_reset() has run: realize settles then. */
 CTX_CONTROL bool machine_was_reset(void);
 /* device.c: makes the machine's root or one of its containers. */
-CTX_CONTROL Device *device_make_container(const DeviceType *t, Device *parent, Machine *m, const char *id);
+CTX_CONTROL Device *device_make_container(const DeviceType *t, Device *parent, Machine *m,
+                                          const char *id);
 
 #endif

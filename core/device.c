@@ -1,9 +1,12 @@
 /* device.c: the tree of devices and the life cycle they share.
  *
- * 1. The tree belongs to the control thread.  It is two trees over the same devices: parents own (and
- *    name) children; physically a device hangs from its bus's owner, or without a bus from its parent.
+ * 1. The tree belongs to the control thread.  It is two trees over the same devices: parents own
+ *    (and
+ *    name) children; physically a device hangs from its bus's owner, or without a bus from its
+ *    parent.
  *    Acts on a subtree follow the physical one.
- * 2. Removal: withdraw, a grace period (no late register access is left), quiesce, unrealize children
+ * 2. Removal: withdraw, a grace period (no late register access is left), quiesce, unrealize
+ *    children
  *    first, detach, unlink; the memory goes after another grace period.
  *
  *    created --device_realize--> realized --device_remove--> removing --on_grace--> quiescing
@@ -434,7 +437,8 @@ static bool plug_inner(Device *d, Error **errp)
             return true;
         }
     }
-    return error_set(errp, "device '%s' has no %s bus to be on", d->type->name, d->type->slot->name);
+    return error_set(errp, "device '%s' has no %s bus to be on", d->type->name,
+                     d->type->slot->name);
 }
 
 static void destroy(Device *d);
@@ -530,7 +534,8 @@ bool device_realize(Device *d, Error **errp)
     return true;
 }
 
-Device *device_make(const DeviceType *t, Device *parent, Bus *bus, const char *id, Error **errp, ...)
+Device *device_make(const DeviceType *t, Device *parent, Bus *bus, const char *id, Error **errp,
+                    ...)
 {
     Device *d = device_create(t, parent, bus, id, errp);
     va_list ap;
@@ -594,12 +599,13 @@ static void say_deleted(const Device *d)
     }
 }
 
-static void unmake_all(GPtrArray *tree)
+/* @tell: DEVICE_DELETED for what was plugged in; not for what never was, nor at the end. */
+static void unmake_all(GPtrArray *tree, bool tell)
 {
     for (unsigned i = 0; i < tree->len; i++) {
         unrealize_one(tree->pdata[i]);
     }
-    for (unsigned i = 0; i < tree->len; i++) {
+    for (unsigned i = 0; tell && i < tree->len; i++) {
         say_deleted(tree->pdata[i]);
     }
     for (unsigned i = 0; i < tree->len; i++) {
@@ -620,7 +626,7 @@ static void destroy(Device *d)
 
     collect(d, tree);
     withdraw_all(tree);
-    unmake_all(tree);
+    unmake_all(tree, false);
 }
 
 void device_discard(Device *d)
@@ -654,7 +660,7 @@ static void finish_removal(Removal *r)
         p = &(*p)->next;
     }
     *p = r->next;
-    unmake_all(r->tree);
+    unmake_all(r->tree, true);
     for (unsigned i = 0; i < r->dones->len; i++) {
         loop_post(loop_control(), r->dones->pdata[i]);
     }

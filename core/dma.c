@@ -12,7 +12,9 @@
 
 static bool allowed(const Device *d, Iova at, size_t n)
 {
-    return d->dma && __atomic_load_n(&d->dma_on, __ATOMIC_RELAXED) && !(n && n - 1 > UINT64_MAX - at);
+    bool wraps = n && n - 1 > UINT64_MAX - at;
+
+    return d->dma && __atomic_load_n(&d->dma_on, __ATOMIC_RELAXED) && !wraps;
 }
 
 bool dma_read(Device *d, Iova at, void *dst, size_t n)

@@ -3,7 +3,8 @@
  *
  * 1. Rendering puts the topmost region first; a later one gets only the gaps.  Ranges are never
  *    merged, so that a change of one small window (PAM) touches its own small slot and no other.
- * 2. A RAM range that is the same in the old and the new map keeps its slot and the accelerator hears
+ * 2. A RAM range that is the same in the old and the new map keeps its slot and the accelerator
+ *    hears
  *    nothing of it; all removals come before all additions.
  * 3. The accelerator is told before the map is published: an exit on another thread meanwhile sees
  *    the old map, which is as good as having been a moment earlier. */
@@ -181,7 +182,10 @@ static int compare_bells(const void *va, const void *vb)
     if (a->match != b->match) {
         return a->match < b->match ? -1 : 1;
     }
-    return a->notifier == b->notifier ? 0 : (uintptr_t)a->notifier < (uintptr_t)b->notifier ? -1 : 1;
+    if (a->notifier != b->notifier) {
+        return (uintptr_t)a->notifier < (uintptr_t)b->notifier ? -1 : 1;
+    }
+    return 0;
 }
 
 static void add_bells(FlatRange *r, GArray *bells)
@@ -193,7 +197,8 @@ static void add_bells(FlatRange *r, GArray *bells)
         const Doorbell *d = &region->doorbells[i];
         uint64_t len = MAX(d->size, 1);
 
-        if (d->off >= r->off && d->off - r->off <= r->span && r->span - (d->off - r->off) >= len - 1) {
+        if (d->off >= r->off && d->off - r->off <= r->span &&
+            r->span - (d->off - r->off) >= len - 1) {
             FlatBell b = { .at = r->at + (d->off - r->off), .size = d->size,
                            .has_match = d->has_match, .match = d->match, .notifier = d->notifier };
 
@@ -508,9 +513,9 @@ char *space_dump(Space *s)
         const FlatRange *r = &s->map->ranges[i];
 
         if (!(r->flags & RANGE_HOLE)) {
-            g_string_append_printf(out, "  %0*" PRIx64 "-%0*" PRIx64 " (prio %d, %s): %s", width, r->at,
-                                   width, r->at + r->span, r->region->priority, kind_name(r),
-                                   r->region->name);
+            g_string_append_printf(out, "  %0*" PRIx64 "-%0*" PRIx64 " (prio %d, %s): %s", width,
+                                   r->at, width, r->at + r->span, r->region->priority,
+                                   kind_name(r), r->region->name);
             if (r->off) {
                 g_string_append_printf(out, " @%016" PRIx64, r->off);
             }

@@ -1,6 +1,7 @@
 /* irq.c: interrupt lines and messages.
  *
- * 1. A line's level has one writer, its device; the exchange makes an unchanged level free of calls.
+ * 1. A line's level has one writer, its device; the exchange makes an unchanged level free of
+ *    calls.
  * 2. Which notifier raises a route is kept here, so that changing a message does not register it
  *    twice.  Calls about one route come from one device, under its domain. */
 #include "core/irq.h"

@@ -4,9 +4,11 @@
  *     running ----------------> parking vCPUs --------> quiescing ---------> quiesced
  *        ^-------------------------------- machine_resume --------------------/
  *
- * 1. The run state above belongs to control.  Whoever asks for quiesce while it is under way waits in
+ * 1. The run state above belongs to control.  Whoever asks for quiesce while it is under way waits
+ *    in
  *    the same queue; if one of them resumes the machine, it goes down again for the next.
- * 2. Requests and deferred calls hold a bounded amount of memory whatever the guest does: one entry a
+ * 2. Requests and deferred calls hold a bounded amount of memory whatever the guest does: one
+ *    entry a
  *    kind of request, 64 calls a device. */
 #include "core/machine.h"
 
@@ -258,7 +260,8 @@ static void run_requests(Post *p)
     lock_take(&request_lock);
     request_posted = false;
     lock_drop(&request_lock);
-    /* As many as there are kinds: a guest that repeats itself gets its turn with everything else. */
+    /* As many as there are kinds: a guest that repeats itself gets its turn with everything
+     * else. */
     for (unsigned i = 0; i < REQUEST_COUNT; i++) {
         MachineRequest what = take_request(&r);
 

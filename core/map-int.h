@@ -1,8 +1,10 @@
 /* map-int.h: the published form of a space, shared by region.c, flatmap.c and space.c.
  *
- * 1. A FlatMap never changes after epoch_store(); its generation is unique in the process for ever, so
+ * 1. A FlatMap never changes after epoch_store(); its generation is unique in the process for
+ *    ever, so
  *    a per-thread hint that carries it needs no other check.
- * 2. Holes are ranges too: the array covers every address from 0 to 2^64 - 1 and a search always finds. */
+ * 2. Holes are ranges too: the array covers every address from 0 to 2^64 - 1 and a search always
+ *    finds. */
 #ifndef CORE_MAP_INT_H
 #define CORE_MAP_INT_H
 

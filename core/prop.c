@@ -151,7 +151,8 @@ static bool parse_number(const char *text, bool sized, uint64_t *val, bool *nega
 static bool out_of_range(const PropDesc *p, const char *text, Error **errp)
 {
     if (p->kind == PROP_KIND_I32) {
-        return error_set(errp, "property '%s' must be %" PRId64 " to %" PRId64 ", not '%s'", p->name,
+        return error_set(errp, "property '%s' must be %" PRId64 " to %" PRId64 ", not '%s'",
+                         p->name,
                          (int64_t)p->min, (int64_t)p->max, text);
     }
     return error_set(errp, "property '%s' must be %" PRIu64 " to %" PRIu64 ", not '%s'", p->name,
@@ -286,7 +287,8 @@ char *prop_get(const void *obj, const PropDesc *p)
     case PROP_KIND_LINK:
         return get_link(p, *(void *const *)at);
     case PROP_KIND_MAC:
-        return g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+        return g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+                               mac[4],
                                mac[5]);
     }
     return NULL;

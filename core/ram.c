@@ -2,9 +2,11 @@
  *
  * 1. The list of blocks has one writer, control; readers are inside an epoch section.
  * 2. A block that was freed leaves the list at once and lives on, on the list of the dying, until a
- *    grace period has passed and its last pin is gone: pins are taken inside epoch sections only, so
+ *    grace period has passed and its last pin is gone: pins are taken inside epoch sections only,
+ *    so
  *    after the grace period no new one comes.
- * 3. @pins has DYING added by the grace period; whoever brings it to exactly DYING frees the block. */
+ * 3. @pins has DYING added by the grace period; whoever brings it to exactly DYING frees the
+ *    block. */
 #include "core/ram.h"
 
 #include <errno.h>
@@ -47,8 +49,10 @@ static bool lacks(Error **errp, int err, const char *id, uint64_t size)
     error_set_errno(errp, err, "cannot allocate %" PRIu64 " MiB of memory for '%s'",
                     (uint64_t)(size / MiB), id);
     if (err == ENOMEM || err == ENOSPC) {
-        error_hint(errp, "the host has %" PRIu64 " MiB free; give the guest less (-m), or free some "
-                   "(for huge pages: raise /proc/sys/vm/nr_hugepages)", (uint64_t)(free_bytes / MiB));
+        error_hint(errp,
+                   "the host has %" PRIu64 " MiB free; give the guest less (-m), or free some "
+                   "(for huge pages: raise /proc/sys/vm/nr_hugepages)",
+                   (uint64_t)(free_bytes / MiB));
     }
     return false;
 }
@@ -68,7 +72,8 @@ static int open_path(const RamConfig *c, Error **errp)
         }
     } else {
         fd = FAULT("ram-open") ? (errno = EIO, -1)
-             : open(c->path, c->readonly ? O_RDONLY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+             : open(c->path, c->readonly ? O_RDONLY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC,
+                    0644);
     }
     if (fd < 0) {
         error_set_errno(errp, errno, "cannot open memory file '%s'", c->path);
@@ -81,13 +86,15 @@ static bool size_file(RamBlock *b, const RamConfig *c, Error **errp)
     struct stat st;
 
     if (fstat(b->fd, &st) < 0) {
-        return error_set_errno(errp, errno, "cannot use memory file '%s'", c->path ? c->path : b->id);
+        return error_set_errno(errp, errno, "cannot use memory file '%s'",
+                               c->path ? c->path : b->id);
     }
     if (st.st_size > 0 && (uint64_t)st.st_size < b->size) {
         return error_set(errp, "memory file '%s' has %" PRIu64 " bytes, and %" PRIu64 " are wanted",
                          c->path, (uint64_t)st.st_size, b->size);
     }
-    if (st.st_size == 0 && (FAULT("ram-size") ? (errno = ENOSPC, -1) : ftruncate(b->fd, b->size)) < 0) {
+    if (st.st_size == 0 &&
+        (FAULT("ram-size") ? (errno = ENOSPC, -1) : ftruncate(b->fd, b->size)) < 0) {
         return lacks(errp, errno, b->id, b->size);
     }
     return true;
@@ -201,8 +208,9 @@ static bool set_policy(RamBlock *b, const RamConfig *c, Error **errp)
         }
         mask[c->host_nodes[i] / 64] |= 1ul << c->host_nodes[i] % 64;
     }
-    if (FAULT("ram-mbind") || syscall(SYS_mbind, b->host, b->size, modes[c->policy], mask,
-                                      (unsigned long)MAX_NODES + 1, MPOL_MF_STRICT | MPOL_MF_MOVE)) {
+    if (FAULT("ram-mbind") ||
+        syscall(SYS_mbind, b->host, b->size, modes[c->policy], mask, (unsigned long)MAX_NODES + 1,
+                MPOL_MF_STRICT | MPOL_MF_MOVE)) {
         return error_set_errno(errp, errno, "cannot bind '%s' to its host-nodes", b->id);
     }
     return true;
@@ -215,7 +223,8 @@ typedef struct Share {
     int err;
 } Share;
 
-/* Older kernels than 5.14: touch each page.  The file's blocks were reserved before, so this does not
+/* Older kernels than 5.14: touch each page.  The file's blocks were reserved before, so this does
+ * not
  * end in SIGBUS. */
 static void touch(const Share *s)
 {

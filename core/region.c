@@ -3,7 +3,8 @@
  * 1. Everything about a region's place is guarded by map_lock; what region_io() and the like set is
  *    constant while the region is in a box.
  * 2. An edit marks the spaces that can see the region, going up through boxes and windows; a commit
- *    renders only those.  Doorbells have their own leaf lock, because region_doorbell() may be called
+ *    renders only those.  Doorbells have their own leaf lock, because region_doorbell() may be
+ *    called
  *    inside and outside an edit.
  * 3. Children of a box are in descending priority; of equals, the one put last is on top. */
 #include "core/region.h"

@@ -1,6 +1,7 @@
 /* space.c: one access: find, take the owner's domain, call, leave.
  *
- * 1. The path of a register access that the callbacks take as it is, on a hint hit, is the hottest of
+ * 1. The path of a register access that the callbacks take as it is, on a hint hit, is the hottest
+ *    of
  *    the program; everything else is a function call away from it.
  * 2. Hints are per thread and carry the map's generation, so nothing has to invalidate them.
  * 3. An access is by range of the map as it was when the access (or its piece) began; a map that is
@@ -128,7 +129,8 @@ static void call_write(const FlatRange *r, uint64_t off, uint64_t val, unsigned 
     }
 }
 
-static LOCK_UNCHECKED IoResult io_read(const FlatRange *r, uint64_t off, uint8_t *buf, unsigned size)
+static LOCK_UNCHECKED IoResult io_read(const FlatRange *r, uint64_t off, uint8_t *buf,
+                                       unsigned size)
 {
     unsigned least = r->ops && r->ops->min ? r->ops->min : 1;
 
@@ -193,7 +195,8 @@ static LOCK_UNCHECKED IoResult io_write(const FlatRange *r, uint64_t off, const 
     return IO_OK;
 }
 
-/* A write that is a doorbell signals it.  Under the domain, because whoever takes a doorbell away and
+/* A write that is a doorbell signals it.  Under the domain, because whoever takes a doorbell away
+ * and
  * closes its notifier does so under it too. */
 static LOCK_UNCHECKED bool ring(const FlatMap *m, const FlatRange *r, Gpa at, uint64_t val,
                                 unsigned size)
@@ -201,7 +204,8 @@ static LOCK_UNCHECKED bool ring(const FlatMap *m, const FlatRange *r, Gpa at, ui
     for (unsigned i = 0; i < r->bell_count; i++) {
         const FlatBell *b = &m->bells[r->bell_first + i];
 
-        if (b->at == at && (b->size == 0 || b->size == size) && (!b->has_match || b->match == val)) {
+        if (b->at == at && (b->size == 0 || b->size == size) &&
+            (!b->has_match || b->match == val)) {
             if (r->domain) {
                 enter(r->domain);
             }
@@ -257,7 +261,8 @@ static __attribute__((noinline)) IoResult read_slow(Space *s, Gpa at, uint8_t *b
     return res;
 }
 
-static __attribute__((noinline)) IoResult write_slow(Space *s, Gpa at, const uint8_t *buf, size_t size)
+static __attribute__((noinline)) IoResult write_slow(Space *s, Gpa at, const uint8_t *buf,
+                                                     size_t size)
 {
     IoResult res = IO_OK;
 

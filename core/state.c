@@ -2,11 +2,14 @@
  *
  * 1. A section is  'S' path(str16) type(str8) version(u32) length(u32) records...  and a record is
  *    name(str8) kind(u8) count(u32) value.  Numbers are little-endian; strN is a length of N bits
- *    and the text.  The value of STRUCT is count times length(u32) records...; of PART (a group of the
- *    same object; count is its version) length(u32) records...; of TIMER an i64, -1: not armed; of BLOB
+ *    and the text.  The value of STRUCT is count times length(u32) records...; of PART (a group of
+ *    the
+ *    same object; count is its version) length(u32) records...; of TIMER an i64, -1: not armed; of
+ *    BLOB
  *    @count bytes.  Kind bit 7: who does not know the name may skip it.
  * 2. A part called "slot" is the state of the slot's base struct.
- * 3. The reader trusts nothing: every length is checked against what is left, every name, kind and count
+ * 3. The reader trusts nothing: every length is checked against what is left, every name, kind and
+ *    count
  *    against the table; recursion follows the table (loading) or a cap (printing). */
 #include "core/state.h"
 
@@ -322,7 +325,8 @@ static bool store_element(void *p, StateKind kind, uint64_t v)
 
 static bool load_desc(const StateDesc *desc, void *obj, Reader *r, bool has_slot, Error **errp);
 
-static bool load_blob(GByteArray **blob, const StateField *f, Reader *r, uint32_t count, Error **errp)
+static bool load_blob(GByteArray **blob, const StateField *f, Reader *r, uint32_t count,
+                      Error **errp)
 {
     const uint8_t *raw;
 
@@ -392,13 +396,15 @@ static bool load_part(const StateDesc *part, void *obj, const Record *rec, Reade
     Reader inside;
 
     if (rec->count != part->version) {
-        return error_set(errp, "part '%s' has version %u, this program knows %u", rec->name, rec->count,
+        return error_set(errp, "part '%s' has version %u, this program knows %u", rec->name,
+                         rec->count,
                          part->version);
     }
     if (!take_block(r, &inside)) {
         return error_set(errp, "part '%s': cut short", rec->name);
     }
-    return load_desc(part, obj, &inside, false, errp) || error_context(errp, "part '%s'", rec->name);
+    return load_desc(part, obj, &inside, false, errp) ||
+           error_context(errp, "part '%s'", rec->name);
 }
 
 static const StateDesc *find_part(const StateDesc *desc, const char *name)
@@ -432,7 +438,8 @@ static bool load_record(const StateDesc *desc, void *obj, Reader *r, bool has_sl
     }
     if (rec.kind == KIND_PART) {
         bool slot = has_slot && strcmp(rec.name, "slot") == 0;
-        const StateDesc *part = slot ? ((Device *)obj)->type->slot->state : find_part(desc, rec.name);
+        const StateDesc *part = slot ? ((Device *)obj)->type->slot->state
+                                     : find_part(desc, rec.name);
 
         if (part) {
             return load_part(part, obj, &rec, r, errp);
@@ -619,8 +626,8 @@ static bool print_records(Reader *r, GString *out, unsigned depth)
         if (depth > PRINT_DEPTH || !take_record(r, &rec)) {
             return false;
         }
-        bool ok = rec.kind == ST_STRUCT || rec.kind == KIND_PART ? print_blocks(r, &rec, out, depth)
-                                                                 : print_values(r, &rec, out, depth);
+        bool nested = rec.kind == ST_STRUCT || rec.kind == KIND_PART;
+        bool ok = nested ? print_blocks(r, &rec, out, depth) : print_values(r, &rec, out, depth);
         if (!ok) {
             return false;
         }

@@ -19,7 +19,8 @@ typedef struct Activity {
     unsigned config_size;
 } Activity;
 
-/* What of @d and below it a CPU can reach now; BARs of a PCI function are mapped first when @map. */
+/* What of @d and below it a CPU can reach now; BARs of a PCI function are mapped first when
+ * @map. */
 void activity_find(Bench *b, Device *d, bool map, Activity *a);
 void activity_clear(Activity *a);
 /* One random access.  Returns what was read (0 for a write).  Any thread. */

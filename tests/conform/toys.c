@@ -367,7 +367,8 @@ static void secret_write(void *arg, uint64_t off, uint64_t val, unsigned size)
     }
 }
 
-static const RegionOps secret_ops = { .read = secret_read, .write = secret_write, .min = 4, .max = 4 };
+static const RegionOps secret_ops = { .read = secret_read, .write = secret_write, .min = 4,
+                                      .max = 4 };
 
 static bool secret_realize(Device *d, Error **errp)
 {

@@ -1,4 +1,5 @@
-/* toys.h: devices that exist to be tested with: an ISA one and a PCI one that do everything right, and
+/* toys.h: devices that exist to be tested with: an ISA one and a PCI one that do everything right,
+ * and
  * the ISA one once for each kind of mistake that the conformance suite must find. */
 #ifndef TESTS_CONFORM_TOYS_H
 #define TESTS_CONFORM_TOYS_H
@@ -16,7 +17,8 @@
  *    8  delay: writing n > 0 raises the interrupt n microseconds later
  *   12  status: bit 0: the interrupt; writing 1 clears it
  *   16  address of a DMA transfer
- *   20  command: writing n (1 to 4096) fills n bytes at the address with the scratch value; reads as
+ *   20  command: writing n (1 to 4096) fills n bytes at the address with the scratch value; reads
+ *   as
  *       the bytes written so far; the work is done by a post to the device's loop ("in flight")
  *   24  index into 8 bytes, and
  *   28  the byte at the index */

@@ -1,6 +1,7 @@
 /* bench.c: the fake board.
  *
- * 1. The accelerator's callbacks may come from any thread: what they write is atomic, or written under
+ * 1. The accelerator's callbacks may come from any thread: what they write is atomic, or written
+ *    under
  *    rank MAP (slots, doorbells) or bench_lock (messages, routes). */
 #include "tests/device/bench.h"
 

@@ -7,9 +7,12 @@
  *     bench_step(b, 10 * NS_PER_MS);
  *     bench_free(b);
  *
- * 1. One thread, the control thread, does everything: device timers and posts run on the control loop,
- *    inside bench_step(), bench_run() and the calls that say so.  CLOCK_VM is manual and begins at 0.
- * 2. RAM lies at 0 (bench_ram_size() bytes), ports and memory are the machine's own spaces; the machine
+ * 1. One thread, the control thread, does everything: device timers and posts run on the control
+ *    loop,
+ *    inside bench_step(), bench_run() and the calls that say so.  CLOCK_VM is manual and begins at
+ *    0.
+ * 2. RAM lies at 0 (bench_ram_size() bytes), ports and memory are the machine's own spaces; the
+ *    machine
  *    was reset once and runs, so a new device is settled and visible when bench_device() returns.
  * 3. The accelerator is a fake that records what it is told.
  * 4. A helper that cannot do its job fails the test; what may fail on purpose takes an Error **. */
@@ -83,8 +86,10 @@ uint64_t bench_ram_size(void);
 uint8_t *bench_ram(Bench *b, Gpa at, size_t n);
 
 /* --- devices --- */
-/* Creates and realizes @t with pairs of "property", "text", then NULL, on the bus that its slot wants:
- * none for board devices, the ISA bus, the PCI bus (made on first use), or the first such bus of the
+/* Creates and realizes @t with pairs of "property", "text", then NULL, on the bus that its slot
+ * wants:
+ * none for board devices, the ISA bus, the PCI bus (made on first use), or the first such bus of
+ * the
  * tree.  @id NULL makes one up. */
 Device *bench_device(Bench *b, const DeviceType *t, const char *id, ...) G_GNUC_NULL_TERMINATED;
 /* The same, for what is expected to fail: NULL and *errp then. */
@@ -117,7 +122,8 @@ int64_t bench_now(void);
 void bench_step(Bench *b, int64_t ns);
 /* Runs the control loop until it has nothing to do. */
 void bench_run(Bench *b);
-/* Runs the control loop, waiting for events, until cond(arg).  The test runner's time limit is the end
+/* Runs the control loop, waiting for events, until cond(arg).  The test runner's time limit is the
+ * end
  * of what never comes true. */
 void bench_until(Bench *b, bool (*cond)(void *arg), void *arg);
 
@@ -135,7 +141,8 @@ const BenchSlot *bench_slot_at(Bench *b, Gpa at);
 const BenchBell *bench_bell_at(Bench *b, SpaceKind kind, Gpa at);
 
 /* --- vCPU-like threads --- */
-/* Starts @n threads that each call turn(b, index, arg) again and again; machine_quiesce() parks them
+/* Starts @n threads that each call turn(b, index, arg) again and again; machine_quiesce() parks
+ * them
  * between two turns, as it parks vCPUs. */
 void bench_vcpus_start(Bench *b, unsigned n, void (*turn)(Bench *b, unsigned index, void *arg),
                        void *arg);
@@ -153,7 +160,8 @@ unsigned bench_requests(Bench *b, MachineRequest what);
 GByteArray *bench_save(Bench *b, Device *d);
 /* Loads into @d and below, settles, resumes. */
 bool bench_load(Bench *b, Device *d, const GByteArray *state, Error **errp);
-/* Save, load back into the same device after a reset: what a device test does to show that its state
+/* Save, load back into the same device after a reset: what a device test does to show that its
+ * state
  * table is complete.  Fails the test when the state differs. */
 void bench_save_load(Bench *b, Device *d);
 

@@ -2,13 +2,17 @@
  *
  *     stress [-s SEED] [ACTS]
  *
- * vCPU-like threads access registers and RAM BARs, move BARs, switch decoding, reset the bus and ask for
- * machine resets; the control thread plugs and unplugs, stops and resets the machine, saves and loads.
+ * vCPU-like threads access registers and RAM BARs, move BARs, switch decoding, reset the bus and
+ * ask for
+ * machine resets; the control thread plugs and unplugs, stops and resets the machine, saves and
+ * loads.
  *
- * 1. Each vCPU owns a page of RAM that nobody else writes: whatever the map goes through, it reads there
+ * 1. Each vCPU owns a page of RAM that nobody else writes: whatever the map goes through, it reads
+ *    there
  *    what it wrote.
  * 2. At the end the map, the slots and the interrupts are what they were at the start.
- * 3. A deadlock is the test runner's time limit; a lock taken out of order, a data race or a use after
+ * 3. A deadlock is the test runner's time limit; a lock taken out of order, a data race or a use
+ *    after
  *    free is the sanitizer's or the rank checker's to find. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -48,7 +48,8 @@ static void property_texts(void **state)
         { "size", "18446744073709551616", NULL },                      { "size", "-1", NULL },
         { "name", "any, thing", "any, thing" },                        { "mode", "on", "on" },
         { "mode", "maybe", NULL },      { "mac", "52:54:00:AB:cd:01", "52:54:00:ab:cd:01" },
-        { "mac", "52:54:00:ab:cd", NULL },                             { "mac", "52:54:00:ab:cd:0g", NULL },
+        { "mac", "52:54:00:ab:cd", NULL },                             { "mac", "52:54:00:ab:cd:0g",
+                                                                         NULL },
     };
     Props p = { 0 };
 
@@ -243,7 +244,8 @@ static void messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(property_texts), cmocka_unit_test(anonymous_ram), cmocka_unit_test(file_ram),
+        cmocka_unit_test(property_texts), cmocka_unit_test(anonymous_ram),
+        cmocka_unit_test(file_ram),
         cmocka_unit_test(ram_faults), cmocka_unit_test(lines), cmocka_unit_test(messages),
     };
 

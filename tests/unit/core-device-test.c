@@ -1,4 +1,5 @@
-/* core-device-test.c: the life of devices: creating, naming, properties, timers, stopping, removal. */
+/* core-device-test.c: the life of devices: creating, naming, properties, timers, stopping,
+ * removal. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -501,7 +501,8 @@ static void random_edits_match_a_model(void **state)
     }
 }
 
-/* --- moving under load: a region is at one of two places, and a reader finds it at one of them --- */
+/* --- moving under load: a region is at one of two places, and a reader finds it at one of them
+ * --- */
 
 static unsigned stop;
 static unsigned wrong;

@@ -192,7 +192,8 @@ static void fields_may_lack_and_be_skipped(void **state)
     assert_true(state_load_tree(&f->r->dev, skippable->data, skippable->len, NULL));
 }
 
-/* Every cut and ten thousand corruptions: refused or harmless, never a crash; a stream that loads can be
+/* Every cut and ten thousand corruptions: refused or harmless, never a crash; a stream that loads
+ * can be
  * saved again. */
 static void hostile_streams(void **state)
 {
