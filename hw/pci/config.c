@@ -70,7 +70,7 @@ void pci_config_freeze(PciDevice *p)
 void pci_config_reset(PciDevice *p)
 {
     for (unsigned i = 0; i < p->config_size; i++) {
-        uint8_t mine = p->wmask[i] | p->w1cmask[i];
+        uint8_t mine = p->wmask[i] | p->w1cmask[i] | p->live[i];
         p->config[i] = (p->config[i] & ~mine) | (p->initial[i] & mine);
     }
 }
