@@ -4,8 +4,9 @@
 
 #include "system/config.h"
 
-/* All texts of an option that may be repeated, joined by commas; owned by the caller. */
-char *config_joined(const CmdLine *cmd, Option o);
+/* All texts of an option that may be repeated, joined by commas; owned by the caller.  @implied: the key
+ * that the first word of each text may leave out, or NULL. */
+char *config_joined(const CmdLine *cmd, Option o, const char *implied);
 /* -numa, after -smp and -m. */
 bool config_read_numa(Config *c, const CmdLine *cmd, Error **errp);
 /* -smbios; @entry64: the 64-bit entry point was chosen. */

@@ -10,12 +10,19 @@
 #include "system/config-int.h"
 #include "util/bytes.h"
 
-char *config_joined(const CmdLine *cmd, Option o)
+char *config_joined(const CmdLine *cmd, Option o, const char *implied)
 {
     GString *all = g_string_new(NULL);
 
     for (unsigned i = 0; i < cmdline_count(cmd, o); i++) {
-        g_string_append_printf(all, "%s%s", i > 0 ? "," : "", cmdline_nth(cmd, o, i));
+        const char *text = cmdline_nth(cmd, o, i);
+        bool has_key = text[strcspn(text, ",=")] == '=' || strcmp(text, "help") == 0;
+
+        if (i > 0 && !has_key && implied != NULL) {           /* only the very first word may leave it out */
+            g_string_append_printf(all, ",%s=%s", implied, text);
+        } else {
+            g_string_append_printf(all, "%s%s", i > 0 ? "," : "", text);
+        }
     }
     return g_string_free(all, false);
 }
@@ -81,7 +88,7 @@ static bool check_machine_options(const MachineConfig *m, Error **errp)
 
 static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp)
 {
-    g_autofree char *text = config_joined(cmd, OPT_MACHINE);
+    g_autofree char *text = config_joined(cmd, OPT_MACHINE, "type");
     g_autoptr(MachineConfig) m = NULL;
     BoardConfig *b = &c->board;
 
@@ -203,7 +210,7 @@ static bool complete_smp(SmpConfig *s, CpuTopology *t, Error **errp)
 
 static bool read_smp(Config *c, const CmdLine *cmd, Error **errp)
 {
-    g_autofree char *text = config_joined(cmd, OPT_SMP);
+    g_autofree char *text = config_joined(cmd, OPT_SMP, "cpus");
     g_autoptr(SmpConfig) s = NULL;
     CpuTopology *t = &c->board.smp;
 
@@ -230,7 +237,7 @@ static bool read_smp(Config *c, const CmdLine *cmd, Error **errp)
 
 static bool read_memory(Config *c, const CmdLine *cmd, Error **errp)
 {
-    g_autofree char *text = config_joined(cmd, OPT_MEMORY);
+    g_autofree char *text = config_joined(cmd, OPT_MEMORY, "size");
     g_autoptr(MemoryConfig) m = NULL;
     BoardConfig *b = &c->board;
 
@@ -260,7 +267,7 @@ static bool read_memory(Config *c, const CmdLine *cmd, Error **errp)
 
 static bool read_boot(Config *c, const CmdLine *cmd, Error **errp)
 {
-    g_autofree char *text = config_joined(cmd, OPT_BOOT);
+    g_autofree char *text = config_joined(cmd, OPT_BOOT, "order");
     g_autoptr(BootConfig) o = NULL;
     BoardConfig *b = &c->board;
 
@@ -315,7 +322,7 @@ static bool parse_date(const char *text, int64_t *unix_s)
 
 static bool read_rtc(Config *c, const CmdLine *cmd, Error **errp)
 {
-    g_autofree char *text = config_joined(cmd, OPT_RTC);
+    g_autofree char *text = config_joined(cmd, OPT_RTC, NULL);
     g_autoptr(RtcConfig) r = NULL;
     BoardConfig *b = &c->board;
     time_t now = time(NULL);
