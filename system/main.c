@@ -247,6 +247,7 @@ static void tear_down(void)
 {
     Machine *m = machine();
 
+    streams_drain();
     if (m != NULL) {
         accel()->vm_close(m);                /* first: nobody looks at slots and lines any more */
         device_destroy(m->peripheral);

@@ -181,7 +181,7 @@ void runstate_stop(RunState state, void (*done)(void *arg), void *arg)
 
 bool runstate_cont(Error **errp)
 {
-    if (run.ended) {
+    if (run.ended || run.wanted & WANT_QUIT) {
         return error_set(errp, "The program is about to end");
     }
     switch (run.state) {

@@ -206,11 +206,13 @@ static void drain_timeout(Timer *t)
     drain_is_over = true;
 }
 
-/* Lets clients hear the last replies and SHUTDOWN; one that does not read is left behind. */
-static void drain(void)
+void streams_drain(void)
 {
     Timer limit;
 
+    if (server == NULL) {
+        return;
+    }
     qmp_server_end(server);
     timer_init(&limit, loop_control(), CLOCK_HOST, drain_timeout);
     timer_set(&limit, clock_now(CLOCK_HOST) + DRAIN_NS);
@@ -224,9 +226,6 @@ static void drain(void)
 
 void streams_close(void)
 {
-    if (server != NULL) {
-        drain();
-    }
     for (unsigned i = 0; monitors != NULL && i < monitors->len; i++) {
         qmp_monitor_free(g_ptr_array_index(monitors, i));
     }

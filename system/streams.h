@@ -15,6 +15,9 @@ CTX_CONTROL bool streams_monitors(const CmdLine *cmd, Error **errp);
  * NULL: none.  Owned by the caller. */
 CTX_CONTROL bool streams_open_short(const char *option, const char *text, const char *new_id, char **id,
                                     Error **errp);
+/* The machine has stopped for good, and is still whole: no monitor takes a command any more, and clients
+ * get what is still to be said to them, for at most a second. */
+CTX_CONTROL void streams_drain(void);
 /* All devices are gone: ends monitors and back ends. */
 CTX_CONTROL void streams_close(void);
 
