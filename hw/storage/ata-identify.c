@@ -86,12 +86,15 @@ static void geometry(const IdeDrive *d, uint8_t *id, uint64_t sectors)
 static void features(const IdeDrive *d, uint8_t *id)
 {
     const AtaState *a = &d->ata;
-    uint16_t w84 = 0x4000 | 0x0040 | 0x0020 | (d->wwn ? 0x0100 : 0);  /* FUA, general purpose logging */
+    uint16_t w84 = 0x4000 | 0x0040 | 0x0020 |
+                   (d->wwn ? 0x0100 : 0); /* FUA, general purpose logging */
 
-    ata_word(id, 82, 0x4000 | 0x0040 | 0x0020 | 0x0001);     /* NOP, look-ahead, write cache, SMART */
+    ata_word(id, 82, 0x4000 | 0x0040 | 0x0020 | 0x0001); /* NOP, look-ahead, write cache, SMART */
     ata_word(id, 83, 0x4000 | 0x3000 | 0x0400);              /* flush, flush ext, 48 bits */
     ata_word(id, 84, w84);
-    ata_word(id, 85, 0x4000 | (a->look_ahead ? 0x0040 : 0) | (a->write_cache ? 0x0020 : 0) | (a->smart ? 1 : 0));
+    ata_word(id, 85,
+             0x4000 | (a->look_ahead ? 0x0040 : 0) | (a->write_cache ? 0x0020 : 0) |
+                 (a->smart ? 1 : 0));
     ata_word(id, 86, 0x3000 | 0x0400);
     ata_word(id, 87, w84);
     if (d->wwn) {

@@ -51,7 +51,7 @@ static bool range(IdeCmd *c, unsigned flags, uint64_t *first, uint64_t *n)
         if (c->device & IDE_DEV_LBA) {
             *first = (c->lba & 0xffffff) | (uint64_t)(c->device & 0x0f) << 24;
         } else {
-            /* Cylinder in LBA bits 8-23, head in the device register, sector from 1 (ATA-5, 6.2). */
+            /* ATA-5, 6.2: cylinder in LBA bits 8-23, head in the device register, sector from 1. */
             uint32_t sector = c->lba & 0xff, head = c->device & 0x0f;
             if (sector == 0 || sector > a->sectors || head >= a->heads) {
                 return false;
@@ -64,7 +64,8 @@ static bool range(IdeCmd *c, unsigned flags, uint64_t *first, uint64_t *n)
 
 static void out_of_range(IdeCmd *c)
 {
-    guest_bug("ide-hd", "%s: command 0x%02x for sectors the disk does not have", c->drive->dev.id, c->command);
+    guest_bug("ide-hd", "%s: command 0x%02x for sectors the disk does not have", c->drive->dev.id,
+              c->command);
     ide_fail(c, IDE_E_IDNF);
 }
 
@@ -74,7 +75,8 @@ static void move(IdeCmd *c, uint64_t first, uint64_t n, unsigned flags, uint32_t
 {
     c->drive->ata.standby = false;
     if (flags & WRITE) {
-        ide_write(c, first * IDE_SECTOR, n * IDE_SECTOR, drq, (flags & FUA) || !c->drive->ata.write_cache);
+        ide_write(c, first * IDE_SECTOR, n * IDE_SECTOR, drq,
+                  (flags & FUA) || !c->drive->ata.write_cache);
     } else {
         ide_read(c, first * IDE_SECTOR, n * IDE_SECTOR, drq);
     }
@@ -169,7 +171,8 @@ static void ata_param(IdeCmd *c)
 
 static void cmd_dsm(IdeCmd *c, unsigned flags)
 {
-    if (!(c->feature & 1) || c->drive->discard_granularity == 0 || c->count == 0 || c->count > TRIM_BLOCKS_MAX) {
+    if (!(c->feature & 1) || c->drive->discard_granularity == 0 || c->count == 0 ||
+        c->count > TRIM_BLOCKS_MAX) {
         ide_fail(c, IDE_E_ABRT);
         return;
     }
@@ -466,8 +469,13 @@ static void ata_srst(IdeDrive *d)
 }
 
 static const IdeDriveOps ata_ops = {
-    .signature = IDE_SIG_ATA, .start = ata_start, .param = ata_param, .next = ata_next, .ended = ide_finish,
-    .failed = ata_failed, .srst = ata_srst,
+    .signature = IDE_SIG_ATA,
+    .start = ata_start,
+    .param = ata_param,
+    .next = ata_next,
+    .ended = ide_finish,
+    .failed = ata_failed,
+    .srst = ata_srst,
 };
 
 /* --- ide-hd --- */
@@ -501,8 +509,14 @@ static void hd_reset(Device *dev, ResetKind kind)
     IdeDrive *d = (IdeDrive *)dev;
 
     d->ata = (AtaState){
-        .mult = IDE_MULT_MAX, .xfer_mode = 0x45, .write_cache = d->write_cache != ONOFF_OFF, .look_ahead = true,
-        .smart = true, .heads = d->heads, .sectors = d->secs, .ncq_log = { NO_LOG },
+        .mult = IDE_MULT_MAX,
+        .xfer_mode = 0x45,
+        .write_cache = d->write_cache != ONOFF_OFF,
+        .look_ahead = true,
+        .smart = true,
+        .heads = d->heads,
+        .sectors = d->secs,
+        .ncq_log = { NO_LOG },
     };
 }
 
@@ -512,7 +526,8 @@ static bool hd_check(void *obj, Error **errp)
 
     return (a->heads > 0 && a->heads <= 255 && a->sectors > 0 && a->sectors <= 255 &&
             a->mult <= IDE_MULT_MAX) ||
-           error_set(errp, "%u heads, %u sectors, %u sectors a block", a->heads, a->sectors, a->mult);
+           error_set(errp, "%u heads, %u sectors, %u sectors a block", a->heads, a->sectors,
+                     a->mult);
 }
 
 static const StateField ata_fields[] = {
@@ -529,15 +544,29 @@ static const StateField hd_fields[] = {
     { 0 },
 };
 
-static const StateDesc hd_state = { .name = "ide-hd", .version = 1, .fields = hd_fields, .check = hd_check };
+static const StateDesc hd_state = {
+    .name = "ide-hd", .version = 1, .fields = hd_fields, .check = hd_check
+};
+
+static const char *const chs_translations[] = { "auto", "none", "lba", "large", "rechs", NULL };
 
 static const PropDesc hd_props[] = {
-    { .name = "drive", .help = "Node name or ID of a block device to use as a backend", .kind = PROP_KIND_LINK,
-      .flags = PROP_REQUIRED, .at = field_at(IdeDrive, drive, void *), .link_class = "blockdev" },
-    PROP_U16(IdeDrive, rotation_rate, "rotation_rate", 0, 0, 65534, "turns per minute; 1: not rotating; 0: unsaid"),
+    { .name = "drive",
+      .help = "Node name or ID of a block device to use as a backend",
+      .kind = PROP_KIND_LINK,
+      .flags = PROP_REQUIRED,
+      .at = field_at(IdeDrive, drive, void *),
+      .link_class = "blockdev" },
+    PROP_U16(IdeDrive, rotation_rate, "rotation_rate", 0, 0, 65534,
+             "turns per minute; 1: not rotating; 0: unsaid"),
     PROP_U32(IdeDrive, cyls, "cyls", 0, 0, 65535, "geometry shown to old guests"),
     PROP_U32(IdeDrive, heads, "heads", 0, 0, 16, "geometry shown to old guests"),
     PROP_U32(IdeDrive, secs, "secs", 0, 0, 255, "geometry shown to old guests"),
+    PROP_U32(IdeDrive, lcyls, "lcyls", 0, 0, UINT32_MAX, "kept for configuration files"),
+    PROP_U32(IdeDrive, lheads, "lheads", 0, 0, UINT32_MAX, "kept for configuration files"),
+    PROP_U32(IdeDrive, lsecs, "lsecs", 0, 0, UINT32_MAX, "kept for configuration files"),
+    PROP_ENUM(IdeDrive, chs_trans, "bios-chs-trans", chs_translations, 0,
+              "kept for configuration files"),
     { 0 },
 };
 

@@ -4,7 +4,7 @@
 
 #include "hw/storage/ide.h"
 
-/* Words @first.. of IDENTIFY data: @text padded with blanks to @len bytes, swapped as ATA has it. */
+/* Words @first.. of IDENTIFY data: @text padded to @len bytes, swapped as ATA has it. */
 void ata_text(uint8_t *id, unsigned first, const char *text, unsigned len);
 static inline void ata_word(uint8_t *id, unsigned word, uint16_t v)
 {

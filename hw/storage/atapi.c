@@ -1,12 +1,13 @@
 /* atapi.c: "ide-cd", an ATAPI CD-ROM and DVD-ROM drive (ATA8-ACS packet commands; SPC-3, MMC-5).
  *
  *   no medium --ide_cd_change--> medium, attention --any command--> ready
- *   tray closed --START STOP UNIT, ide_cd_open_tray--> tray open (not ready) --...close--> attention or no medium
+ *   tray closed --START STOP UNIT, ide_cd_open_tray--> tray open (not ready)
+ *   tray open --START STOP UNIT, ide_cd_close_tray--> attention, or no medium
  *
  * 1. A packet ends by good(), by sense(), or by all its data having moved.
  * 2. The drive shows the medium in blocks of 2048 bytes; a last part of a block is not shown.
- * 3. A changed medium is told once, by UNIT ATTENTION, to the first command that needs the medium; GET
- *    EVENT STATUS tells it once as well. */
+ * 3. A changed medium is told once, by UNIT ATTENTION, to the first command that needs the medium;
+ *    GET EVENT STATUS tells it once as well. */
 #include <errno.h>
 #include <string.h>
 #include "core/machine.h"
@@ -74,8 +75,8 @@ static void sense(IdeCmd *c, uint8_t key, uint8_t asc, uint8_t ascq)
 {
     AtapiState *s = &c->drive->cd;
 
-    TRACE(ide_sense, "id=%s packet=0x%02x key=%u asc=0x%02x ascq=0x%02x", c->drive->dev.id, c->cdb[0], key, asc,
-          ascq);
+    TRACE(ide_sense, "id=%s packet=0x%02x key=%u asc=0x%02x ascq=0x%02x", c->drive->dev.id,
+          c->cdb[0], key, asc, ascq);
     s->key = key;
     s->asc = asc;
     s->ascq = ascq;
@@ -152,7 +153,7 @@ static void pkt_inquiry(IdeCmd *c)
     uint8_t *buf = fresh(c);
     uint16_t room = get16(c->cdb + 3);
 
-    if (c->cdb[1] & 1) {                       /* vital product data: the list, and the serial number */
+    if (c->cdb[1] & 1) { /* vital product data: the list, and the serial number */
         g_autofree char *serial = ata_serial(d);
         buf[0] = 5;
         buf[1] = c->cdb[2];
@@ -318,13 +319,14 @@ static void pkt_configuration(IdeCmd *c)
     }
     put16(buf + 6, now);
     for (unsigned i = 0; i < 5; i++) {
-        /* Code, current and persistent bits, bytes of data: profile list, core, removable medium, random
-         * readable, multi-read. */
+        /* Code, current and persistent bits, bytes of data: profile list, core, removable medium,
+         * random readable, multi-read. */
         static const struct { uint16_t code; uint8_t flags, len; } rows[] = {
             { 0, 0x03, 8 }, { 1, 0x0b, 8 }, { 3, 0x0b, 4 }, { 0x10, 0x00, 8 }, { 0x1e, 0x08, 4 },
         };
         uint8_t current = rows[i].code >= 0x10 ? now != PROFILE_NONE : 0;
-        if (rt == 2 ? rows[i].code != start : rows[i].code < start || (rt == 1 && !((rows[i].flags | current) & 1))) {
+        bool skip = rt == 2 ? rows[i].code != start : rows[i].code < start;
+        if (skip || (rt == 1 && !((rows[i].flags | current) & 1))) {
             continue;
         }
         p = buf + n;
@@ -525,8 +527,7 @@ static void pkt_dvd_structure(IdeCmd *c)
     uint32_t last = blocks(c->drive) - 1;
 
     if (profile(c->drive) != PROFILE_DVD || c->cdb[7] > 1) {
-        sense(c, profile(c->drive) != PROFILE_DVD ? 0x05 : 0x05, c->cdb[7] > 1 ? 0x24 : 0x30,
-              c->cdb[7] > 1 ? 0x00 : 0x02);
+        sense(c, 0x05, c->cdb[7] > 1 ? 0x24 : 0x30, c->cdb[7] > 1 ? 0x00 : 0x02);
         return;
     }
     if (c->cdb[7] == 1) {
@@ -607,7 +608,7 @@ static void identify(IdeCmd *c)
     g_autofree char *serial = ata_serial(d);
 
     memset(id, 0, IDE_SECTOR);
-    ata_word(id, 0, 0x85c0);                   /* ATAPI, CD-ROM, removable, 50 us, 12-byte packets */
+    ata_word(id, 0, 0x85c0); /* ATAPI, CD-ROM, removable, 50 us, 12-byte packets */
     ata_text(id, 10, serial, 20);
     ata_text(id, 23, d->ver ? d->ver : REVISION, 8);
     ata_text(id, 27, d->model ? d->model : MODEL, 40);
@@ -635,6 +636,21 @@ static void identify(IdeCmd *c)
     ide_reply(c, IDE_SECTOR, IDE_SECTOR);
 }
 
+static void set_features(IdeCmd *c)
+{
+    uint8_t what = c->feature & 0xff;
+    bool ok = what == 0x66 || what == 0xcc;    /* whether settings survive a reset: no effect */
+
+    if (what == 0x03) {
+        ok = ata_set_transfer_mode(&c->drive->cd.xfer_mode, c->count & 0xff);
+    }
+    if (ok) {
+        ide_finish(c);
+    } else {
+        ide_fail(c, IDE_E_ABRT);
+    }
+}
+
 static void atapi_start(IdeCmd *c)
 {
     switch (c->command) {
@@ -654,12 +670,7 @@ static void atapi_start(IdeCmd *c)
         identify(c);
         break;
     case 0xef:
-        if ((c->feature & 0xff) == 0x03 ? ata_set_transfer_mode(&c->drive->cd.xfer_mode, c->count & 0xff)
-                                        : (c->feature & 0xff) == 0x66 || (c->feature & 0xff) == 0xcc) {
-            ide_finish(c);
-        } else {
-            ide_fail(c, IDE_E_ABRT);
-        }
+        set_features(c);
         break;
     case 0xe5:                                 /* CHECK POWER MODE: active */
         c->count = 0xff;
@@ -669,7 +680,7 @@ static void atapi_start(IdeCmd *c)
         ide_finish(c);
         break;
     case 0xec: case 0x20:
-        /* Aborted with the signature, by which software knows a packet device (ATA8-ACS, 7.16.5). */
+        /* Aborted with the signature, by which one knows a packet device (ATA8-ACS, 7.16.5). */
         c->count = 1;
         c->lba = 0xeb1401;
         ide_fail(c, IDE_E_ABRT);
@@ -712,8 +723,15 @@ static void atapi_srst(IdeDrive *d)
 }
 
 static const IdeDriveOps atapi_ops = {
-    .atapi = true, .signature = IDE_SIG_ATAPI, .start = atapi_start, .packet = atapi_packet,
-    .param = atapi_param, .next = good, .ended = atapi_ended, .failed = atapi_failed, .srst = atapi_srst,
+    .atapi = true,
+    .signature = IDE_SIG_ATAPI,
+    .start = atapi_start,
+    .packet = atapi_packet,
+    .param = atapi_param,
+    .next = good,
+    .ended = atapi_ended,
+    .failed = atapi_failed,
+    .srst = atapi_srst,
 };
 
 /* --- ide-cd --- */
@@ -737,10 +755,11 @@ static void cd_reset(Device *dev, ResetKind kind)
 }
 
 static const StateField atapi_fields[] = {
-    STATE_U8(AtapiState, key), STATE_U8(AtapiState, asc), STATE_U8(AtapiState, ascq),
-    STATE_BOOL(AtapiState, locked), STATE_BOOL(AtapiState, tray_open), STATE_BOOL(AtapiState, attention),
-    STATE_BOOL(AtapiState, changed), STATE_BOOL(AtapiState, eject_wanted), STATE_U8(AtapiState, xfer_mode),
-    { 0 },
+    STATE_U8(AtapiState, key),         STATE_U8(AtapiState, asc),
+    STATE_U8(AtapiState, ascq),        STATE_BOOL(AtapiState, locked),
+    STATE_BOOL(AtapiState, tray_open), STATE_BOOL(AtapiState, attention),
+    STATE_BOOL(AtapiState, changed),   STATE_BOOL(AtapiState, eject_wanted),
+    STATE_U8(AtapiState, xfer_mode),   { 0 },
 };
 
 static const StateDesc atapi_state = { .name = "atapi", .version = 1, .fields = atapi_fields };
@@ -753,7 +772,8 @@ static const StateField cd_fields[] = {
 static const StateDesc cd_state = { .name = "ide-cd", .version = 1, .fields = cd_fields };
 
 static const PropDesc cd_props[] = {
-    PROP_LINK(IdeDrive, drive, "drive", "blockdev", "Node name or ID of a block device to use as a backend"),
+    PROP_LINK(IdeDrive, drive, "drive", "blockdev",
+              "Node name or ID of a block device to use as a backend"),
     { 0 },
 };
 

@@ -1,16 +1,18 @@
-/* ich9-ahci.c: the ICH9's SATA controller in AHCI mode (Serial ATA AHCI 1.3; Intel 316972, chapter 15).
+/* ich9-ahci.c: the ICH9's SATA controller in AHCI mode (Serial ATA AHCI 1.3; Intel 316972, chapter
+ * 15).
  *
  *   port:   idle --PxCMD.ST--> running --PxCI--> commands --ahci_done--> running
  *             ^                   |  \--error--> halted (until ST is cleared)
  *             \----released---- stopping (CR stays set while orphans are in flight)
  *
- * 1. Commands are fetched on the CPU that writes PxCI, under the domain, and run by hw/storage/ide.c.
- *    `issued` are the slots with a command in flight: none is while the controller is quiesced, so PxCI,
- *    PxSACT and the registers are the whole state.
- * 2. Stopping a port, COMRESET and GHC.HR make orphans of what is in flight: registers read busy (PxCMD.CR,
- *    PxTFD.BSY, GHC.HR) until the last of them is back.
+ * 1. Commands are fetched on the CPU that writes PxCI, under the domain, and run by
+ *    hw/storage/ide.c. `issued` are the slots with a command in flight: none is while the
+ *    controller is quiesced, so PxCI, PxSACT and the registers are the whole state.
+ * 2. Stopping a port, COMRESET and GHC.HR make orphans of what is in flight: registers read busy
+ *    (PxCMD.CR, PxTFD.BSY, GHC.HR) until the last of them is back.
  * 3. A port without FRE drops the FISes it would write.
- * 4. What the guest gave as memory and is not RAM ends the command with PxIS.HBFS and halts the port. */
+ * 4. What the guest gave as memory and is not RAM ends the command with PxIS.HBFS and halts the
+ *    port. */
 #include <errno.h>
 #include <string.h>
 #include "hw/pci/pci.h"
@@ -37,14 +39,44 @@ enum { HBA_CAP = 0x00, HBA_GHC = 0x04, HBA_IS = 0x08, HBA_PI = 0x0c, HBA_VS = 0x
 enum { GHC_HR = 1, GHC_IE = 2 };
 
 /* Port registers, section 3.3. */
-enum { PX_CLB = 0x00, PX_CLBU = 0x04, PX_FB = 0x08, PX_FBU = 0x0c, PX_IS = 0x10, PX_IE = 0x14, PX_CMD = 0x18,
-       PX_TFD = 0x20, PX_SIG = 0x24, PX_SSTS = 0x28, PX_SCTL = 0x2c, PX_SERR = 0x30, PX_SACT = 0x34,
-       PX_CI = 0x38 };
-enum { IS_DHRS = 1 << 0, IS_PSS = 1 << 1, IS_SDBS = 1 << 3, IS_DPS = 1 << 5, IS_PCS = 1 << 6, IS_OFS = 1 << 24,
-       IS_IFS = 1 << 27, IS_HBFS = 1 << 29, IS_TFES = 1 << 30 };
+enum {
+    PX_CLB = 0x00,
+    PX_CLBU = 0x04,
+    PX_FB = 0x08,
+    PX_FBU = 0x0c,
+    PX_IS = 0x10,
+    PX_IE = 0x14,
+    PX_CMD = 0x18,
+    PX_TFD = 0x20,
+    PX_SIG = 0x24,
+    PX_SSTS = 0x28,
+    PX_SCTL = 0x2c,
+    PX_SERR = 0x30,
+    PX_SACT = 0x34,
+    PX_CI = 0x38
+};
+enum {
+    IS_DHRS = 1 << 0,
+    IS_PSS = 1 << 1,
+    IS_SDBS = 1 << 3,
+    IS_DPS = 1 << 5,
+    IS_PCS = 1 << 6,
+    IS_OFS = 1 << 24,
+    IS_IFS = 1 << 27,
+    IS_HBFS = 1 << 29,
+    IS_TFES = 1 << 30
+};
 #define IE_MASK 0x7dc000ffu
 #define CMD_MASK 0x0f000011u   /* what is kept as written: ASP, ALPE, DLAE, ATAPI, FRE, ST */
-enum { CMD_ST = 1, CMD_SUD = 2, CMD_POD = 4, CMD_CLO = 8, CMD_FRE = 1 << 4, CMD_FR = 1 << 14, CMD_CR = 1 << 15 };
+enum {
+    CMD_ST = 1,
+    CMD_SUD = 2,
+    CMD_POD = 4,
+    CMD_CLO = 8,
+    CMD_FRE = 1 << 4,
+    CMD_FR = 1 << 14,
+    CMD_CR = 1 << 15
+};
 #define SERR_X (1u << 26)
 
 /* Command header and FISes: sections 4.2.2 and 4.2.1, Serial ATA 3.0 section 10.3. */
@@ -183,7 +215,8 @@ static void sdb_fis(AhciPort *p, uint32_t done, uint8_t status, uint8_t error)
     tell(p, IS_SDBS | (status & IDE_ERR ? IS_TFES : 0));
 }
 
-/* The device is there after a reset: signature in the registers, and in the D2H area (SATA 3.0, 11.2). */
+/* The device is there after a reset: signature in the registers, and in the D2H area
+ * (SATA 3.0, 11.2). */
 static void signature(AhciPort *p)
 {
     const IdeDrive *d = drive_of(p);
@@ -490,8 +523,8 @@ static bool can_run(const AhciPort *p)
 {
     const Ahci *s = p->ahci;
 
-    return (p->cmd & CMD_ST) && !p->halted && !p->stopping && !p->active && p->ci != 0 && !s->p.dev.quiet &&
-           !(s->ghc & GHC_HR) && (p->sctl & 0xf) == 0 && drive_of(p) != NULL;
+    return (p->cmd & CMD_ST) && !p->halted && !p->stopping && !p->active && p->ci != 0 &&
+           !s->p.dev.quiet && !(s->ghc & GHC_HR) && (p->sctl & 0xf) == 0 && drive_of(p) != NULL;
 }
 
 static void port_run(AhciPort *p)
@@ -559,7 +592,7 @@ static uint32_t ssts(const AhciPort *p)
     case 4:
         return 4;
     default:
-        return p->link_pending || drive_of(p) == NULL ? 0 : 0x113;     /* present, 1.5 Gb/s, active */
+        return p->link_pending || drive_of(p) == NULL ? 0 : 0x113; /* present, 1.5 Gb/s, active */
     }
 }
 
@@ -722,8 +755,8 @@ static void hba_write(Ahci *s, unsigned reg, uint32_t val)
         update_irq(s);
         break;
     case HBA_IS:
-        /* With one message for all ports, what stays or comes again after this write is a new message
-         * (10.6.2.1): the level falls in between. */
+        /* With one message for all ports, what stays or comes again after this write is a new
+         * message (10.6.2.1): the level falls in between. */
         s->is &= ~val;
         pci_irq_level(&s->p, false);
         update_irq(s);
@@ -889,11 +922,11 @@ static void ahci_resume(Device *d)
 }
 
 static const StateField port_fields[] = {
-    STATE_U64(AhciPort, clb), STATE_U64(AhciPort, fb), STATE_U32(AhciPort, is), STATE_U32(AhciPort, ie),
-    STATE_U32(AhciPort, cmd), STATE_U32(AhciPort, tfd), STATE_U32(AhciPort, sig), STATE_U32(AhciPort, sctl),
-    STATE_U32(AhciPort, serr), STATE_U32(AhciPort, sact), STATE_U32(AhciPort, ci), STATE_BOOL(AhciPort, halted),
-    STATE_BOOL(AhciPort, fresh), STATE_BOOL(AhciPort, srst),
-    { 0 },
+    STATE_U64(AhciPort, clb),    STATE_U64(AhciPort, fb),    STATE_U32(AhciPort, is),
+    STATE_U32(AhciPort, ie),     STATE_U32(AhciPort, cmd),   STATE_U32(AhciPort, tfd),
+    STATE_U32(AhciPort, sig),    STATE_U32(AhciPort, sctl),  STATE_U32(AhciPort, serr),
+    STATE_U32(AhciPort, sact),   STATE_U32(AhciPort, ci),    STATE_BOOL(AhciPort, halted),
+    STATE_BOOL(AhciPort, fresh), STATE_BOOL(AhciPort, srst), { 0 },
 };
 
 static const StateDesc port_state = { .name = "ahci-port", .version = 1, .fields = port_fields };
@@ -912,7 +945,10 @@ static bool ahci_check(void *obj, Error **errp)
 }
 
 static const StateField ahci_fields[] = {
-    STATE_U32(Ahci, ghc), STATE_U32(Ahci, is), STATE_U32(Ahci, idp_index), STATE_STRUCTS(Ahci, port, &port_state),
+    STATE_U32(Ahci, ghc),
+    STATE_U32(Ahci, is),
+    STATE_U32(Ahci, idp_index),
+    STATE_STRUCTS(Ahci, port, &port_state),
     { 0 },
 };
 
@@ -925,8 +961,18 @@ static const PciOps ahci_pci_ops = {
 };
 
 const DeviceType ich9_ahci_type = {
-    .name = "ich9-ahci", .summary = "ICH9 SATA controller (AHCI)", .slot = &pci_slot, .size = sizeof(Ahci),
-    .flags = DEV_OWN_DOMAIN, .category = "Storage", .state = &ahci_state, .slot_ops = &ahci_pci_ops,
-    .realize = ahci_realize, .unrealize = ahci_unrealize, .reset = ahci_reset, .settle = ahci_settle,
-    .quiesce = ahci_quiesce, .resume = ahci_resume,
+    .name = "ich9-ahci",
+    .summary = "ICH9 SATA controller (AHCI)",
+    .slot = &pci_slot,
+    .size = sizeof(Ahci),
+    .flags = DEV_OWN_DOMAIN,
+    .category = "Storage",
+    .state = &ahci_state,
+    .slot_ops = &ahci_pci_ops,
+    .realize = ahci_realize,
+    .unrealize = ahci_unrealize,
+    .reset = ahci_reset,
+    .settle = ahci_settle,
+    .quiesce = ahci_quiesce,
+    .resume = ahci_resume,
 };

@@ -1,13 +1,14 @@
 /* ide.c: the slot "ide", and the movement of data between guest and storage for the drives on it.
  *
- *   IDE_IDLE --ide_cmd_start--> (drive type decodes) --submit--> IDE_WORK --io_done--> next chunk, or ended
- *                                    |                               show--> IDE_IN, IDE_OUT --ide_cmd_moved--> ...
- *                                    \--no_memory--> IDE_WAIT --ide_cmd_kick--> ...   any --over--> IDE_IDLE
+ *   IDE_IDLE --ide_cmd_start--> drive type decodes --submit--> IDE_WORK --io_done--> more, or ended
+ *                                   |  \--show--> IDE_IN, IDE_OUT --ide_cmd_moved--> more, or ended
+ *                                   \--no_memory--> IDE_WAIT --ide_cmd_kick--> more
+ *   any --over--> IDE_IDLE
  *
- * 1. With direct, data moves between storage and the guest's own memory, which is pinned by ops->map until
- *    the request ends.  Otherwise it moves through buf, one DRQ block at a time.
- * 2. io_done() runs on the device loop and takes the controller's domain; the block layer never calls it
- *    from inside blk_submit(). */
+ * 1. With direct, data moves between storage and the guest's own memory, which is pinned by
+ *    ops->map until the request ends.  Otherwise it moves through buf, one DRQ block at a time.
+ * 2. io_done() runs on the device loop and takes the controller's domain; the block layer never
+ *    calls it from inside blk_submit(). */
 #include "hw/storage/ide.h"
 
 #include <errno.h>
@@ -53,8 +54,8 @@ static int policy(const IdeCmd *c, int ret)
     bool report = c->req.op == BLK_READ ? c->drive->report_read : c->drive->report_write;
 
     if (ret < 0) {
-        TRACE(ide_io_error, "id=%s op=%d off=%" PRIu64 " len=%" PRIu64 " error=%d", c->drive->dev.id, c->req.op,
-              c->req.off, c->req.len, -ret);
+        TRACE(ide_io_error, "id=%s op=%d off=%" PRIu64 " len=%" PRIu64 " error=%d",
+              c->drive->dev.id, c->req.op, c->req.off, c->req.len, -ret);
     }
     return ret < 0 && report ? ret : 0;
 }
@@ -62,7 +63,7 @@ static int policy(const IdeCmd *c, int ret)
 static void show(IdeCmd *c, IdePhase phase)
 {
     const IdeDriveOps *ops = ide_ops(c->drive);
-    /* ATA8-ACS 11.6 and 11.7: no interrupt for the first block of PIO data-out, nor for a packet. */
+    /* ATA8-ACS 11.6 and 11.7: no interrupt for a PIO write's first block, nor for a packet. */
     bool irq = phase == IDE_IN || (c->step != IDE_PACKET && (ops->atapi || c->asked));
 
     c->asked = true;
@@ -173,8 +174,8 @@ static void transfer(IdeCmd *c)
         return;
     }
     if (c->direct) {
-        int n = c->host->ops->map(c, MIN(c->left, IDE_CHUNK), read ? DMA_FROM_DEVICE : DMA_TO_DEVICE, c->iov,
-                                  IDE_IOV, &got);
+        int n = c->host->ops->map(c, MIN(c->left, IDE_CHUNK),
+                                  read ? DMA_FROM_DEVICE : DMA_TO_DEVICE, c->iov, IDE_IOV, &got);
         if (n < 0) {
             no_memory(c, n);
             return;
@@ -205,8 +206,8 @@ static int copy_direct(IdeCmd *c, bool to_guest)
 {
     while (c->end < c->total) {
         size_t got;
-        int n = c->host->ops->map(c, c->total - c->end, to_guest ? DMA_FROM_DEVICE : DMA_TO_DEVICE, c->iov,
-                                  IDE_IOV, &got);
+        int n = c->host->ops->map(c, c->total - c->end, to_guest ? DMA_FROM_DEVICE : DMA_TO_DEVICE,
+                                  c->iov, IDE_IOV, &got);
         if (n < 0) {
             return n;
         }
@@ -226,7 +227,7 @@ static void reply(IdeCmd *c)
             no_memory(c, ret);
             return;
         }
-        c->dma_error = ret;                    /* less room than the reply has: the rest is dropped */
+        c->dma_error = ret; /* less room than the reply has: the rest is dropped */
     } else if (c->end < c->total) {
         c->at = c->end;
         c->end += MIN(c->total - c->end, c->drq);
@@ -356,8 +357,8 @@ void ide_request(IdeCmd *c, BlkOp op, uint64_t off, uint64_t len)
 static void over(IdeCmd *c)
 {
     c->phase = IDE_IDLE;
-    TRACE(ide_done, "id=%s tag=%u command=0x%02x status=0x%02x error=0x%02x", c->drive->dev.id, c->tag, c->command,
-          c->status, c->error);
+    TRACE(ide_done, "id=%s tag=%u command=0x%02x status=0x%02x error=0x%02x", c->drive->dev.id,
+          c->tag, c->command, c->status, c->error);
     c->host->ops->done(c);
 }
 
@@ -400,7 +401,8 @@ void ide_fail(IdeCmd *c, uint8_t error)
 
 void ide_cmd_start(IdeCmd *c)
 {
-    TRACE(ide_command, "id=%s tag=%u command=0x%02x feature=0x%04x count=0x%04x lba=%" PRIu64 " device=0x%02x",
+    TRACE(ide_command,
+          "id=%s tag=%u command=0x%02x feature=0x%04x count=0x%04x lba=%" PRIu64 " device=0x%02x",
           c->drive->dev.id, c->tag, c->command, c->feature, c->count, c->lba, c->device);
     assert_domain(c->host->dev->domain);
     c->status = c->error = 0;
@@ -513,7 +515,8 @@ static bool cmd_check(void *obj, Error **errp)
     }
     if (c->at > c->end || c->end > c->total || c->total > IDE_BUF || c->drq > IDE_BUF ||
         (c->phase != IDE_IDLE && c->drq == 0)) {
-        return error_set(errp, "data window %u to %u of %u, blocks of %u", c->at, c->end, c->total, c->drq);
+        return error_set(errp, "data window %u to %u of %u, blocks of %u", c->at, c->end, c->total,
+                         c->drq);
     }
     if (c->left > UINT64_MAX / 2 || c->off > UINT64_MAX / 2) {
         return error_set(errp, "data at %" PRIu64 ", %" PRIu64 " bytes", c->off, c->left);
@@ -527,18 +530,22 @@ static bool cmd_check(void *obj, Error **errp)
 }
 
 static const StateField cmd_fields[] = {
-    STATE_BOOL(IdeCmd, direct), STATE_BOOL(IdeCmd, has_packet), STATE_BOOL(IdeCmd, pio_in),
-    STATE_BOOL(IdeCmd, fua), STATE_BOOL(IdeCmd, asked),
-    STATE_U8(IdeCmd, command), STATE_U8(IdeCmd, device), STATE_U16(IdeCmd, feature), STATE_U16(IdeCmd, count),
-    STATE_U64(IdeCmd, lba), STATE_BYTES(IdeCmd, cdb), STATE_U8(IdeCmd, phase), STATE_U8(IdeCmd, step),
-    STATE_U64(IdeCmd, moved), STATE_U64(IdeCmd, off), STATE_U64(IdeCmd, left), STATE_U64(IdeCmd, first),
-    STATE_U32(IdeCmd, at), STATE_U32(IdeCmd, end), STATE_U32(IdeCmd, total), STATE_U32(IdeCmd, drq),
-    STATE_U32(IdeCmd, item), STATE_BLOB(IdeCmd, saved, IDE_BUF),
-    { 0 },
+    STATE_BOOL(IdeCmd, direct), STATE_BOOL(IdeCmd, has_packet),     STATE_BOOL(IdeCmd, pio_in),
+    STATE_BOOL(IdeCmd, fua),    STATE_BOOL(IdeCmd, asked),          STATE_U8(IdeCmd, command),
+    STATE_U8(IdeCmd, device),   STATE_U16(IdeCmd, feature),         STATE_U16(IdeCmd, count),
+    STATE_U64(IdeCmd, lba),     STATE_BYTES(IdeCmd, cdb),           STATE_U8(IdeCmd, phase),
+    STATE_U8(IdeCmd, step),     STATE_U64(IdeCmd, moved),           STATE_U64(IdeCmd, off),
+    STATE_U64(IdeCmd, left),    STATE_U64(IdeCmd, first),           STATE_U32(IdeCmd, at),
+    STATE_U32(IdeCmd, end),     STATE_U32(IdeCmd, total),           STATE_U32(IdeCmd, drq),
+    STATE_U32(IdeCmd, item),    STATE_BLOB(IdeCmd, saved, IDE_BUF), { 0 },
 };
 
 const StateDesc ide_cmd_state = {
-    .name = "ide-command", .version = 1, .fields = cmd_fields, .before_save = cmd_before_save, .check = cmd_check,
+    .name = "ide-command",
+    .version = 1,
+    .fields = cmd_fields,
+    .before_save = cmd_before_save,
+    .check = cmd_check,
 };
 
 /* --- the slot --- */
@@ -558,7 +565,8 @@ static bool slot_attach(Bus *b, Device *dev, Error **errp)
         }
     }
     if (d->unit >= b->capacity) {
-        return error_set(errp, "Can't create IDE unit %u, bus supports only %u units", d->unit, b->capacity);
+        return error_set(errp, "Can't create IDE unit %u, bus supports only %u units", d->unit,
+                         b->capacity);
     }
     if (bus->drives[d->unit] != NULL) {
         return error_set(errp, "IDE unit %u is in use", d->unit);
@@ -595,22 +603,29 @@ static void slot_withdraw(Bus *b, Device *dev)
 static const char *const error_policies[] = { "report", "ignore", "enospc", "stop", "auto", NULL };
 
 static const PropDesc slot_props[] = {
-    PROP_U32(IdeDrive, unit, "unit", UINT32_MAX, 0, UINT32_MAX, "place on the bus; the first free one if unset"),
+    PROP_U32(IdeDrive, unit, "unit", UINT32_MAX, 0, UINT32_MAX,
+             "place on the bus; the first free one if unset"),
     PROP_STR(IdeDrive, serial, "serial", "serial number, up to 20 characters"),
     PROP_STR(IdeDrive, model, "model", "model name, up to 40 characters"),
     PROP_STR(IdeDrive, ver, "ver", "firmware revision, up to 8 characters"),
     PROP_U64(IdeDrive, wwn, "wwn", 0, 0, UINT64_MAX, "world wide name; 0: none"),
-    PROP_I32(IdeDrive, bootindex, "bootindex", -1, -1, INT32_MAX, "place in the boot order; -1: none"),
-    PROP_SIZE(IdeDrive, logical, "logical_block_size", 0, 0, 2 * MiB, "A power of two between 512 B and 2 MiB"),
-    PROP_SIZE(IdeDrive, physical, "physical_block_size", 0, 0, 2 * MiB, "A power of two between 512 B and 2 MiB"),
+    PROP_I32(IdeDrive, bootindex, "bootindex", -1, -1, INT32_MAX,
+             "place in the boot order; -1: none"),
+    PROP_SIZE(IdeDrive, logical, "logical_block_size", 0, 0, 2 * MiB,
+              "A power of two between 512 B and 2 MiB"),
+    PROP_SIZE(IdeDrive, physical, "physical_block_size", 0, 0, 2 * MiB,
+              "A power of two between 512 B and 2 MiB"),
     PROP_SIZE(IdeDrive, min_io, "min_io_size", 0, 0, 2 * MiB, "kept for configuration files"),
     PROP_SIZE(IdeDrive, opt_io, "opt_io_size", 0, 0, 2 * MiB, "kept for configuration files"),
     PROP_SIZE(IdeDrive, discard_granularity, "discard_granularity", UINT32_MAX, 0, UINT32_MAX,
               "smallest piece worth discarding; 0: no TRIM"),
-    PROP_ENUM(IdeDrive, write_cache, "write-cache", prop_onoffauto, ONOFF_AUTO, "the guest sees a write cache"),
+    PROP_ENUM(IdeDrive, write_cache, "write-cache", prop_onoffauto, ONOFF_AUTO,
+              "the guest sees a write cache"),
     PROP_BOOL(IdeDrive, share_rw, "share-rw", false, "others may write to the medium too"),
-    PROP_ENUM(IdeDrive, rerror, "rerror", error_policies, 4, "Error handling policy, report/ignore/auto"),
-    PROP_ENUM(IdeDrive, werror, "werror", error_policies, 4, "Error handling policy, report/ignore/auto"),
+    PROP_ENUM(IdeDrive, rerror, "rerror", error_policies, 4,
+              "Error handling policy, report/ignore/auto"),
+    PROP_ENUM(IdeDrive, werror, "werror", error_policies, 4,
+              "Error handling policy, report/ignore/auto"),
     PROP_ENUM(IdeDrive, account_invalid, "account-invalid", prop_onoffauto, ONOFF_AUTO,
               "kept for configuration files"),
     PROP_ENUM(IdeDrive, account_failed, "account-failed", prop_onoffauto, ONOFF_AUTO,
@@ -632,7 +647,8 @@ enum { POLICY_REPORT, POLICY_IGNORE, POLICY_ENOSPC, POLICY_STOP, POLICY_AUTO };
 static bool check_policy(const char *name, int32_t policy_wanted, bool *report, Error **errp)
 {
     if (policy_wanted == POLICY_ENOSPC || policy_wanted == POLICY_STOP) {
-        return error_set(errp, "%s=%s is not supported: use report or ignore", name, error_policies[policy_wanted]);
+        return error_set(errp, "%s=%s is not supported: use report or ignore", name,
+                         error_policies[policy_wanted]);
     }
     *report = policy_wanted != POLICY_IGNORE;
     return true;
@@ -644,7 +660,8 @@ static bool check_sizes(IdeDrive *d, Error **errp)
 
     for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
         if (*sizes[i] != 0 && (*sizes[i] < 512 || (*sizes[i] & (*sizes[i] - 1)) != 0)) {
-            return error_set(errp, "%s_block_size: a power of two between 512 B and 2 MiB is expected",
+            return error_set(errp,
+                             "%s_block_size: a power of two between 512 B and 2 MiB is expected",
                              i ? "physical" : "logical");
         }
     }
@@ -666,7 +683,8 @@ static bool attach_medium(IdeDrive *d, BlkNode *n, unsigned which, bool write, E
     unsigned share = BLK_PERM_READ | BLK_PERM_RESIZE | (d->share_rw ? BLK_PERM_WRITE : 0);
     g_autofree char *who = g_strdup_printf("device '%s'", d->dev.id);
 
-    return blk_attach(n, &d->users[which], who, BLK_PERM_READ | (write ? BLK_PERM_WRITE : 0), share, errp);
+    return blk_attach(n, &d->users[which], who, BLK_PERM_READ | (write ? BLK_PERM_WRITE : 0), share,
+                      errp);
 }
 
 bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
@@ -701,7 +719,8 @@ void ide_drive_close(IdeDrive *d)
 
 static bool is_cd(Device *dev, Error **errp)
 {
-    return dev->type == &ide_cd_type || error_set(errp, "Device '%s' has no removable medium", dev->id);
+    return dev->type == &ide_cd_type ||
+           error_set(errp, "Device '%s' has no removable medium", dev->id);
 }
 
 bool ide_cd_open_tray(Device *dev, bool force, Error **errp)
@@ -722,8 +741,8 @@ bool ide_cd_open_tray(Device *dev, bool force, Error **errp)
     }
     domain_leave(dev->domain);
     if (!open) {
-        error_set(errp, "Device '%s' is locked and force was not specified, wait for tray to open and try again",
-                  dev->id);
+        error_set(errp, "Device '%s' is locked and force was not specified, wait for tray to open "
+                  "and try again", dev->id);
     }
     return open;
 }

@@ -1,19 +1,22 @@
-/* ide.h: drives on the slot "ide", the commands that run on them, and what a controller must give them.
+/* ide.h: drives on the slot "ide", the commands that run on them, and what a controller must give
+ * them.
  *
- *   controller                        engine (ide.c)                       drive type (ata.c, atapi.c)
- *   fills an IdeCmd, ide_cmd_start -> ops->start -------------------------> decodes, ide_read(), ide_reply()...
- *   ops->map  <---------------------- needs the guest's memory
- *   ops->drq  <---------------------- c->buf has bytes for the guest, or wants some
- *   ops->done <---------------------- ide_finish(), ide_fail() <----------- ...
+ *   controller               engine (ide.c)                     drive type (ata.c, atapi.c)
+ *   ide_cmd_start(cmd) ----> ops->start ----------------------> decodes; ide_read(), ide_reply()
+ *   ops->map  <------------- needs the guest's memory
+ *   ops->drq  <------------- buf has bytes for the guest, or wants some
+ *   ops->done <------------- ide_finish(), ide_fail() <-------- ...
  *
- * 1. A drive shares the domain of its controller.  Everything here runs under it, except that a request
- *    is handed to the block layer, and comes back, on the controller's device loop with nothing held.
- * 2. A command is in one IdePhase.  Only IDE_WORK counts as busy in its IdeHost: a controller is quiet
- *    when no command works.  A command in any other phase waits for the guest and is saved as it is.
+ * 1. A drive shares the domain of its controller.  Everything here runs under it, except that a
+ *    request is handed to the block layer, and comes back, on the controller's device loop with
+ *    nothing held.
+ * 2. A command is in one IdePhase.  Only IDE_WORK counts as busy in its IdeHost: a controller is
+ *    quiet when no command works.  A command in any other phase waits for the guest and is saved as
+ *    it is.
  * 3. ops->done may be called before ide_cmd_start() returns.
- * 4. An orphan is a command its controller has given up (reset, stop) while the host still works on it:
- *    its memory stays pinned until then, nothing of it reaches the guest's registers, and ops->dropped
- *    tells when it is over. */
+ * 4. An orphan is a command its controller has given up (reset, stop) while the host still works on
+ *    it: its memory stays pinned until then, nothing of it reaches the guest's registers, and
+ *    ops->dropped tells when it is over. */
 #ifndef HW_STORAGE_IDE_H
 #define HW_STORAGE_IDE_H
 
@@ -65,11 +68,12 @@ typedef enum IdeStep {
 } IdeStep;
 
 typedef struct IdeHostOps {
-    /* The guest's memory for up to @n more bytes of @c's data, pinned: returns entries of @iov, at most
-     * @max, and *@got bytes.  -EAGAIN: not now, ide_cmd_kick() will follow; -ENOSPC: the guest gave less
-     * memory than the command has data; -EFAULT: what it gave is not RAM. */
+    /* The guest's memory for up to @n more bytes of @c's data, pinned: returns entries of @iov, at
+     * most @max, and *@got bytes.  -EAGAIN: not now, ide_cmd_kick() will follow; -ENOSPC: the guest
+     * gave less memory than the command has data; -EFAULT: what it gave is not RAM. */
     int (*map)(IdeCmd *c, size_t n, DmaDir dir, struct iovec *iov, unsigned max, size_t *got);
-    /* @c is in IDE_IN or IDE_OUT (never with direct): ide_cmd_moved() follows when the guest is done.
+    /* @c is in IDE_IN or IDE_OUT (never with direct): ide_cmd_moved() follows when the guest has
+     * done its part.
      * @irq: the guest is to be told. */
     void (*drq)(IdeCmd *c, bool irq);
     void (*done)(IdeCmd *c);
@@ -97,8 +101,8 @@ typedef struct IdeBus {
     IdeDrive *drives[IDE_UNITS];
 } IdeBus;
 
-/* A command, embedded in the controller's own structure.  The controller fills the first group, zero for
- * the rest, and keeps @buf. */
+/* A command, embedded in the controller's own structure.  The controller fills the first group,
+ * zero for the rest, and keeps @buf. */
 struct IdeCmd {
     IdeHost *host;
     IdeDrive *drive;
@@ -133,8 +137,8 @@ struct IdeCmd {
     struct iovec iov[IDE_IOV];
 };
 
-/* Of a controller that saves commands in other phases than IDE_IDLE.  The controller sets host, drive,
- * direct (by its own knowledge) again in its check. */
+/* Of a controller that saves commands in other phases than IDE_IDLE.  The controller sets host,
+ * drive, direct (by its own knowledge) again in its check. */
 extern const StateDesc ide_cmd_state;
 
 /* slot_ops of the drive types.  All under the domain. */
@@ -155,14 +159,14 @@ typedef struct AtaState {
     uint8_t mult, xfer_mode, features;
     bool write_cache, look_ahead, smart, standby;
     uint16_t heads, sectors;           /* geometry INITIALIZE DEVICE PARAMETERS set */
-    uint8_t ncq_log[16];               /* registers of the queued command that failed; [0] bit 7: none */
+    uint8_t ncq_log[16]; /* registers of the queued command that failed; [0] bit 7: none */
 } AtaState;
 
 /* What a CD-ROM drive remembers (atapi.c). */
 typedef struct AtapiState {
     uint8_t key, asc, ascq;            /* the sense data of the last command */
     bool locked, tray_open;
-    bool attention, changed;           /* medium changed: for the next command; for GET EVENT STATUS */
+    bool attention, changed; /* medium changed: for the next command; for GET EVENT STATUS */
     bool eject_wanted;                 /* the host asked a locked drive to open */
     uint8_t xfer_mode;
 } AtapiState;
@@ -171,7 +175,7 @@ struct IdeDrive {
     Device dev;
     IdeBus *bus;
     BlkNode *node;                     /* NULL: no medium */
-    BlkUser users[2];                  /* of the medium; the other one of a medium that is leaving */
+    BlkUser users[2]; /* of the medium; the other one of a medium that is leaving */
     unsigned current;                  /* of users */
     unsigned in_use[2];                /* requests in flight, by user */
     bool report_read, report_write;    /* rerror, werror: false: ignore */
@@ -182,11 +186,13 @@ struct IdeDrive {
     void *drive;
     char *serial, *model, *ver;
     uint32_t unit;
-    int32_t bootindex, write_cache, rerror, werror, account_invalid, account_failed, backend_defaults;
+    int32_t bootindex, write_cache, rerror, werror, account_invalid, account_failed,
+        backend_defaults;
     uint64_t wwn, logical, physical, discard_granularity, min_io, opt_io;
     bool share_rw;
     uint16_t rotation_rate;
-    uint32_t cyls, heads, secs;
+    uint32_t cyls, heads, secs, lcyls, lheads, lsecs;
+    int32_t chs_trans;
 };
 
 extern const SlotType ide_slot;
@@ -198,7 +204,7 @@ static inline const IdeDriveOps *ide_ops(const IdeDrive *d)
 }
 
 /* --- for controllers --- */
-/* Makes bus @b number @index of @h with room for @units drives, named "ide.N" or after a user's id. */
+/* Makes bus @b number @index of @h with room for @units drives: "ide.N", or after a user's id. */
 CTX_CONTROL void ide_bus_init(IdeBus *b, IdeHost *h, unsigned index, unsigned units);
 /* Runs @c, whose first group is filled and whose phase is IDE_IDLE. */
 CTX_DOMAIN void ide_cmd_start(IdeCmd *c);
@@ -235,7 +241,8 @@ CTX_CONTROL bool ide_drive_open(IdeDrive *d, bool write, Error **errp);
 CTX_CONTROL void ide_drive_close(IdeDrive *d);
 
 /* --- removable media, for the control plane --- */
-/* Opens the tray; with @force even when the guest has locked it.  False: the guest was asked instead. */
+/* Opens the tray; with @force even when the guest has locked it.  False: the guest was asked
+ * instead. */
 CTX_CONTROL bool ide_cd_open_tray(Device *d, bool force, Error **errp);
 CTX_CONTROL void ide_cd_close_tray(Device *d);
 /* Puts @n (NULL: nothing) in place of the medium; the tray is open, or the drive has none.  The old

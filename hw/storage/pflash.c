@@ -1,14 +1,14 @@
-/* pflash.c: "cfi.pflash01", a NOR flash chip with Intel's command set (Common Flash Interface, JEDEC
- * JESD68.01; Intel 28F128J3 data sheet).
+/* pflash.c: "cfi.pflash01", a NOR flash chip with Intel's command set (Common Flash Interface,
+ * JEDEC JESD68.01; Intel 28F128J3 data sheet).
  *
  *   READ_ARRAY --any command--> register mode: status, id, CFI, program, erase --0xff--> READ_ARRAY
  *
  * 1. In READ_ARRAY the guest reads the RAM block directly; in every other mode reads come here.
- * 2. Programming clears bits, erasing sets a sector's: what the RAM block holds is always the truth.
- *    Changed sectors reach the node in the background, one request at a time; quiesce waits until none
- *    is left, then the node is flushed.
- * 3. Only one bit differs from the chips' data sheets: Clear Status also clears "ready" until the next
- *    operation, by which firmware (OVMF) tells this chip from RAM and ROM. */
+ * 2. Programming clears bits, erasing sets a sector's: what the RAM block holds is always the
+ *    truth. Changed sectors reach the node in the background, one request at a time; quiesce waits
+ *    until none is left, then the node is flushed.
+ * 3. Only one bit differs from the chips' data sheets: Clear Status also clears "ready" until the
+ *    next operation, by which firmware (OVMF) tells this chip from RAM and ROM. */
 #include "hw/storage/pflash.h"
 
 #include <string.h>
@@ -25,9 +25,20 @@
 #define ISA_BIOS_MAX (128 * KiB)
 #define CFI_BYTES 0x40
 
-enum { CMD_PROGRAM = 0x10, CMD_ERASE = 0x20, CMD_PROGRAM_2 = 0x40, CMD_CLEAR_STATUS = 0x50, CMD_LOCK = 0x60,
-       CMD_STATUS = 0x70, CMD_ID = 0x90, CMD_CFI = 0x98, CMD_SUSPEND = 0xb0, CMD_CONFIRM = 0xd0,
-       CMD_BUFFER = 0xe8, CMD_ARRAY = 0xff };
+enum {
+    CMD_PROGRAM = 0x10,
+    CMD_ERASE = 0x20,
+    CMD_PROGRAM_2 = 0x40,
+    CMD_CLEAR_STATUS = 0x50,
+    CMD_LOCK = 0x60,
+    CMD_STATUS = 0x70,
+    CMD_ID = 0x90,
+    CMD_CFI = 0x98,
+    CMD_SUSPEND = 0xb0,
+    CMD_CONFIRM = 0xd0,
+    CMD_BUFFER = 0xe8,
+    CMD_ARRAY = 0xff
+};
 enum { ST_READY = 0x80, ST_ERASE_ERROR = 0x20, ST_PROGRAM_ERROR = 0x10, ST_PROTECTED = 0x02 };
 
 typedef struct Pflash {
@@ -113,7 +124,7 @@ static void submit(Pflash *f, BlkOp op, uint64_t off, uint64_t len)
     blk_submit(f->node, &f->req);
 }
 
-/* On the device loop, under the domain: the next run of changed sectors, or a flush after the last. */
+/* On the device loop, under the domain: the next run of changed sectors, after the last a flush. */
 static void write_next(Pflash *f)
 {
     uint32_t at = 0, n = 0;
@@ -128,7 +139,8 @@ static void write_next(Pflash *f)
     while (!(f->dirty[at / 64] >> at % 64 & 1)) {
         at++;
     }
-    while (at + n < f->sectors && (n + 1) * f->sector <= CHUNK && (f->dirty[(at + n) / 64] >> (at + n) % 64 & 1)) {
+    while (at + n < f->sectors && (n + 1) * f->sector <= CHUNK &&
+           (f->dirty[(at + n) / 64] >> (at + n) % 64 & 1)) {
         f->dirty[(at + n) / 64] &= ~(1ul << (at + n) % 64);
         n++;
     }
@@ -239,7 +251,8 @@ static void first_cycle(Pflash *f, uint64_t off, uint8_t val)
         memset(f->given, 0, sizeof(f->given));
         to_mode(f, val);
         break;
-    case CMD_PROGRAM: case CMD_PROGRAM_2: case CMD_ERASE: case CMD_LOCK: case CMD_STATUS: case CMD_ID: case CMD_CFI:
+    case CMD_PROGRAM: case CMD_PROGRAM_2: case CMD_ERASE: case CMD_LOCK:
+    case CMD_STATUS: case CMD_ID: case CMD_CFI:
         to_mode(f, val);
         break;
     case CMD_SUSPEND: case CMD_CONFIRM:
@@ -284,8 +297,8 @@ static void flash_write(void *dev, uint64_t off, uint64_t val, unsigned size)
     Pflash *f = dev;
     uint8_t data[8];
 
-    TRACE(pflash_write, "id=%s off=0x%" PRIx64 " value=0x%" PRIx64 " size=%u command=0x%02x", f->dev.id, off, val,
-          size, f->command);
+    TRACE(pflash_write, "id=%s off=0x%" PRIx64 " value=0x%" PRIx64 " size=%u command=0x%02x",
+          f->dev.id, off, val, size, f->command);
     switch (f->cycle ? f->command : CMD_ARRAY) {
     case CMD_PROGRAM: case CMD_PROGRAM_2:
         st_n(data, size, val);
@@ -387,11 +400,13 @@ static bool find_size(Pflash *f, Error **errp)
         return error_set(errp, "sector-length is a power of two from 256 to %u", CHUNK);
     }
     if (size == 0 || size % f->sector != 0) {
-        error_set(errp, "flash of %" PRIu64 " bytes: the size must be a multiple of 0x%" PRIx64, size, f->sector);
+        error_set(errp, "flash of %" PRIu64 " bytes: the size must be a multiple of 0x%" PRIx64,
+                  size, f->sector);
         return error_hint(errp, "a firmware image for -drive if=pflash comes in the right size");
     }
     if (size > SIZE_MAX_TOTAL) {
-        return error_set(errp, "flash of %" PRIu64 " bytes exceeds %u MiB", size, (unsigned)(SIZE_MAX_TOTAL / MiB));
+        return error_set(errp, "flash of %" PRIu64 " bytes exceeds %u MiB", size,
+                         (unsigned)(SIZE_MAX_TOTAL / MiB));
     }
     f->sectors = (uint32_t)(size / f->sector);
     return true;
@@ -506,9 +521,10 @@ static bool pflash_check(void *obj, Error **errp)
 }
 
 static const StateField pflash_fields[] = {
-    STATE_U8(Pflash, command), STATE_U8(Pflash, cycle), STATE_U8(Pflash, status), STATE_U32(Pflash, count),
-    STATE_U32(Pflash, base), STATE_BYTES(Pflash, buffer), STATE_BYTES(Pflash, given),
-    { 0 },
+    STATE_U8(Pflash, command),  STATE_U8(Pflash, cycle),
+    STATE_U8(Pflash, status),   STATE_U32(Pflash, count),
+    STATE_U32(Pflash, base),    STATE_BYTES(Pflash, buffer),
+    STATE_BYTES(Pflash, given), { 0 },
 };
 
 static const StateDesc pflash_state = {
@@ -516,7 +532,8 @@ static const StateDesc pflash_state = {
 };
 
 static const PropDesc pflash_props[] = {
-    PROP_LINK(Pflash, drive, "drive", "blockdev", "Node name or ID of a block device to use as a backend"),
+    PROP_LINK(Pflash, drive, "drive", "blockdev",
+              "Node name or ID of a block device to use as a backend"),
     PROP_STR(Pflash, name, "name", "name of the memory block"),
     PROP_U32(Pflash, num_blocks, "num-blocks", 0, 0, 65536, "sectors, without a drive"),
     PROP_SIZE(Pflash, sector, "sector-length", 4096, 256, CHUNK, "bytes erased at once"),
@@ -529,14 +546,24 @@ static const PropDesc pflash_props[] = {
     PROP_U16(Pflash, id[3], "id3", 0, 0, 0xffff, "kept for configuration files"),
     PROP_BOOL(Pflash, secure, "secure", false, "only system management mode may write"),
     PROP_BOOL(Pflash, big_endian, "big-endian", false, "byte order of wide accesses"),
-    PROP_BOOL(Pflash, old_multiple, "old-multiple-chip-handling", false, "kept for configuration files"),
+    PROP_BOOL(Pflash, old_multiple, "old-multiple-chip-handling", false,
+              "kept for configuration files"),
     { 0 },
 };
 
 const DeviceType cfi_pflash01_type = {
-    .name = "cfi.pflash01", .summary = "NOR flash, Intel command set", .slot = &board_slot, .size = sizeof(Pflash),
-    .flags = DEV_INTERNAL | DEV_OWN_DOMAIN, .category = "Storage", .props = pflash_props, .state = &pflash_state,
-    .realize = pflash_realize, .unrealize = pflash_unrealize, .reset = pflash_reset, .settle = pflash_settle,
+    .name = "cfi.pflash01",
+    .summary = "NOR flash, Intel command set",
+    .slot = &board_slot,
+    .size = sizeof(Pflash),
+    .flags = DEV_INTERNAL | DEV_OWN_DOMAIN,
+    .category = "Storage",
+    .props = pflash_props,
+    .state = &pflash_state,
+    .realize = pflash_realize,
+    .unrealize = pflash_unrealize,
+    .reset = pflash_reset,
+    .settle = pflash_settle,
     .quiesce = pflash_quiesce,
 };
 
@@ -547,13 +574,14 @@ bool pflash_make(Machine *m, Region *box, Error **errp)
 
     assert_control();
     for (unsigned i = 0; i < 2 && m->cfg.pflash[i] != NULL; i++) {
-        Pflash *f = (Pflash *)device_make(&cfi_pflash01_type, m->root, NULL, names[i], errp, "drive",
-                                          m->cfg.pflash[i], "name", names[i], NULL);
+        Pflash *f = (Pflash *)device_make(&cfi_pflash01_type, m->root, NULL, names[i], errp,
+                                          "drive", m->cfg.pflash[i], "name", names[i], NULL);
         if (f == NULL) {
             return error_context(errp, "pflash%u", i);
         }
         if (4 * GiB - end + size_of(f) > SIZE_MAX_TOTAL) {
-            return error_set(errp, "combined size of system firmware exceeds %u bytes", (unsigned)SIZE_MAX_TOTAL);
+            return error_set(errp, "combined size of system firmware exceeds %u bytes",
+                             (unsigned)SIZE_MAX_TOTAL);
         }
         end -= size_of(f);
         map_begin();

@@ -1,15 +1,15 @@
-/* piix3-ide.c: the PIIX3's two IDE channels with bus mastering (Intel 290550, 2.3 and 2.7; ATA8-APT;
- * Programming Interface for Bus Master IDE Controller 1.0).
+/* piix3-ide.c: the PIIX3's two IDE channels with bus mastering (Intel 290550, 2.3 and 2.7;
+ * ATA8-APT; Programming Interface for Bus Master IDE Controller 1.0).
  *
- *   command block --0x1f7--> ide_cmd_start --> BSY ... --channel_drq--> DRQ --data port--> ide_cmd_moved ...
- *                                                \--channel_done--> DRDY, interrupt
+ *   command register --start--> BSY --channel_drq--> DRQ --data port--> ide_cmd_moved --> BSY ...
+ *                                \--channel_done--> DRDY, interrupt
  *
- * 1. A channel runs one command at a time, in `cmd`; what the guest reads and writes meanwhile are the
- *    task files of its two drives, which both take every write.
- * 2. A DMA command waits in IDE_WAIT until the bus master is started, or for ever when its PRD table is
- *    too short: only a reset ends that, as on hardware.
- * 3. Software reset and stopping the bus master make an orphan of a command in flight; the drive is busy
- *    until it is back. */
+ * 1. A channel runs one command at a time, in `cmd`; what the guest reads and writes meanwhile are
+ *    the task files of its two drives, which both take every write.
+ * 2. A DMA command waits in IDE_WAIT until the bus master is started, or for ever when its PRD
+ *    table is too short: only a reset ends that, as on hardware.
+ * 3. Software reset and stopping the bus master make an orphan of a command in flight; the drive is
+ *    busy until it is back. */
 #include <errno.h>
 #include <string.h>
 #include "core/machine.h"
@@ -52,7 +52,7 @@ typedef struct Channel {
     IdeCmd cmd;
     /* bus master */
     uint8_t bm_cmd, bm_status;
-    uint32_t bm_prd, prd_addr, prd_left, prd_at;       /* table; rest of the present entry; next entry */
+    uint32_t bm_prd, prd_addr, prd_left, prd_at; /* table; rest of the present entry; next entry */
     bool prd_end;              /* the present entry is the last */
 } Channel;
 
@@ -202,14 +202,15 @@ static bool next_prd(Channel *ch)
 
 static int stall(Channel *ch, bool error)
 {
-    guest_bug("piix3-ide", "channel %u: %s", ch->bus.index, error ? "the PRD table or its memory is not in RAM" :
-              "the PRD table is shorter than the transfer");
+    guest_bug("piix3-ide", "channel %u: the PRD table %s", ch->bus.index,
+              error ? "or its memory is not in RAM" : "is shorter than the transfer");
     ch->bm_cmd &= ~BM_START;
     ch->bm_status = (ch->bm_status & ~BM_ACTIVE) | (error ? BM_ERROR : 0);
     return -EAGAIN;
 }
 
-static int channel_map(IdeCmd *c, size_t n, DmaDir dir, struct iovec *iov, unsigned max, size_t *got)
+static int channel_map(IdeCmd *c, size_t n, DmaDir dir, struct iovec *iov, unsigned max,
+                       size_t *got)
 {
     Channel *ch = channel_of(c);
     Device *d = &ch->ide->p.dev;
@@ -418,7 +419,8 @@ static uint64_t block_read(void *arg, uint64_t off, unsigned size)
         ch->irq_pending = false;
         update_irq(ch);
     }
-    TRACE(piix_ide_read, "channel=%u reg=%u value=0x%02x", ch->bus.index, (unsigned)off, (unsigned)val);
+    TRACE(piix_ide_read, "channel=%u reg=%u value=0x%02x", ch->bus.index, (unsigned)off,
+          (unsigned)val);
     return val;
 }
 
@@ -476,7 +478,8 @@ static void block_write(void *arg, uint64_t off, uint64_t val, unsigned size)
     }
     for (unsigned i = 0; i < size && off + i < 8; i++) {
         uint8_t byte = val >> (8 * i) & 0xff;
-        TRACE(piix_ide_write, "channel=%u reg=%u value=0x%02x", ch->bus.index, (unsigned)off + i, byte);
+        TRACE(piix_ide_write, "channel=%u reg=%u value=0x%02x", ch->bus.index, (unsigned)off + i,
+              byte);
         if (!(ch->ctl & CTL_SRST)) {
             write_register(ch, (unsigned)off + i, byte);
         }
@@ -497,7 +500,9 @@ static void control_write(void *arg, uint64_t off, uint64_t val, unsigned size)
     write_control(arg, (uint8_t)val);
 }
 
-static const RegionOps control_ops = { .read = control_read, .write = control_write, .min = 1, .max = 1 };
+static const RegionOps control_ops = {
+    .read = control_read, .write = control_write, .min = 1, .max = 1
+};
 
 /* --- bus master registers: eight bytes a channel --- */
 
@@ -551,7 +556,8 @@ static void bm_write(void *dev, uint64_t off, uint64_t val, unsigned size)
         write_bm_cmd(ch, (uint8_t)val);
         break;
     case BM_STATUS:
-        ch->bm_status = (ch->bm_status & ~BM_CAPABLE & ~(val & (BM_ERROR | BM_IRQ))) | (val & BM_CAPABLE);
+        ch->bm_status = (ch->bm_status & ~BM_CAPABLE & ~(val & (BM_ERROR | BM_IRQ))) |
+                        (val & BM_CAPABLE);
         break;
     case BM_PRD: case BM_PRD + 1: case BM_PRD + 2: case BM_PRD + 3:
         ch->bm_prd = ((ch->bm_prd & ~(0xffu << shift)) | (uint32_t)val << shift) & ~3u;
@@ -694,15 +700,26 @@ static const StateField tf_fields[] = {
 static const StateDesc tf_state = { .name = "ide-task-file", .version = 1, .fields = tf_fields };
 
 static const StateField channel_fields[] = {
-    STATE_STRUCTS(Channel, tf, &tf_state), STATE_U8(Channel, selected), STATE_U8(Channel, ctl),
-    STATE_BOOL(Channel, irq_pending), STATE_BOOL(Channel, fresh), STATE_U8(Channel, cmd_unit),
-    STATE_STRUCT(Channel, cmd, &ide_cmd_state), STATE_U8(Channel, bm_cmd), STATE_U8(Channel, bm_status),
-    STATE_U32(Channel, bm_prd), STATE_U32(Channel, prd_addr), STATE_U32(Channel, prd_left),
-    STATE_U32(Channel, prd_at), STATE_BOOL(Channel, prd_end),
+    STATE_STRUCTS(Channel, tf, &tf_state),
+    STATE_U8(Channel, selected),
+    STATE_U8(Channel, ctl),
+    STATE_BOOL(Channel, irq_pending),
+    STATE_BOOL(Channel, fresh),
+    STATE_U8(Channel, cmd_unit),
+    STATE_STRUCT(Channel, cmd, &ide_cmd_state),
+    STATE_U8(Channel, bm_cmd),
+    STATE_U8(Channel, bm_status),
+    STATE_U32(Channel, bm_prd),
+    STATE_U32(Channel, prd_addr),
+    STATE_U32(Channel, prd_left),
+    STATE_U32(Channel, prd_at),
+    STATE_BOOL(Channel, prd_end),
     { 0 },
 };
 
-static const StateDesc channel_state = { .name = "ide-channel", .version = 1, .fields = channel_fields };
+static const StateDesc channel_state = { .name = "ide-channel",
+                                         .version = 1,
+                                         .fields = channel_fields };
 
 static bool piix_check(void *obj, Error **errp)
 {
@@ -711,11 +728,13 @@ static bool piix_check(void *obj, Error **errp)
     for (unsigned i = 0; i < CHANNELS; i++) {
         Channel *ch = &s->ch[i];
         if (ch->selected >= IDE_UNITS || ch->cmd_unit >= IDE_UNITS || ch->prd_left > 65536) {
-            return error_set(errp, "channel %u: unit %u, command of unit %u", i, ch->selected, ch->cmd_unit);
+            return error_set(errp, "channel %u: unit %u, command of unit %u", i, ch->selected,
+                             ch->cmd_unit);
         }
         ch->cmd.drive = ch->bus.drives[ch->cmd_unit];
         if (ch->cmd.phase != IDE_IDLE && ch->cmd.drive == NULL) {
-            return error_set(errp, "channel %u: a command for unit %u, which is not there", i, ch->cmd_unit);
+            return error_set(errp, "channel %u: a command for unit %u, which is not there", i,
+                             ch->cmd_unit);
         }
     }
     return true;
@@ -735,8 +754,18 @@ static const PciOps piix_pci_ops = {
 };
 
 const DeviceType piix3_ide_type = {
-    .name = "piix3-ide", .summary = "PIIX3 IDE controller", .slot = &pci_slot, .size = sizeof(Piix3Ide),
-    .flags = DEV_OWN_DOMAIN, .category = "Storage", .state = &piix_state, .slot_ops = &piix_pci_ops,
-    .realize = piix_realize, .unrealize = piix_unrealize, .reset = piix_reset, .settle = piix_settle,
-    .quiesce = piix_quiesce, .resume = piix_resume,
+    .name = "piix3-ide",
+    .summary = "PIIX3 IDE controller",
+    .slot = &pci_slot,
+    .size = sizeof(Piix3Ide),
+    .flags = DEV_OWN_DOMAIN,
+    .category = "Storage",
+    .state = &piix_state,
+    .slot_ops = &piix_pci_ops,
+    .realize = piix_realize,
+    .unrealize = piix_unrealize,
+    .reset = piix_reset,
+    .settle = piix_settle,
+    .quiesce = piix_quiesce,
+    .resume = piix_resume,
 };

@@ -1,4 +1,5 @@
-/* cfi.pflash01-test.c: the flash chip: firmware's probe, programming, erasing, what reaches the file. */
+/* cfi.pflash01-test.c: the flash chip: firmware's probe, programming, erasing, what reaches the
+ * file. */
 #include "tests/device/ide-helper.h"
 
 #include "hw/storage/pflash.h"
@@ -181,11 +182,13 @@ static void hostile(void **state)
 {
     Bench *b = *state;
     g_autoptr(GRand) r = g_rand_new_with_seed(5);
-    static const uint8_t codes[] = { 0x10, 0x20, 0x40, 0x50, 0x60, 0x70, 0x90, 0x98, 0xd0, 0xe8, 0xff, 0x00 };
+    static const uint8_t codes[] = { 0x10, 0x20, 0x40, 0x50, 0x60, 0x70,
+                                     0x90, 0x98, 0xd0, 0xe8, 0xff, 0x00 };
 
     for (unsigned i = 0; i < 20000; i++) {
         Gpa at = (g_rand_int(r) & 1 ? VARS : CODE) + g_rand_int(r) % VARS_SIZE;
-        uint8_t val = g_rand_int(r) & 3 ? codes[g_rand_int_range(r, 0, sizeof(codes))] : (uint8_t)g_rand_int(r);
+        uint8_t val = g_rand_int(r) & 3 ? codes[g_rand_int_range(r, 0, sizeof(codes))]
+                                        : (uint8_t)g_rand_int(r);
 
         switch (g_rand_int(r) & 3) {
         case 0:
@@ -231,5 +234,5 @@ static void sizes(void **state)
     medium_free(&again);
 }
 
-RUN_TESTS(TEST(mapped), TEST(probed), TEST(programmed), TEST(buffered), TEST(read_only), TEST(saved),
-          TEST(hostile), TEST(sizes))
+RUN_TESTS(TEST(mapped), TEST(probed), TEST(programmed), TEST(buffered), TEST(read_only),
+          TEST(saved), TEST(hostile), TEST(sizes))

@@ -1,4 +1,5 @@
-/* ich9-ahci-test.c: the AHCI controller: ports, queues, interrupts, errors, resets with I/O in flight. */
+/* ich9-ahci-test.c: the AHCI controller: ports, queues, interrupts, errors, resets with I/O in
+ * flight. */
 #include "tests/device/ide-helper.h"
 
 #define DISK (8 * MiB)
@@ -37,8 +38,12 @@ static const AhciCommand read_one = { .command = 0x25, .count = 1, .data = DATA,
 
 static AhciCommand fpdma(uint8_t command, unsigned tag, uint64_t lba)
 {
-    return (AhciCommand){ .command = command, .feature = 8, .count = (uint16_t)(tag << 3), .lba = lba,
-                          .data = DATA + 4096 * tag, .len = 4096 };
+    return (AhciCommand){ .command = command,
+                          .feature = 8,
+                          .count = (uint16_t)(tag << 3),
+                          .lba = lba,
+                          .data = DATA + 4096 * tag,
+                          .len = 4096 };
 }
 
 static void registers(void **state)
@@ -381,21 +386,27 @@ static void hostile(void **state)
     g_autoptr(GRand) r = g_rand_new_with_seed(1);
 
     for (unsigned i = 0; i < 30000; i++) {
-        unsigned port = (unsigned)g_rand_int_range(r, 0, 3), slot = (unsigned)g_rand_int_range(r, 0, 4);
-        static const unsigned regs[] = { P_IS, P_IE, P_CMD, P_CMD, P_SCTL, P_SERR, P_SACT, P_CI, P_CI, P_CI, P_CLB };
-        static const uint8_t codes[] = { 0x60, 0x61, 0x25, 0x35, 0xec, 0xa0, 0xa1, 0x06, 0x2f, 0xe7, 0xef, 0xc8, 0x20 };
+        unsigned port = (unsigned)g_rand_int_range(r, 0, 3),
+                 slot = (unsigned)g_rand_int_range(r, 0, 4);
+        static const unsigned regs[] = { P_IS,   P_IE, P_CMD, P_CMD, P_SCTL, P_SERR,
+                                         P_SACT, P_CI, P_CI,  P_CI,  P_CLB };
+        static const uint8_t codes[] = { 0x60, 0x61, 0x25, 0x35, 0xec, 0xa0, 0xa1,
+                                         0x06, 0x2f, 0xe7, 0xef, 0xc8, 0x20 };
         uint32_t val = g_rand_int_range(r, 0, 3) ? g_rand_int(r) & 0x1f : g_rand_int(r);
         unsigned reg = regs[g_rand_int_range(r, 0, sizeof(regs) / sizeof(regs[0]))];
 
         if (g_rand_int_range(r, 0, 2)) {
             AhciCommand c = { .command = codes[g_rand_int_range(r, 0, sizeof(codes))],
-                              .feature = (uint16_t)g_rand_int_range(r, 0, 20), .lba = g_rand_int(r) & 0x7fff,
-                              .count = (uint16_t)(slot << 3), .data = DATA + (g_rand_int(r) & 0xffffe),
+                              .feature = (uint16_t)g_rand_int_range(r, 0, 20),
+                              .lba = g_rand_int(r) & 0x7fff,
+                              .count = (uint16_t)(slot << 3),
+                              .data = DATA + (g_rand_int(r) & 0xffffe),
                               .len = (uint32_t)g_rand_int_range(r, 0, 8192) & ~1u };
             uint8_t cdb[12] = { (uint8_t)g_rand_int(r), [4] = 0xff, [7] = 1, [8] = 0xff };
             c.cdb = cdb;
             ahci_prepare(&a, port, slot, &c);
-            bench_ram(b, AHCI_TABLE(port, slot) + (g_rand_int(r) & 0xff), 1)[0] ^= g_rand_int_range(r, 0, 8) ? 0 : 0x41;
+            bench_ram(b, AHCI_TABLE(port, slot) + (g_rand_int(r) & 0xff),
+                      1)[0] ^= g_rand_int_range(r, 0, 8) ? 0 : 0x41;
         }
         px_set(&a, port, reg, reg == P_CLB ? (uint32_t)AHCI_LIST(port) : val);
         if (g_rand_int_range(r, 0, 500) == 0) {
@@ -413,6 +424,7 @@ static void hostile(void **state)
     assert_int_equal(ahci_run(&a, 0, &read_one), 0x50);
 }
 
-RUN_TESTS(TEST(registers), TEST(interrupts), TEST(messages), TEST(queue), TEST(queue_error), TEST(prd_tables),
-          TEST(bad_memory), TEST(bad_commands), TEST(stop_in_flight), TEST(comreset_in_flight),
-          TEST(hba_reset_in_flight), TEST(soft_reset), TEST(quiesced), TEST(reset_in_flight), TEST(hostile))
+RUN_TESTS(TEST(registers), TEST(interrupts), TEST(messages), TEST(queue), TEST(queue_error),
+          TEST(prd_tables), TEST(bad_memory), TEST(bad_commands), TEST(stop_in_flight),
+          TEST(comreset_in_flight), TEST(hba_reset_in_flight), TEST(soft_reset), TEST(quiesced),
+          TEST(reset_in_flight), TEST(hostile))

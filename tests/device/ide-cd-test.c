@@ -183,9 +183,12 @@ static void random_packets(void **state)
         for (unsigned j = 0; j < 12; j++) {
             cdb[j] = g_rand_int_range(r, 0, 3) ? 0 : (uint8_t)g_rand_int(r);
         }
-        static const uint8_t codes[] = { 0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x43, 0x46, 0x4a, 0x51,
-                                         0x52, 0x55, 0x5a, 0xa8, 0xad, 0xbd, 0xbe };
-        cdb[0] = g_rand_int_range(r, 0, 10) ? codes[g_rand_int_range(r, 0, sizeof(codes))] : (uint8_t)g_rand_int(r);
+        static const uint8_t codes[] = {
+            0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x43,
+            0x46, 0x4a, 0x51, 0x52, 0x55, 0x5a, 0xa8, 0xad, 0xbd, 0xbe
+        };
+        cdb[0] = g_rand_int_range(r, 0, 10) ? codes[g_rand_int_range(r, 0, sizeof(codes))]
+                                            : (uint8_t)g_rand_int(r);
         uint32_t len = (uint32_t)g_rand_int_range(r, 1, 4096) * 2;
         bench_ram(b, DATA + len, 1)[0] = 0x5a;
         ahci_packet(&a, 0, cdb, DATA, len);
@@ -193,4 +196,5 @@ static void random_packets(void **state)
     }
 }
 
-RUN_TESTS(TEST(identity), TEST(reading), TEST(tables), TEST(trays), TEST(media), TEST(empty), TEST(random_packets))
+RUN_TESTS(TEST(identity), TEST(reading), TEST(tables), TEST(trays), TEST(media), TEST(empty),
+          TEST(random_packets))

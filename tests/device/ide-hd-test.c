@@ -13,8 +13,8 @@ static int setup(void **state)
 
     medium = medium_new("d0", DISK, false);
     a = ahci_new(b);
-    bench_device(b, &ide_hd_type, "disk", "drive", "d0", "serial", "SER-1", "wwn", "0x5000c50015ea71aa",
-                 "physical_block_size", "4096", NULL);
+    bench_device(b, &ide_hd_type, "disk", "drive", "d0", "serial", "SER-1", "wwn",
+                 "0x5000c50015ea71aa", "physical_block_size", "4096", NULL);
     ahci_start(&a, 0);
     *state = b;
     return 0;
@@ -29,7 +29,9 @@ static int teardown(void **state)
 
 static uint32_t run(uint8_t command, uint16_t feature, uint64_t lba, uint16_t count, uint32_t len)
 {
-    AhciCommand c = { .command = command, .feature = feature, .lba = lba, .count = count, .data = DATA, .len = len };
+    AhciCommand c = {
+        .command = command, .feature = feature, .lba = lba, .count = count, .data = DATA, .len = len
+    };
 
     return ahci_run(&a, 0, &c);
 }
@@ -226,11 +228,11 @@ static void refused(void **state)
     g_clear_pointer(&e, error_free);
     assert_null(bench_try_device(b, &ide_cd_type, "x", &e, "werror", "stop", NULL));
     g_clear_pointer(&e, error_free);
-    assert_null(bench_try_device(b, &ide_cd_type, "x", &e, "logical_block_size", "4096", "physical_block_size",
-                                 "4096", NULL));
+    assert_null(bench_try_device(b, &ide_cd_type, "x", &e, "logical_block_size", "4096",
+                                 "physical_block_size", "4096", NULL));
     g_clear_pointer(&e, error_free);
     medium_free(&ro);
 }
 
-RUN_TESTS(TEST(identify), TEST(reads_and_writes), TEST(large), TEST(chs), TEST(out_of_range), TEST(trim),
-          TEST(settings), TEST(information), TEST(host_errors), TEST(refused))
+RUN_TESTS(TEST(identify), TEST(reads_and_writes), TEST(large), TEST(chs), TEST(out_of_range),
+          TEST(trim), TEST(settings), TEST(information), TEST(host_errors), TEST(refused))

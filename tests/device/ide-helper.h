@@ -1,5 +1,5 @@
-/* ide-helper.h: what the tests of drives and their controllers share: media on files, and a small AHCI
- * driver. */
+/* ide-helper.h: what the tests of drives and their controllers share: media on files, and a small
+ * AHCI driver. */
 #ifndef TESTS_DEVICE_IDE_HELPER_H
 #define TESTS_DEVICE_IDE_HELPER_H
 
@@ -55,7 +55,10 @@ static inline Medium medium_new(const char *name, uint64_t size, bool read_only)
     }
     assert_true(fd >= 0 && write(fd, words, size) == (ssize_t)size);
     close(fd);
-    BlkOptions o = { .driver = "file", .node_name = name, .filename = m.path, .read_only = read_only,
+    BlkOptions o = { .driver = "file",
+                     .node_name = name,
+                     .filename = m.path,
+                     .read_only = read_only,
                      .discard_unmap = true };
     m.node = blk_open(&o, &e);
     assert_non_null(m.node);
@@ -93,8 +96,22 @@ static inline uint32_t medium_word(Medium *m, uint64_t off)
 
 /* --- AHCI --- */
 
-enum { A_GHC = 4, A_IS = 8, P_CLB = 0, P_FB = 8, P_IS = 0x10, P_IE = 0x14, P_CMD = 0x18, P_TFD = 0x20,
-       P_SIG = 0x24, P_SSTS = 0x28, P_SCTL = 0x2c, P_SERR = 0x30, P_SACT = 0x34, P_CI = 0x38 };
+enum {
+    A_GHC = 4,
+    A_IS = 8,
+    P_CLB = 0,
+    P_FB = 8,
+    P_IS = 0x10,
+    P_IE = 0x14,
+    P_CMD = 0x18,
+    P_TFD = 0x20,
+    P_SIG = 0x24,
+    P_SSTS = 0x28,
+    P_SCTL = 0x2c,
+    P_SERR = 0x30,
+    P_SACT = 0x34,
+    P_CI = 0x38
+};
 
 typedef struct AhciBench {
     Bench *b;
@@ -195,7 +212,8 @@ static inline void ahci_wait(AhciBench *a, unsigned port, uint32_t ci, uint32_t 
     bench_until(a->b, ahci_over, &w);
 }
 
-/* Runs @c in slot 0; returns PxTFD (error << 8 | status).  After an error the port is started again. */
+/* Runs @c in slot 0; returns PxTFD (error << 8 | status).  After an error the port is started
+ * again. */
 static inline uint32_t ahci_run(AhciBench *a, unsigned port, const AhciCommand *c)
 {
     uint32_t tfd;
@@ -213,7 +231,8 @@ static inline uint32_t ahci_run(AhciBench *a, unsigned port, const AhciCommand *
 }
 
 /* Runs packet @cdb for up to @len bytes to @data; returns PxTFD. */
-static inline uint32_t ahci_packet(AhciBench *a, unsigned port, const uint8_t *cdb, Gpa data, uint32_t len)
+static inline uint32_t ahci_packet(AhciBench *a, unsigned port, const uint8_t *cdb, Gpa data,
+                                   uint32_t len)
 {
     AhciCommand c = { .command = 0xa0, .feature = 1, .cdb = cdb, .data = data, .len = len };
 

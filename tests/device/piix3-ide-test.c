@@ -1,4 +1,5 @@
-/* piix3-ide-test.c: the two IDE channels: PIO, packets, bus mastering, resets with I/O in flight. */
+/* piix3-ide-test.c: the two IDE channels: PIO, packets, bus mastering, resets with I/O in flight.
+ */
 #include "tests/device/ide-helper.h"
 
 #define DISK (8 * MiB)
@@ -56,7 +57,8 @@ static uint8_t wait_ready(Bench *b, unsigned channel)
     return bench_in8(b, w.port);
 }
 
-static void command(Bench *b, unsigned channel, unsigned unit, uint8_t cmd, uint32_t lba, uint8_t count, uint8_t feature)
+static void command(Bench *b, unsigned channel, unsigned unit, uint8_t cmd, uint32_t lba,
+                    uint8_t count, uint8_t feature)
 {
     uint16_t base = channel ? 0x170 : 0x1f0;
 
@@ -392,8 +394,8 @@ static void hostile(void **state)
 {
     Bench *b = *state;
     g_autoptr(GRand) r = g_rand_new_with_seed(3);
-    static const uint8_t codes[] = { 0xec, 0xa1, 0xa0, 0x20, 0x30, 0xc4, 0xc5, 0xc8, 0xca, 0x25, 0x35, 0x06, 0xef, 0x08,
-                                     0x90, 0xc6, 0x91, 0x2f, 0xb0 };
+    static const uint8_t codes[] = { 0xec, 0xa1, 0xa0, 0x20, 0x30, 0xc4, 0xc5, 0xc8, 0xca, 0x25,
+                                     0x35, 0x06, 0xef, 0x08, 0x90, 0xc6, 0x91, 0x2f, 0xb0 };
 
     put_prd(b, 0, DATA, 4096, false);
     put_prd(b, 1, DATA + 4096, 0, true);
@@ -443,6 +445,6 @@ static void hostile(void **state)
     assert_int_equal(wait_ready(b, 0), 0x58);
 }
 
-RUN_TESTS(TEST(registers), TEST(pio), TEST(multiple), TEST(saved_in_transfer), TEST(dma), TEST(bad_tables),
-          TEST(reset_in_flight), TEST(stop_in_flight), TEST(packets), TEST(packet_dma), TEST(interrupts_off),
-          TEST(hostile))
+RUN_TESTS(TEST(registers), TEST(pio), TEST(multiple), TEST(saved_in_transfer), TEST(dma),
+          TEST(bad_tables), TEST(reset_in_flight), TEST(stop_in_flight), TEST(packets),
+          TEST(packet_dma), TEST(interrupts_off), TEST(hostile))
