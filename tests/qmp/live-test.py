@@ -1,0 +1,528 @@
+#!/usr/bin/env python3
+"""live-test.py: the real program with a guest on /dev/kvm, driven by QMP.
+
+The first argument is the program; words behind it choose tests by name.  Status 77: no /dev/kvm.
+"""
+import os
+import signal
+import socket
+import sys
+
+from qmp import Machine, Qmp, check, main, same
+
+ROOT_PORT = ["-device", "pcie-root-port,id=rp1,chassis=1,slot=1,addr=4.0"]
+RP1 = 4 << 3                                           # its function on bus 0
+
+
+# --- sessions and queries ---
+
+def test_greeting():
+    with Machine() as m:
+        q = m.qmp
+        version = q.greeting["QMP"]["version"]
+        same(version["qemu"]["major"], 7)
+        same(version["qemu"]["minor"], 2)
+        check("Rhea" in version["package"], "package", version)
+        q.fails("qmp_capabilities", "CommandNotFound")
+        q.send('{"execute": "query-name", "id": {"a": [1, "x"]}}\r\n')
+        same(q.reply(), {"return": {}, "id": {"a": [1, "x"]}})
+
+
+def test_negotiation():
+    with Machine("-name", "anna") as m:
+        m.qmp.close()
+        q = m.monitor(negotiate=False)
+        q.fails("query-status", "CommandNotFound", "qmp_capabilities")
+        q.fails("qmp_capabilities", enable=["oob"])
+        same(q.cmd("qmp_capabilities"), {})
+        same(q.cmd("query-name"), {"name": "anna"})
+        m.qmp = q
+
+
+def test_queries():
+    with Machine("-smp", "2,cores=2", "-object", "iothread,id=io1") as m:
+        q = m.qmp
+        same(q.cmd("query-version")["qemu"]["major"], 7)
+        status = q.cmd("query-status")
+        same((status["status"], status["running"]), ("running", True))
+        names = {c["name"] for c in q.cmd("query-commands")}
+        for name in ("stop", "cont", "quit", "device_add", "query-qmp-schema"):
+            check(name in names, "not in query-commands:", name)
+        schema = q.cmd("query-qmp-schema")
+        same({e["name"] for e in schema if e["meta-type"] == "command"}, names, "schema")
+        chardevs = {c["label"]: c for c in q.cmd("query-chardev")}
+        check(chardevs["ser"]["frontend-open"], "chardevs", chardevs)
+        check("unix:" in chardevs["compat_monitor0"]["filename"], "chardevs", chardevs)
+        cpus = q.cmd("query-cpus-fast")
+        same([c["cpu-index"] for c in cpus], [0, 1])
+        tasks = {int(t) for t in os.listdir("/proc/%d/task" % m.process.pid)}
+        check({c["thread-id"] for c in cpus} <= tasks, "threads of vCPUs", cpus)
+        same([i["id"] for i in q.cmd("query-iothreads")], ["io1"])
+        same(q.cmd("query-kvm"), {"enabled": True, "present": True})
+
+
+def test_several_monitors():
+    with Machine("-chardev", "socket,id=c2,server=on,wait=off,path=@FOLDER/q2", "-mon",
+                 "chardev=c2,mode=control,pretty=on") as m:
+        other = m.connect(m.folder.name + "/q2")
+        while not other.buffer.endswith(b"}\r\n"):
+            other.more()
+        check(b'\n    "QMP": {\n' in b"\n" + other.buffer.replace(b"\r", b""), "pretty", other.buffer)
+        other.sock.sendall(b'{"execute": "qmp_capabilities"}{"execute": "stop"}')
+        m.qmp.event("STOP")
+        same(m.qmp.status(), "paused")
+        m.qmp.cmd("cont")
+        while b"RESUME" not in other.buffer:
+            other.more()
+        other.close()
+
+
+def test_clients_come_and_go():
+    with Machine() as m:
+        m.qmp.close()
+        for i in range(30):
+            q = m.monitor()
+            if i % 3 == 0:
+                q.send('{"execute": "query-qmp-sch')   # leaves in the middle of a word
+            elif i % 3 == 1:
+                q.send('{"execute": "query-qmp-schema"}' * 20)   # and without reading
+            q.close()
+        m.qmp = m.monitor()
+        same(m.qmp.status(), "running")
+
+
+def test_passed_descriptor():
+    listener = socket.socket(socket.AF_UNIX)
+    with Machine("-S", qmp=False, serial=False) as probe:
+        path = probe.folder.name + "/fd"
+        listener.bind(path)
+        listener.listen(1)
+        n = listener.fileno()
+        with Machine("-chardev", "socket,id=m,fd=%d,server=on,wait=off" % n, "-mon",
+                     "chardev=m,mode=control", qmp=False, serial=False, fds=(n,)) as m:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(path)
+            q = Qmp(sock)
+            same(q.status(), "running")
+            q.cmd("quit")
+            same(q.rest(), ["SHUTDOWN"])
+            m.ends()
+    listener.close()
+
+
+def test_bad_input_changes_nothing():
+    with Machine("-S", serial=False) as m:
+        q = m.qmp
+        before = m.used()
+        for _ in range(50):
+            q.fails("no-such-command", "CommandNotFound")
+            q.fails("query-statuss", "CommandNotFound", "query-status")
+            q.fails("cont", now=True)
+            q.fails("device_add", driver=7)
+            q.fails("device_add")
+            q.fails("device_del", id=None)
+            q.fails("device_del", "DeviceNotFound", id="no-such")
+            q.fails("object-add", id="x", **{"qom-type": "bomb"})
+            q.fails("qmp_capabilities", "CommandNotFound")
+            q.fails("system_wakeup")
+            for text in ('{"execute": 5}', '{"arguments": {}}', '[1, 2]', '{"execute": "cont", "x": 1}',
+                         '{"execute": "cont", "arguments": []}', '"cont"', '{"execute": "stop"\x01}',
+                         '\xff\xfe', '{]'):
+                q.send(text.encode("latin-1") + b"\n")
+                check("error" in q.reply(), "no error for", text)
+        same(q.status(), "prelaunch")
+        after = m.used()
+        same(after[:2], before[:2], "descriptors and threads")
+        same(q.events, [], "events")
+
+
+# --- run states ---
+
+def test_stop_and_cont():
+    with Machine() as m:
+        q = m.qmp
+        for _ in range(20):
+            q.cmd("stop")
+            same([e["event"] for e in q.events], ["STOP"], "before the reply")
+            q.events.clear()
+            same(q.status(), "paused")
+            q.cmd("stop")
+            same(q.status(), "paused")
+            m.tell("e")                                # nobody takes it
+            q.cmd("cont")
+            same([e["event"] for e in q.events], ["RESUME"], "before the reply")
+            q.events.clear()
+            q.cmd("cont")
+            same(m.guest.take(1), b".")
+            m.guest.take(1)
+        same(q.events, [])
+
+
+def test_two_sessions_stop_at_once():
+    with Machine("-chardev", "socket,id=c2,server=on,wait=off,path=@FOLDER/q2", "-mon",
+                 "c2,mode=control") as m:
+        a, b = m.qmp, Qmp(m.connect(m.folder.name + "/q2").sock)
+        for _ in range(50):
+            a.send('{"execute": "stop"}')
+            b.send('{"execute": "stop"}{"execute": "cont"}')
+            a.send('{"execute": "cont"}{"execute": "query-status"}')
+            for q, n in ((a, 3), (b, 2)):
+                for _ in range(n):
+                    check("return" in q.reply(), "reply", q.log[-1])
+        a.cmd("cont")
+        same(a.status(), "running")
+        same(m.ask("e", answer=1) >= 0, True)
+        same([e["event"] for e in a.events].count("STOP"),
+             [e["event"] for e in a.events].count("RESUME"), "STOPs and RESUMEs")
+        b.close()
+
+
+def test_reset():
+    with Machine() as m:
+        q = m.qmp
+        for _ in range(5):
+            q.cmd("system_reset")
+            same(q.event("RESET"), {"guest": False, "reason": "host-qmp-system-reset"})
+            m.started()
+        same(q.status(), "running")
+        q.send('{"execute": "system_reset"}' * 10 + '{"execute": "query-status"}')
+        for _ in range(11):
+            check("return" in q.reply(), "reply", q.log[-1])
+        q.event("RESET")
+        m.started()
+
+
+def test_reset_when_stopped():
+    with Machine() as m:
+        q = m.qmp
+        q.cmd("stop")
+        q.cmd("system_reset")
+        q.event("RESET")
+        same(q.status(), "prelaunch")
+        m.tell("e")
+        q.cmd("cont")
+        m.started()
+        same(m.guest.take(2)[:1], b".")
+        q.send('{"execute": "stop"}{"execute": "system_reset"}{"execute": "cont"}')
+        for _ in range(3):
+            check("return" in q.reply(), "reply", q.log[-1])
+        m.started()
+        same(q.status(), "running")
+
+
+def test_powerdown():
+    with Machine() as m:
+        m.pm_base()
+        m.outw(0x602, 0x100)                           # PWRBTN_EN
+        same(m.inb(0x601) & 1, 0, "PWRBTN_STS")
+        m.qmp.cmd("system_powerdown")
+        m.qmp.event("POWERDOWN")
+        same(m.qmp.status(), "running")
+        same(m.inb(0x601) & 1, 1, "PWRBTN_STS")
+
+
+def test_quit():
+    for arguments in ([], ["-S"], ["-no-shutdown"]):
+        with Machine(*arguments) as m:
+            m.qmp.cmd("quit")
+            message = m.qmp.message()
+            same((message["event"], message["data"]),
+                 ("SHUTDOWN", {"guest": False, "reason": "host-qmp-quit"}))
+            same(m.qmp.rest(), [])
+            m.ends()
+
+
+def test_quit_is_heard():
+    """A client that has read nothing yet still gets every reply, and SHUTDOWN."""
+    with Machine() as m:
+        q = m.qmp
+        q.send('{"execute": "query-commands"}' * 3 + '{"execute": "stop"}{"execute": "quit"}'
+               '{"execute": "cont"}{"execute": "device_add", "arguments": {"driver": "edu"}}')
+        names = q.rest()
+        same(names, ["return"] * 3 + ["STOP", "return", "return", "error", "error", "SHUTDOWN"])
+        m.ends()
+
+
+def test_signals():
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with Machine("-no-shutdown") as m:
+            m.process.send_signal(sig)
+            same(m.qmp.event("SHUTDOWN"), {"guest": False, "reason": "host-signal"})
+            m.ends()
+
+
+def test_prelaunch():
+    with Machine("-S") as m:
+        same(m.qmp.status(), "prelaunch")
+        m.qmp.cmd("stop")
+        same(m.qmp.status(), "prelaunch")
+        m.qmp.cmd("system_reset")
+        m.qmp.event("RESET")
+        same(m.qmp.status(), "prelaunch")
+        m.qmp.cmd("cont")
+        m.started()
+        same(m.qmp.status(), "running")
+
+
+# --- what the guest does ---
+
+def test_guest_resets():
+    for machine in ("q35", "pc"):
+        with Machine(machine=machine) as m:
+            for reset in (lambda: m.outb(0xcf9, 6, True),
+                          lambda: m.outb(0x92, m_inb92 | 1, True),
+                          lambda: m.outb(0x64, 0xfe, True),
+                          lambda: m.tell("T")):
+                m_inb92 = m.inb(0x92)
+                m.count()
+                reset()
+                same(m.qmp.event("RESET"), {"guest": True, "reason": "guest-reset"})
+                started_again(m)
+
+
+def test_no_reboot():
+    for how in ("guest", "host"):
+        with Machine("-no-reboot") as m:
+            if how == "guest":
+                m.outb(0xcf9, 6, True)
+            else:
+                m.qmp.cmd("system_reset")
+            same(m.qmp.event("SHUTDOWN")["reason"],
+                 "guest-reset" if how == "guest" else "host-qmp-system-reset")
+            m.ends()
+
+
+def test_no_reboot_no_shutdown():
+    with Machine("-no-reboot", "-no-shutdown") as m:
+        m.outb(0xcf9, 6, True)
+        same(m.qmp.event("SHUTDOWN"), {"guest": True, "reason": "guest-reset"})
+        m.qmp.event("STOP")
+        same(m.qmp.status(), "shutdown")
+
+
+def test_power_off():
+    for machine in ("q35", "pc"):
+        with Machine(machine=machine) as m:
+            m.pm_base()
+            m.outw(0x604, 0x2000, True)
+            same(m.qmp.event("SHUTDOWN"), {"guest": True, "reason": "guest-shutdown"})
+            m.ends()
+
+
+def test_no_shutdown():
+    with Machine("-no-shutdown") as m:
+        q = m.qmp
+        for _ in range(3):
+            m.pm_base()
+            m.outw(0x604, 0x2000, True)
+            q.event("SHUTDOWN")
+            q.event("STOP")
+            same(q.status(), "shutdown")
+            q.fails("cont", text="Resetting the Virtual Machine is required")
+            q.cmd("system_reset")
+            q.event("RESET")
+            q.cmd("cont")
+            q.event("RESUME")
+            started_again(m)
+        q.cmd("quit")
+        m.ends()
+
+
+def sleep(m):
+    m.pm_base()
+    m.outw(0x604, 0x2400, True)
+    m.qmp.event("SUSPEND")
+    while m.qmp.status() != "suspended":
+        pass
+
+
+def started_again(m):
+    while (byte := m.guest.take(1)) == b".":
+        pass
+    same(byte, b"S", "started again")
+
+
+def test_suspend():
+    for machine in ("q35", "pc"):
+        with Machine(machine=machine) as m:
+            q = m.qmp
+            q.fails("system_wakeup", text="not in suspended state")
+            m.count()
+            before = m.count()
+            sleep(m)
+            q.cmd("cont")
+            same(q.status(), "suspended")
+            q.cmd("system_wakeup")
+            q.event("WAKEUP")
+            started_again(m)
+            same(q.status(), "running")
+            same(m.count(), before + 1, "RAM")
+            check(m.inb(0x601) & 0x80, "WAK_STS is not set")
+            sleep(m)
+            q.cmd("system_reset")
+            q.event("RESET")
+            started_again(m)
+            same(q.status(), "running")
+
+
+def test_panic():
+    rows = (("none", "run", "running", None), ("pause", "pause", "guest-panicked", None),
+            ("shutdown", "poweroff", None, 0), ("exit-failure", "poweroff", None, 1))
+    for action, told, state, status in rows:
+        with Machine("-action", "panic=" + action, "-device", "pvpanic") as m:
+            m.outb(0x505, 1, True)
+            same(m.qmp.event("GUEST_PANICKED")["action"], told, action)
+            if state == "guest-panicked":
+                m.qmp.event("STOP")
+            if state:
+                same(m.qmp.status(), state)
+            else:
+                same(m.qmp.event("SHUTDOWN"), {"guest": True, "reason": "guest-panic"})
+                m.ends(status)
+
+
+def test_panic_no_shutdown():
+    with Machine("-no-shutdown", "-device", "pvpanic") as m:
+        m.outb(0x505, 1, True)
+        same(m.qmp.event("GUEST_PANICKED")["action"], "pause")
+        m.qmp.event("STOP")
+        m.qmp.fails("cont", text="Resetting")
+        m.qmp.cmd("system_reset")
+        m.qmp.cmd("cont")
+        started_again(m)
+
+
+def test_debug_exit():
+    with Machine("-device", "isa-debug-exit,iobase=0xf4,iosize=4") as m:
+        m.outb(0xf4, 0x15, True)
+        m.ends(0x2b)
+
+
+# --- devices ---
+
+def test_device_add_refusals():
+    with Machine(*ROOT_PORT, "-device", "virtio-rng-pci,id=r0") as m:
+        q = m.qmp
+        q.fails("device_add", driver="virtio-rng-pc", id="a", text="virtio-rng-pci")
+        q.fails("device_add", driver="virtio-rng-pci", id="a", text="does not support hotplugging")
+        q.fails("device_add", driver="virtio-rng-pci", id="r0", bus="rp1", text="Duplicate")
+        q.fails("device_add", driver="virtio-rng-pci", id="a", bus="zz", text="Bus 'zz' not found")
+        q.fails("device_add", driver="virtio-rng-pci", id="a", bus="rp1", bogus=1)
+        q.fails("device_add", driver="virtio-rng-pci", id="a", bus="rp1", addr="1.0")
+        q.fails("device_add", driver="isa-debug-exit", id="a", text="not support hotplugging")
+        q.fails("device_add", driver="virtio-rng-pci", id="1 2", bus="rp1")
+        q.fails("device_del", "DeviceNotFound", "Device 'nope' not found", id="nope")
+        q.fails("device_del", text="does not support hotplugging", id="r0")
+        q.cmd("device_add", driver="virtio-rng-pci", id="a", bus="rp1")
+        q.fails("device_add", driver="virtio-rng-pci", id="b", bus="rp1")
+        same(q.events, [])
+
+
+def test_hotplug_root_port():
+    with Machine(*ROOT_PORT) as m:
+        q = m.qmp
+        m.pci_write(RP1, 0x18, 0x00010100)
+        cap = m.pci_capability(RP1, 0x10)
+        for _ in range(5):
+            q.cmd("device_add", driver="virtio-rng-pci", id="a", bus="rp1")
+            m.pci_write(RP1, cap + 0x18, 0x001f0100)   # power on, indicator on
+            same(m.pci_read(0x100, 0) & 0xffff, 0x1af4, "the function's id")
+            q.cmd("device_del", id="a")
+            q.fails("device_add", driver="virtio-rng-pci", id="a", bus="rp1", text="Duplicate")
+            check(m.pci_read(RP1, cap + 0x18) >> 16 & 1, "Attention Button Pressed is not set")
+            m.pci_write(RP1, cap + 0x18, 0x001f0700)   # power off, indicator off: let go
+            data = q.event("DEVICE_DELETED")
+            same((data["device"], data["path"]), ("a", "/machine/peripheral/a"))
+            q.fails("device_del", "DeviceNotFound", id="a")
+
+
+def test_hotplug_acpi():
+    with Machine(machine="pc") as m:
+        q = m.qmp
+        for i in range(5):
+            q.cmd("device_add", driver="virtio-rng-pci", id="a", addr="9")
+            same(m.pci_read(9 << 3, 0) & 0xffff, 0x1af4, "the function's id")
+            m.outl(0xae10, 0)
+            same(m.inl(0xae00), 1 << 9, "slots with a new device")
+            q.cmd("device_del", id="a")
+            same(m.inl(0xae04), 1 << 9, "slots asked for")
+            if i == 3:
+                q.cmd("system_reset")                  # does what the guest did not
+                started_again(m)
+            else:
+                m.outl(0xae08, 1 << 9)
+            same(q.event("DEVICE_DELETED")["device"], "a")
+            same(m.pci_read(9 << 3, 0), 0xffffffff, "an empty slot")
+
+
+def test_quit_in_the_middle():
+    """The end comes while a device leaves, a reset is due, the guest asks for things."""
+    for i in range(10):
+        with Machine(*ROOT_PORT, "-S" if i % 2 else "-no-shutdown") as m:
+            m.qmp.cmd("device_add", driver="virtio-rng-pci", id="a", bus="rp1")
+            if i % 2 == 0:
+                m.outb(0xcf9, 6, True)
+            m.qmp.send('{"execute": "device_del", "arguments": {"id": "a"}}{"execute": "stop"}'
+                       '{"execute": "system_reset"}{"execute": "quit"}')
+            check("SHUTDOWN" in m.qmp.rest(), "no SHUTDOWN")
+            m.ends()
+
+
+def test_device_del_in_prelaunch():
+    with Machine("-S", *ROOT_PORT) as m:
+        q = m.qmp
+        q.cmd("device_add", driver="virtio-rng-pci", id="a", bus="rp1")
+        q.cmd("device_del", id="a")
+        same(q.event("DEVICE_DELETED")["device"], "a")
+        q.cmd("cont")
+        m.started()
+
+
+def test_hotplug_leaks_nothing():
+    with Machine(machine="pc") as m:
+        q = m.qmp
+        m.outl(0xae10, 0)
+        for i in range(220):
+            q.cmd("device_add", driver="virtio-rng-pci", id="a", addr="9")
+            q.cmd("device_del", id="a")
+            m.outl(0xae08, 1 << 9)
+            q.event("DEVICE_DELETED")
+            if i == 19:
+                before = m.used()
+        after = m.used()
+        same(after[:2], before[:2], "descriptors and threads")
+        check(after[2] - before[2] < 400, "KiB before and after 200 times", before[2], after[2])
+
+
+def test_sessions_leak_nothing():
+    with Machine() as m:
+        m.qmp.close()
+        for i in range(120):
+            q = m.monitor()
+            q.cmd("query-commands")
+            q.close()
+            if i == 19:
+                before = m.used()
+        q = m.monitor()
+        q.cmd("query-status")
+        after = m.used()
+        check(after[0] <= before[0] + 1, "descriptors", before, after)
+        same(after[1], before[1], "threads")
+        check(after[2] - before[2] < 400, "KiB before and after", before[2], after[2])
+        m.qmp = q
+
+
+# --- streams ---
+
+def test_serial_ports():
+    with Machine("-serial", "null", "-serial", "none", "-serial", "null") as m:
+        # A 16550's scratch register keeps what it is given; where there is none, ones are read.
+        for base, there in ((0x3f8, True), (0x2f8, True), (0x3e8, False), (0x2e8, True)):
+            m.outb(base + 7, 0x5a)
+            same(m.inb(base + 7), 0x5a if there else 0xff, "port %#x" % base)
+
+
+TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
+
+if __name__ == "__main__":
+    sys.exit(main(TESTS))
