@@ -3,6 +3,7 @@
  *
  * 1. The ACPI registers are hw/acpi/pm.c's; here they are placed as PMBASE (0x40) and PMREGMISC (0x80)
  *    say.  The SMBus ports are placed by SMBBASE (0x90) and SMBHSTCFG (0xd2). */
+#include "hw/acpi/pcihp.h"
 #include "hw/acpi/pm.h"
 #include "hw/isa/isa.h"
 #include "hw/pci/host.h"
@@ -15,10 +16,12 @@
 #define SMB_BASE 0x90
 #define SMB_HOST_CFG 0xd2
 #define GPE_PORT 0xafe0
+#define PCIHP_PORT 0xae00
 
 typedef struct Piix4Pm {
     PciDevice p;
     AcpiPm pm;
+    AcpiPciHp hp;
     SmBus smb;
     uint32_t smb_io_base;      /* properties */
     uint8_t disable_s3, disable_s4, s4_val;
@@ -83,6 +86,10 @@ static bool piix4_realize(Device *d, Error **errp)
         irq_connect(&s->pm.sci, isa_bus_irqs(m->isa), 9);
     }
     smbus_init(&s->smb, d, 64);
+    acpi_pcihp_init(&s->hp, d, &s->pm, PCIHP_PORT);
+    if (s->hotplug_root) {
+        acpi_pcihp_bus(&s->hp, pci_bus(p));
+    }
     m->pm = d;
     m->power_ops = &piix4_power;
 
@@ -116,6 +123,7 @@ static void piix4_unrealize(Device *d)
     }
     map_drop_one(&s->smb.io);
     region_free(&s->smb.io);
+    acpi_pcihp_free(&s->hp);
     acpi_pm_free(&s->pm);
 }
 
@@ -124,6 +132,7 @@ static void piix4_reset(Device *d, ResetKind kind)
     Piix4Pm *s = (Piix4Pm *)d;
 
     acpi_pm_reset(&s->pm, kind);
+    acpi_pcihp_reset(&s->hp, kind);
     memset(s->smb.regs, 0, sizeof(s->smb.regs));
 }
 
@@ -133,6 +142,7 @@ static void piix4_settle(Device *d)
 
     piix4_place(s);
     acpi_pm_settle(&s->pm);
+    acpi_pcihp_settle(&s->hp);
 }
 
 static const PropDesc piix4_props[] = {
@@ -151,6 +161,7 @@ static const PropDesc piix4_props[] = {
 
 static const StateField piix4_fields[] = {
     STATE_STRUCT(Piix4Pm, pm, &acpi_pm_state),
+    STATE_STRUCT(Piix4Pm, hp, &acpi_pcihp_state),
     STATE_STRUCT(Piix4Pm, smb, &smbus_state),
     { 0 },
 };
