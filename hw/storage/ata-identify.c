@@ -137,7 +137,7 @@ void ata_identify(const IdeDrive *d, uint8_t *id)
     ata_text(id, 23, d->ver ? d->ver : REVISION, 8);
     ata_text(id, 27, d->model ? d->model : MODEL, 40);
     ata_word(id, 47, 0x8000 | IDE_MULT_MAX);
-    ata_word(id, 48, 1);
+    ata_word(id, 48, 0x4000);
     ata_word(id, 50, 0x4000);
     ata_word(id, 51, 0x0200);
     ata_word(id, 52, 0x0200);

@@ -612,7 +612,7 @@ static void identify(IdeCmd *c)
     ata_text(id, 10, serial, 20);
     ata_text(id, 23, d->ver ? d->ver : REVISION, 8);
     ata_text(id, 27, d->model ? d->model : MODEL, 40);
-    ata_word(id, 48, 1);
+    ata_word(id, 48, 0x4000);
     ata_identify_modes(id, d->cd.xfer_mode);
     ata_word(id, 71, 30);
     ata_word(id, 72, 30);

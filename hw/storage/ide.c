@@ -45,6 +45,7 @@ static void detach_old(Device *dev, uintptr_t which)
 
     if (which != d->current && d->in_use[which] == 0) {
         blk_detach(&d->users[which]);
+        d->held[which] = false;
     }
 }
 
@@ -683,8 +684,9 @@ static bool attach_medium(IdeDrive *d, BlkNode *n, unsigned which, bool write, E
     unsigned share = BLK_PERM_READ | BLK_PERM_RESIZE | (d->share_rw ? BLK_PERM_WRITE : 0);
     g_autofree char *who = g_strdup_printf("device '%s'", d->dev.id);
 
-    return blk_attach(n, &d->users[which], who, BLK_PERM_READ | (write ? BLK_PERM_WRITE : 0), share,
-                      errp);
+    d->held[which] = blk_attach(n, &d->users[which], who,
+                                BLK_PERM_READ | (write ? BLK_PERM_WRITE : 0), share, errp);
+    return d->held[which];
 }
 
 bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
@@ -702,7 +704,7 @@ bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
         return false;
     }
     if (!machine_bootindex(d->dev.machine, &d->dev, d->bootindex, errp)) {
-        blk_detach(&d->users[0]);
+        ide_drive_close(d);
         return false;
     }
     d->current = 0;
@@ -714,6 +716,7 @@ void ide_drive_close(IdeDrive *d)
 {
     blk_detach(&d->users[0]);
     blk_detach(&d->users[1]);
+    d->held[0] = d->held[1] = false;
     d->node = NULL;
 }
 
@@ -772,7 +775,7 @@ bool ide_cd_change(Device *dev, BlkNode *n, Error **errp)
     if (!d->cd.tray_open && d->node != NULL) {
         return error_set(errp, "Tray of device '%s' is not open", dev->id);
     }
-    if (d->users[other].node != NULL) {
+    if (d->held[other]) {
         return error_set(errp, "The last medium of device '%s' is still in use", dev->id);
     }
     if (n != NULL && !attach_medium(d, n, other, false, errp)) {

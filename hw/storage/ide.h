@@ -176,6 +176,7 @@ struct IdeDrive {
     IdeBus *bus;
     BlkNode *node;                     /* NULL: no medium */
     BlkUser users[2]; /* of the medium; the other one of a medium that is leaving */
+    bool held[2];                      /* users that are attached; control */
     unsigned current;                  /* of users */
     unsigned in_use[2];                /* requests in flight, by user */
     bool report_read, report_write;    /* rerror, werror: false: ignore */

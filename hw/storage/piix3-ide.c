@@ -268,6 +268,15 @@ static void diagnose(Channel *ch)
     interrupt(ch);
 }
 
+static void reset_packet_device(Channel *ch, IdeDrive *d)
+{
+    if (ch->cmd_unit == ch->selected) {
+        ide_cmd_cancel(&ch->cmd);
+    }
+    ide_ops(d)->srst(d);
+    signature(ch, ch->selected);
+}
+
 static void start(Channel *ch, uint8_t command)
 {
     IdeDrive *d = ch->bus.drives[ch->selected];
@@ -276,7 +285,12 @@ static void start(Channel *ch, uint8_t command)
 
     ch->irq_pending = false;
     update_irq(ch);
-    if (d == NULL || (t->status & IDE_BSY)) {
+    if (d == NULL || (t->status & IDE_BSY) || ch->ide->p.dev.quiet) {
+        return;
+    }
+    if (c->phase == IDE_WORK) {
+        guest_bug("piix3-ide", "channel %u: command 0x%02x while the other drive is busy",
+                  ch->bus.index, command);
         return;
     }
     if (command == 0x90) {
@@ -284,18 +298,12 @@ static void start(Channel *ch, uint8_t command)
         return;
     }
     if (command == 0x08) {                     /* DEVICE RESET, packet devices only */
-        if (ide_ops(d)->atapi && ide_cmd_cancel(c)) {
-            ide_ops(d)->srst(d);
-            signature(ch, ch->selected);
-        } else if (ide_ops(d)->atapi) {
-            ch->reset_pending = true;
-            t->status = IDE_BSY;
+        if (ide_ops(d)->atapi) {
+            reset_packet_device(ch, d);
         }
         return;
     }
-    if (!ide_cmd_cancel(c)) {                  /* DRQ was pending: a new command ends the old one */
-        return;
-    }
+    ide_cmd_cancel(c);                         /* DRQ was pending: a new command ends the old one */
     ch->cmd_unit = ch->selected;
     c->drive = d;
     c->direct = c->queued = c->has_packet = false;
@@ -339,7 +347,7 @@ static uint32_t read_data(Channel *ch, unsigned size)
     IdeCmd *c = &ch->cmd;
     uint64_t val = 0;
 
-    if (c->phase != IDE_IN || ch->cmd_unit != ch->selected) {
+    if (c->phase != IDE_IN || ch->cmd_unit != ch->selected || ch->ide->p.dev.quiet) {
         return 0;
     }
     unsigned n = MIN(size, c->end - c->at);
@@ -356,7 +364,7 @@ static void write_data(Channel *ch, uint64_t val, unsigned size)
 {
     IdeCmd *c = &ch->cmd;
 
-    if (c->phase != IDE_OUT || ch->cmd_unit != ch->selected) {
+    if (c->phase != IDE_OUT || ch->cmd_unit != ch->selected || ch->ide->p.dev.quiet) {
         return;
     }
     unsigned n = MIN(size, c->end - c->at);
