@@ -73,6 +73,9 @@ struct AccelOps {
     /* Asks every vCPU to stop at its exit boundary; each leaves @home when it has.  The caller entered
      * @home once per vCPU (vcpu_count). */
     void (*vcpus_park)(Barrier *home);
+    /* On a vCPU's thread: it does not enter the guest again before it was parked.  Elsewhere: nothing.
+     * NULL: there are no vCPUs. */
+    void (*vcpu_hold)(void);
     unsigned (*vcpu_count)(void);
     /* Puts every (parked) vCPU into its reset state; from machine_reset(), between the devices' reset
      * and settle.  NULL: there are none. */

@@ -284,6 +284,11 @@ static void run_requests(Post *p)
     }
 }
 
+/* After these the guest must not execute another instruction. */
+static const bool holds_vcpu[REQUEST_COUNT] = {
+    [REQUEST_RESET] = true, [REQUEST_POWEROFF] = true, [REQUEST_SUSPEND_DISK] = true, [REQUEST_EXIT] = true,
+};
+
 void machine_request(MachineRequest what, uint32_t detail, const char *cause)
 {
     bool post = false;
@@ -303,6 +308,9 @@ void machine_request(MachineRequest what, uint32_t detail, const char *cause)
     if (post) {
         TRACE(machine_request, "what=%d detail=%u cause=%s", what, detail, cause ? cause : "");
         loop_post(loop_control(), &request_post);
+    }
+    if (holds_vcpu[what] && accel() != NULL && accel()->vcpu_hold != NULL) {
+        accel()->vcpu_hold();
     }
 }
 

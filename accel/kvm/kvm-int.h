@@ -21,7 +21,7 @@
 typedef enum VcpuState { VCPU_PARKED, VCPU_RUNNING, VCPU_PARKING, VCPU_QUIT } VcpuState;
 
 /* Bits of KvmVcpu.todo: what a kicked vCPU finds to do. */
-enum { TODO_STATE = 1, TODO_NMI = 2, TODO_EXTINT = 4 };
+enum { TODO_STATE = 1, TODO_NMI = 2, TODO_EXTINT = 4, TODO_HOLD = 8 };
 
 typedef struct KvmSegment {
     uint64_t base;
@@ -79,7 +79,7 @@ typedef struct KvmVcpu {
     bool has_thread;
     bool fresh;                /* in the kernel's power-on state, never run */
     Lock lock;
-    pthread_cond_t cond;
+    LockCond cond;
     VcpuState state;           /* guarded by lock */
     Barrier *home;             /* guarded by lock: whom to tell when parked */
     KvmCpuDevice *dev;
@@ -144,6 +144,7 @@ bool kvm_vcpus_create(Machine *m, Error **errp);
 void kvm_vcpus_close(void);
 void kvm_vcpus_run(void);
 void kvm_vcpus_park(Barrier *home);
+void kvm_vcpu_hold(void);
 unsigned kvm_vcpu_count(void);
 void kvm_nmi(unsigned index);
 int kvm_vcpu_thread_id(unsigned index);

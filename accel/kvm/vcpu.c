@@ -9,8 +9,8 @@
  *    at and the vCPU parked.  So a parked vCPU is always between two instructions.
  * 2. Inside KVM_RUN the thread is outside every epoch section; space_read() and space_write() have
  *    their own.
- * 3. A vCPU that cannot go on (triple fault, internal error) waits until it was parked: whoever
- *    handles the request does that. */
+ * 3. A vCPU that cannot go on (triple fault, internal error), or must not (it asked for a reset), waits
+ *    until it was parked: whoever handles the request does that. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -25,6 +25,8 @@
 #define KICK_SIGNAL SIGUSR1
 #define RING_ENTRIES \
     ((4096 - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio))
+
+static __thread KvmVcpu *current;      /* on a vCPU's thread: itself */
 
 static void on_kick_signal(int sig)
 {
@@ -109,6 +111,17 @@ static void inject_extint(KvmVcpu *v)
     v->run->request_interrupt_window = __atomic_load_n(&kvm_vm.extint, __ATOMIC_SEQ_CST);
 }
 
+/* @v must not enter the guest again; false: the thread is to end. */
+static bool wait_stuck(KvmVcpu *v)
+{
+    lock_take(&v->lock);
+    while (v->state == VCPU_RUNNING) {
+        lock_wait(&v->lock, &v->cond, -1);
+    }
+    lock_drop(&v->lock);
+    return park(v);
+}
+
 /* KVM_RUN was interrupted; false: the thread is to end. */
 static bool on_interrupted(KvmVcpu *v)
 {
@@ -124,7 +137,20 @@ static bool on_interrupted(KvmVcpu *v)
     if (todo & TODO_EXTINT) {
         inject_extint(v);
     }
-    return !(todo & TODO_STATE) || park(v);
+    if (todo & TODO_HOLD) {
+        v->stuck = true;
+    }
+    if (todo & TODO_STATE) {
+        return park(v);
+    }
+    return !v->stuck || wait_stuck(v);
+}
+
+void kvm_vcpu_hold(void)
+{
+    if (current != NULL) {
+        kvm_vcpu_kick(current, TODO_HOLD);
+    }
 }
 
 /* --- exits --- */
@@ -133,17 +159,6 @@ static void stuck(KvmVcpu *v, MachineRequest what, uint32_t detail, const char *
 {
     v->stuck = true;
     machine_request(what, detail, cause);
-}
-
-/* @v must not enter the guest again; false: the thread is to end. */
-static bool wait_stuck(KvmVcpu *v)
-{
-    lock_take(&v->lock);
-    while (v->state == VCPU_RUNNING) {
-        lock_wait(&v->lock, &v->cond, -1);
-    }
-    lock_drop(&v->lock);
-    return park(v);
 }
 
 static void __attribute__((noinline)) on_string_io(KvmVcpu *v, uint8_t *data)
@@ -293,12 +308,13 @@ static void vcpu_thread(void *arg)
     KvmVcpu *v = arg;
     sigset_t kick;
 
+    current = v;
     sigemptyset(&kick);
     sigaddset(&kick, KICK_SIGNAL);
     pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
     lock_take(&v->lock);
     v->tid = gettid();
-    pthread_cond_broadcast(&v->cond);
+    lock_broadcast(&v->cond);
     lock_drop(&v->lock);
     if (park(v)) {
         run_loop(v);
@@ -317,7 +333,7 @@ void kvm_vcpus_run(void)
         if (v->state == VCPU_PARKED) {
             v->state = VCPU_RUNNING;
             v->fresh = false;
-            pthread_cond_broadcast(&v->cond);
+            lock_broadcast(&v->cond);
         }
         lock_drop(&v->lock);
     }
@@ -334,7 +350,7 @@ void kvm_vcpus_park(Barrier *home)
         if (!already) {
             v->state = VCPU_PARKING;
             v->home = home;
-            pthread_cond_broadcast(&v->cond);
+            lock_broadcast(&v->cond);
             kvm_vcpu_kick(v, TODO_STATE);
         }
         lock_drop(&v->lock);
@@ -376,7 +392,7 @@ static void vcpu_free(KvmVcpu *v)
     if (v->has_thread) {
         lock_take(&v->lock);
         v->state = VCPU_QUIT;
-        pthread_cond_broadcast(&v->cond);
+        lock_broadcast(&v->cond);
         kvm_vcpu_kick(v, TODO_STATE);
         lock_drop(&v->lock);
         thread_join(v->thread);
@@ -387,7 +403,6 @@ static void vcpu_free(KvmVcpu *v)
     if (v->fd >= 0) {
         close(v->fd);
     }
-    pthread_cond_destroy(&v->cond);
     lock_destroy(&v->lock);
     g_free(v);
 }
@@ -436,7 +451,6 @@ static bool vcpu_new(KvmVm *vm, unsigned index, Error **errp)
     v->mem = vm->machine->mem;
     v->fresh = true;
     lock_init(&v->lock, RANK_LEAF, "vcpu");
-    pthread_cond_init(&v->cond, NULL);
     vm->vcpu[vm->vcpu_count++] = v;
     if (!vcpu_open(v, errp)) {
         return false;

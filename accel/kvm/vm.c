@@ -260,6 +260,7 @@ const AccelOps kvm_accel = {
     .vcpus_create = kvm_vcpus_create,
     .vcpus_run = kvm_vcpus_run,
     .vcpus_park = kvm_vcpus_park,
+    .vcpu_hold = kvm_vcpu_hold,
     .vcpu_count = kvm_vcpu_count,
     .nmi = kvm_nmi,
     .vcpu_thread_id = kvm_vcpu_thread_id,
