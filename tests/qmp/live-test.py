@@ -3,12 +3,17 @@
 
 The first argument is the program; words behind it choose tests by name.  Status 77: no /dev/kvm.
 """
+import fcntl
 import os
+import pty
+import select
 import signal
 import socket
+import subprocess
 import sys
+import termios
 
-from qmp import Machine, Qmp, check, main, same
+from qmp import Machine, Qmp, Stream, check, main, same
 
 ROOT_PORT = ["-device", "pcie-root-port,id=rp1,chassis=1,slot=1,addr=4.0"]
 RP1 = 4 << 3                                           # its function on bus 0
@@ -520,6 +525,148 @@ def test_serial_ports():
         for base, there in ((0x3f8, True), (0x2f8, True), (0x3e8, False), (0x2e8, True)):
             m.outb(base + 7, 0x5a)
             same(m.inb(base + 7), 0x5a if there else 0xff, "port %#x" % base)
+
+
+class Terminal:
+    """Rhea on a terminal of its own."""
+
+    def __init__(self, *args):
+        self.master, self.slave = pty.openpty()
+        self.before = termios.tcgetattr(self.slave)
+        command = [Machine.program, "-M", "q35", "-accel", "kvm", "-m", "16", "-bios", Machine.rom]
+        self.process = subprocess.Popen(
+            command + list(args), stdin=self.slave, stdout=self.slave, stderr=self.slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+    def read_to(self, end):
+        seen = b""
+        while not seen.endswith(end):
+            check(select.select([self.master], [], [], 30)[0], "silent; seen:", seen)
+            seen += os.read(self.master, 1)
+        return seen
+
+    def flags(self):
+        return termios.tcgetattr(self.slave)[3]
+
+    def ends(self, status):
+        same(self.process.wait(30), status, "exit status")
+        same(termios.tcgetattr(self.slave), self.before, "the terminal")
+
+
+def test_nographic():
+    with Terminal("-nographic") as t:
+        t.read_to(b"S")
+        same(t.flags() & (termios.ICANON | termios.ECHO | termios.ISIG), 0, "raw")
+        os.write(t.master, b"e")
+        t.read_to(b".")
+        os.write(t.master, b"\x03ab")                  # Ctrl-C is the guest's
+        t.read_to(b"?")
+        os.write(t.master, b"\x01\x01ab")              # twice the escape key is the key
+        t.read_to(b"?")
+        os.write(t.master, b"\x01h")
+        t.read_to(b"C-a x")
+        os.write(t.master, b"\x01x")
+        t.ends(0)
+
+
+def test_ctrl_c():
+    with Terminal("-nodefaults", "-display", "none", "-serial", "stdio") as t:
+        t.read_to(b"S")
+        check(t.flags() & termios.ISIG, "signals are off")
+        os.write(t.master, b"\x03")
+        t.ends(0)
+
+
+def test_killed_by_quit_on_terminal():
+    with Machine(serial=False) as probe:
+        with Terminal("-nodefaults", "-display", "none", "-serial", "mon:stdio", "-qmp",
+                      "unix:%s/t,server=on,wait=off" % probe.folder.name) as t:
+            t.read_to(b"S")
+            q = Qmp(Stream.connect(probe.folder.name + "/t").sock)
+            q.cmd("quit")
+            t.ends(0)
+
+
+def run(*args):
+    got = subprocess.run([Machine.program, *args], stdin=subprocess.DEVNULL, capture_output=True,
+                         text=True, timeout=30, check=False)
+    return got.returncode, got.stdout, got.stderr
+
+
+def test_help_and_refusals():
+    status, out, _ = run("-chardev", "help")
+    same(status, 0)
+    check(out.startswith("Available chardev backend types:\n") and "\n  socket\n" in out, "help", out)
+    status, out, _ = run("-chardev", "socket,help")
+    check(status == 0 and "server=on|off" in out, "help", out)
+    base = ["-M", "q35", "-accel", "kvm", "-nodefaults", "-display", "none", "-bios", Machine.rom]
+    for args, text in (
+            (["-serial", "null"] * 5, "at most 4"),
+            (["-chardev", "nul,id=a"], "did you mean 'null'"),
+            (["-chardev", "socket,id=a,sever=on"], "did you mean 'server'"),
+            (["-chardev", "null,id=a", "-chardev", "null,id=a"], "Duplicate ID 'a'"),
+            (["-serial", "chardev:zz"], "'zz' not found"),
+            (["-serial", "stdoi"], "did you mean 'stdio'"),
+            (["-serial", "stdio", "-serial", "stdio"], "cannot use stdio"),
+            (["-mon", "chardev=zz,mode=control"], "'zz' not found"),
+            (["-chardev", "null,id=a", "-serial", "chardev:a", "-serial", "chardev:a"], "already in use"),
+            (["-qmp", "unix:/nonexistent/x,server=on,wait=off"], "/nonexistent/x")):
+        status, out, err = run(*base, *args)
+        same((status, out), (1, ""), " ".join(args))
+        check(err.count("\n") <= 2, "more than a line and its advice", err)
+        check(text in err and [a for a in args if a[0] == "-" and a in err], text, err)
+
+
+def test_logfile():
+    with Machine("-chardev", "null,id=l,logfile=@FOLDER/log", "-device",
+                 "isa-debugcon,iobase=0xe9,chardev=l") as m:
+        m.outb(0xe9, 0x48)
+        m.outb(0xe9, 0x69)
+        m.qmp.cmd("quit")
+        m.ends()
+        with open(m.folder.name + "/log", "rb") as log:
+            same(log.read(), b"Hi", "the log")
+
+
+def test_ringbuf():
+    with Machine("-chardev", "ringbuf,id=r,size=4", "-debugcon", "chardev:r") as m:
+        for byte in b"abcdef":
+            m.outb(0xe9, byte)
+        same(m.qmp.cmd("ringbuf-read", device="r", size=10), "cdef")
+        same(m.qmp.cmd("ringbuf-read", device="r", size=10), "")
+        m.qmp.fails("ringbuf-read", device="zz", size=10, text="not found")
+        m.qmp.fails("ringbuf-read", device="ser", size=10, text="not a ringbuf")
+        m.qmp.fails("ringbuf-read", device="r", size=-1)
+
+
+def test_monitor_connects_out():
+    """A monitor that is the client, and tries again."""
+    with Machine("-S", qmp=False, serial=False) as probe:
+        path = probe.folder.name + "/out"
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen(1)
+        with Machine("-chardev", "socket,id=o,reconnect=1,path=" + path, "-mon", "o,mode=control",
+                     qmp=False, serial=False) as m:
+            for _ in range(2):
+                listener.settimeout(30)
+                q = Qmp(listener.accept()[0])
+                same(q.status(), "running")
+                q.close()
+            q = Qmp(listener.accept()[0])
+            q.cmd("quit")
+            m.ends()
+        listener.close()
 
 
 TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
