@@ -134,7 +134,7 @@ bool pc_boot_order(PcBoard *b, Machine *m, Error **errp)
     if (c->boot_strict) {
         g_string_append(files, "HALT\n");
     }
-    b->once_done = machine_was_reset();
+    b->once_done = true;
     return fw_cfg_modify_file(m->fw_cfg, "bootorder", files->str, files->len > 0 ? files->len + 1 : 0);
 }
 
