@@ -192,7 +192,7 @@ static void uring_flush(void *e)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     uring_reap(u);
     if (u->prepared || u->head) {
-        /* EAGAIN or EBUSY: the kernel is short of memory or wants its completions taken first. 
+        /* EAGAIN or EBUSY: the kernel is short of memory or wants its completions taken first.
          * With some in flight their completion brings us back, else the next turn of the loop
          * tries. */
         if (!u->in_flight) {

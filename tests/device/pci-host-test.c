@@ -26,9 +26,12 @@ static Bench *board(bool q35)
     Error *e = NULL;
 
     b->m->below_4g = bench_ram_size();
-    if (!pc_host_make(b->m, q35, &e)) {
+    Device *host = pc_host_make(b->m, q35, &e);
+    if (!host) {
         fail_msg("%s", error_text(e));
     }
+    assert_string_equal(host->type->name, q35 ? "q35-pcihost" : "i440FX-pcihost");
+    assert_string_equal(b->m->pci->first->type->name, q35 ? "mch" : "i440FX");
     make(b, q35 ? &ich9_lpc_type : &piix3_type, q35 ? "1f.0" : "1.0");
     make(b, q35 ? &ich9_smb_type : &piix4_pm_type, q35 ? "1f.3" : "1.3");
     bench_reset(b);

@@ -6,7 +6,8 @@
 #include <cmocka.h>
 #include "tests/device/bench-pci.h"
 
-extern const DeviceType pcie_root_port_type, ioh3420_type, pci_bridge_type, virtio_rng_pci;
+extern const DeviceType pcie_root_port_type, ioh3420_type, pci_bridge_type, pcie_pci_bridge_type,
+                        i82801b11_bridge_type, virtio_rng_pci;
 
 static Bus *bus_named(Bench *b, const char *name)
 {
@@ -45,6 +46,32 @@ static uint32_t far_read(Bench *b, unsigned devfn, unsigned off, unsigned size)
 static void far_write(Bench *b, unsigned devfn, unsigned off, uint32_t val, unsigned size)
 {
     pci_config_write(pci_bus_of(b->pci), 1, (uint8_t)devfn, off, val, size);
+}
+
+/* Every kind of bridge has its ids, is a PCI-to-PCI bridge, and offers a bus that takes a function. */
+static void test_kinds(void **state)
+{
+    static const struct { const DeviceType *type; const char *name, *prop; uint32_t ids; } kinds[] = {
+        { &pci_bridge_type, "pci-bridge", "chassis_nr", 0x00011b36 },
+        { &pcie_pci_bridge_type, "pcie-pci-bridge", NULL, 0x000e1b36 },
+        { &i82801b11_bridge_type, "i82801b11-bridge", NULL, 0x244e8086 },
+        { &ioh3420_type, "ioh3420", NULL, 0x34208086 },
+        { &pcie_root_port_type, "pcie-root-port", NULL, 0x000c1b36 },
+    };
+
+    for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        Bench *b = bench_new();
+        Device *bridge = bench_device(b, kinds[i].type, "br", kinds[i].prop, "1", NULL);
+
+        assert_string_equal(bridge->type->name, kinds[i].name);
+        bench_reset(b);
+        assert_int_equal(bench_config_read(b, bridge, PCI_VENDOR_ID, 4), kinds[i].ids);
+        assert_int_equal(bench_config_read(b, bridge, PCI_CLASS_DEVICE, 2), 0x0604);
+        assert_int_equal(bench_config_read(b, bridge, PCI_HEADER_TYPE, 1) & 0x7f, 1);
+        set_up(b, bridge);
+        assert_non_null(bus_named(b, "br"));
+        bench_free(b);
+    }
 }
 
 static void test_windows(void **state)
@@ -226,6 +253,7 @@ static void test_swizzle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_secondary_reset),
         cmocka_unit_test(test_hotplug),
