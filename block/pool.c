@@ -14,13 +14,12 @@
  * one guest disk hold 64 threads and the next another 64. */
 static struct {
     Lock lock;                 /* guards everything here */
-    pthread_cond_t work;
+    LockCond work;
     PoolJob *head, **tail;
     unsigned threads, idle, tokens;
     int64_t idle_ns;
 } pool = {
     .lock = LOCK_INIT(RANK_LEAF, "pool"),
-    .work = PTHREAD_COND_INITIALIZER,
     .tail = &pool.head,
     .idle_ns = 10 * NS_PER_SEC,
 };
@@ -118,7 +117,7 @@ void pool_add(PoolJob *first, unsigned n)
     for (; n > 0 && pool.idle > 0; n--) {
         pool.idle--;
         pool.tokens++;
-        pthread_cond_signal(&pool.work);
+        lock_signal(&pool.work);
     }
     for (; n > 0 && pool.threads < POOL_MAX; n--) {
         pool.threads++;

@@ -56,24 +56,18 @@ void domain_share_all(void)
     share_all = true;
 }
 
-LOCK_UNCHECKED void domain_enter(Domain *d)
+void domain_entered(Domain *d)
 {
-    lock_take(&d->lock);
-    if (DEBUG_CHECKS) {
-        d->since = clock_now(CLOCK_HOST);
-    }
+    d->since = clock_now(CLOCK_HOST);
 }
 
-LOCK_UNCHECKED void domain_leave(Domain *d)
+void domain_leaving(Domain *d)
 {
-    if (DEBUG_CHECKS) {
-        int64_t held = clock_now(CLOCK_HOST) - d->since;
+    int64_t held = clock_now(CLOCK_HOST) - d->since;
 
-        if (held > HELD_TOO_LONG_NS) {
-            TRACE(domain_held_long, "domain=%s us=%" PRId64, d->name, held / NS_PER_US);
-        }
+    if (held > HELD_TOO_LONG_NS) {
+        TRACE(domain_held_long, "domain=%s us=%" PRId64, d->name, held / NS_PER_US);
     }
-    lock_drop(&d->lock);
 }
 
 void assert_domain(const Domain *d)

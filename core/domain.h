@@ -27,8 +27,26 @@ CTX_ANY void domain_unref(Domain *d);
 /* All domains made from now on are the same one; before the first device is created. */
 CTX_CONTROL void domain_share_all(void);
 
-CTX_ANY void domain_enter(Domain *d) LOCK_ACQUIRES(*d);
-CTX_ANY void domain_leave(Domain *d) LOCK_RELEASES(*d);
+/* Debug builds: how long a domain was held. */
+CTX_ANY void domain_entered(Domain *d);
+CTX_ANY void domain_leaving(Domain *d);
+
+LOCK_ACQUIRES(*d) LOCK_UNCHECKED static inline void domain_enter(Domain *d)
+{
+    lock_take(&d->lock);
+    if (DEBUG_CHECKS) {
+        domain_entered(d);
+    }
+}
+
+LOCK_RELEASES(*d) LOCK_UNCHECKED static inline void domain_leave(Domain *d)
+{
+    if (DEBUG_CHECKS) {
+        domain_leaving(d);
+    }
+    lock_drop(&d->lock);
+}
+
 /* In debug builds: aborts unless this thread holds @d. */
 CTX_ANY void assert_domain(const Domain *d);
 

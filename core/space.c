@@ -39,25 +39,6 @@ static inline const FlatRange *find(const FlatMap *m, Gpa at)
     return find_slow(m, at, h);
 }
 
-/* In release builds the lock is one call; debug builds check ranks and times. */
-static inline LOCK_UNCHECKED void enter(Domain *d)
-{
-    if (DEBUG_CHECKS) {
-        domain_enter(d);
-    } else {
-        pthread_mutex_lock(&d->lock.mutex);
-    }
-}
-
-static inline LOCK_UNCHECKED void leave(Domain *d)
-{
-    if (DEBUG_CHECKS) {
-        domain_leave(d);
-    } else {
-        pthread_mutex_unlock(&d->lock.mutex);
-    }
-}
-
 /* @sizes is one of the masks of @r. */
 static inline bool direct(const FlatRange *r, uint32_t sizes, uint64_t off, unsigned size)
 {
@@ -139,7 +120,7 @@ static LOCK_UNCHECKED IoResult io_read(const FlatRange *r, uint64_t off, uint8_t
         return r->ops ? IO_REFUSED : IO_OK;
     }
     if (r->domain) {
-        enter(r->domain);
+        domain_enter(r->domain);
     }
     while (size) {
         unsigned n = piece(r, off, size);
@@ -158,7 +139,7 @@ static LOCK_UNCHECKED IoResult io_read(const FlatRange *r, uint64_t off, uint8_t
         size -= n;
     }
     if (r->domain) {
-        leave(r->domain);
+        domain_leave(r->domain);
     }
     return IO_OK;
 }
@@ -172,7 +153,7 @@ static LOCK_UNCHECKED IoResult io_write(const FlatRange *r, uint64_t off, const 
         return r->ops ? IO_REFUSED : IO_OK;
     }
     if (r->domain) {
-        enter(r->domain);
+        domain_enter(r->domain);
     }
     while (size) {
         unsigned n = piece(r, off, size);
@@ -190,7 +171,7 @@ static LOCK_UNCHECKED IoResult io_write(const FlatRange *r, uint64_t off, const 
         size -= n;
     }
     if (r->domain) {
-        leave(r->domain);
+        domain_leave(r->domain);
     }
     return IO_OK;
 }
@@ -207,11 +188,11 @@ static LOCK_UNCHECKED bool ring(const FlatMap *m, const FlatRange *r, Gpa at, ui
         if (b->at == at && (b->size == 0 || b->size == size) &&
             (!b->has_match || b->match == val)) {
             if (r->domain) {
-                enter(r->domain);
+                domain_enter(r->domain);
             }
             notifier_signal(b->notifier);
             if (r->domain) {
-                leave(r->domain);
+                domain_leave(r->domain);
             }
             return true;
         }
@@ -337,9 +318,9 @@ LOCK_UNCHECKED IoResult space_read(Space *s, Gpa at, void *buf, unsigned size)
         uint64_t v;
 
         if (d) {
-            enter(d);
+            domain_enter(d);
             v = r->ops->read(r->arg, off, size);
-            leave(d);
+            domain_leave(d);
         } else {
             v = r->ops->read(r->arg, off, size);
         }
@@ -369,9 +350,9 @@ LOCK_UNCHECKED IoResult space_write(Space *s, Gpa at, const void *buf, unsigned 
         Domain *d = r->domain;
 
         if (d) {
-            enter(d);
+            domain_enter(d);
             r->ops->write(r->arg, off, v, size);
-            leave(d);
+            domain_leave(d);
         } else {
             r->ops->write(r->arg, off, v, size);
         }

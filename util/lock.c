@@ -1,4 +1,4 @@
-/* lock.c: ranked mutexes.
+/* lock.c: ranked mutexes and conditions.
  *
  * 1. Debug builds keep what a thread holds in a small per-thread stack, newest last; it is read and
  *    written by that thread only.
@@ -7,10 +7,14 @@
 #include "util/lock.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MAX_HELD 16
 
@@ -69,31 +73,52 @@ static void pop_held(const Lock *l, const char *name)
 
 void lock_init(Lock *l, LockRank rank, const char *name)
 {
-    pthread_mutex_init(&l->mutex, NULL);
-    l->name = name;
-    l->rank = rank;
+    *l = (Lock){ .rank = rank, .name = name };
 }
 
 void lock_destroy(Lock *l)
 {
-    pthread_mutex_destroy(&l->mutex);
+    if (DEBUG_CHECKS && __atomic_load_n(&l->word, __ATOMIC_RELAXED) != LOCK_FREE) {
+        fprintf(stderr, "lock order: %s destroyed while held\n", l->name);
+        abort();
+    }
 }
 
-LOCK_UNCHECKED void lock_take_at(Lock *l, const char *where)
+void lock_check_take(Lock *l, const char *where)
 {
-    if (DEBUG_CHECKS) {
-        check_rank(l->rank, l->name, where);
-        push_held(l, l->rank, where);
-    }
-    pthread_mutex_lock(&l->mutex);
+    check_rank(l->rank, l->name, where);
+    push_held(l, l->rank, where);
 }
 
-LOCK_UNCHECKED void lock_drop(Lock *l)
+void lock_check_drop(Lock *l)
 {
-    if (DEBUG_CHECKS) {
-        pop_held(l, l->name);
+    pop_held(l, l->name);
+}
+
+/* 0, or the errno with which the kernel came back at once or too late. */
+static int futex_wait(uint32_t *word, uint32_t expected, const struct timespec *until)
+{
+    long ret = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, until, NULL,
+                       FUTEX_BITSET_MATCH_ANY);
+
+    return ret < 0 ? errno : 0;
+}
+
+static void futex_wake(uint32_t *word, int most)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, most, NULL, NULL, 0);
+}
+
+void lock_sleep(Lock *l)
+{
+    while (__atomic_exchange_n(&l->word, LOCK_WANTED, __ATOMIC_ACQUIRE) != LOCK_FREE) {
+        futex_wait(&l->word, LOCK_WANTED, NULL);
     }
-    pthread_mutex_unlock(&l->mutex);
+}
+
+void lock_wake(Lock *l)
+{
+    futex_wake(&l->word, 1);
 }
 
 void lock_assert_held(const Lock *l)
@@ -117,23 +142,38 @@ void lock_assert_may_take(LockRank r)
     }
 }
 
-LOCK_UNCHECKED bool lock_wait(Lock *l, pthread_cond_t *c, int64_t timeout_ns)
+/* A signal between the two locks changes @turn, and the kernel does not let us sleep. */
+LOCK_UNCHECKED bool lock_wait(Lock *l, LockCond *c, int64_t timeout_ns)
 {
+    uint32_t turn = __atomic_load_n(&c->turn, __ATOMIC_RELAXED);
     struct timespec until;
 
     lock_assert_held(l);
-    if (timeout_ns < 0) {
-        pthread_cond_wait(c, &l->mutex);
-        return true;
+    if (timeout_ns >= 0) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += timeout_ns / 1000000000;
+        until.tv_nsec += timeout_ns % 1000000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
     }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ns / 1000000000;
-    until.tv_nsec += timeout_ns % 1000000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    return pthread_cond_clockwait(c, &l->mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT;
+    lock_drop(l);
+    int err = futex_wait(&c->turn, turn, timeout_ns < 0 ? NULL : &until);
+    lock_take(l);
+    return err != ETIMEDOUT;
+}
+
+void lock_signal(LockCond *c)
+{
+    __atomic_fetch_add(&c->turn, 1, __ATOMIC_RELAXED);
+    futex_wake(&c->turn, 1);
+}
+
+void lock_broadcast(LockCond *c)
+{
+    __atomic_fetch_add(&c->turn, 1, __ATOMIC_RELAXED);
+    futex_wake(&c->turn, INT_MAX);
 }
 
 void lock_worker_wait_begin(void)

@@ -1,13 +1,14 @@
-/* lock.h: mutexes with ranks.
+/* lock.h: mutexes with ranks, and conditions.
  *
  * 1. A thread takes locks only downwards in rank (a higher number than any it holds), so no cycle
  *    of waiting threads can form.  Debug builds keep a per-thread stack and abort, naming both
  *    locks and both places, on the first violation.  docs/design/locking.md has the table.
- * 2. Locks are not recursive. */
+ * 2. Locks are not recursive.
+ * 3. A lock nobody waits for is taken and dropped in place, by one atomic instruction each; whoever
+ *    waits sleeps on a futex (Drepper, "Futexes are tricky", mutex 3). */
 #ifndef UTIL_LOCK_H
 #define UTIL_LOCK_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "util/context.h"
@@ -21,24 +22,59 @@ typedef enum LockRank {
     RANK_LEAF = 6,    /* timer heap, trace ring, dirty bits, allocators; nothing below it */
 } LockRank;
 
+enum { LOCK_FREE, LOCK_TAKEN, LOCK_WANTED };   /* WANTED: taken, and somebody may sleep */
+
 typedef struct LOCK_TYPE Lock {
-    pthread_mutex_t mutex;
-    const char *name;
+    uint32_t word;             /* atomic */
     LockRank rank;
+    const char *name;
 } Lock;
+
+/* A condition; all zero is ready for use, and nothing is to be freed. */
+typedef struct LockCond {
+    uint32_t turn;             /* atomic: how often it was signalled */
+} LockCond;
 
 /* Initialises @l; @name is borrowed for the lock's life. */
 CTX_ANY void lock_init(Lock *l, LockRank rank, const char *name);
 CTX_ANY void lock_destroy(Lock *l);
-CTX_ANY void lock_take_at(Lock *l, const char *where) LOCK_ACQUIRES(*l);
-CTX_ANY void lock_drop(Lock *l) LOCK_RELEASES(*l);
+
+/* What lock_take() and lock_drop() call when it takes longer, and in debug builds. */
+CTX_ANY void lock_sleep(Lock *l);
+CTX_ANY void lock_wake(Lock *l);
+CTX_ANY void lock_check_take(Lock *l, const char *where);
+CTX_ANY void lock_check_drop(Lock *l);
+
+LOCK_ACQUIRES(*l) LOCK_UNCHECKED static inline void lock_take_at(Lock *l, const char *where)
+{
+    uint32_t was = LOCK_FREE;
+
+    if (DEBUG_CHECKS) {
+        lock_check_take(l, where);
+    }
+    if (__builtin_expect(!__atomic_compare_exchange_n(&l->word, &was, LOCK_TAKEN, false,
+                                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 0)) {
+        lock_sleep(l);
+    }
+}
+
+LOCK_RELEASES(*l) LOCK_UNCHECKED static inline void lock_drop(Lock *l)
+{
+    if (DEBUG_CHECKS) {
+        lock_check_drop(l);
+    }
+    if (__builtin_expect(__atomic_exchange_n(&l->word, LOCK_FREE, __ATOMIC_RELEASE) ==
+                         LOCK_WANTED, 0)) {
+        lock_wake(l);
+    }
+}
 
 #define LOCK_STR2(x) #x
 #define LOCK_STR(x) LOCK_STR2(x)
 #define lock_take(l) lock_take_at(l, __FILE__ ":" LOCK_STR(__LINE__))
 
 /* A static initialiser for file-level locks in util/ and system/. */
-#define LOCK_INIT(r, n) { .mutex = PTHREAD_MUTEX_INITIALIZER, .name = (n), .rank = (r) }
+#define LOCK_INIT(r, n) { .name = (n), .rank = (r) }
 
 /* In debug builds: aborts unless this thread holds @l. */
 CTX_ANY void lock_assert_held(const Lock *l);
@@ -46,9 +82,12 @@ CTX_ANY void lock_assert_held(const Lock *l);
  * one of rank @r or of a higher number.  lock_assert_may_take(RANK_DOMAIN): "holds nothing". */
 CTX_ANY void lock_assert_may_take(LockRank r);
 
-/* Waits on @c with @l held (and taken again on return), as pthread_cond_wait().  @timeout_ns < 0:
- * for ever.  Returns false on time-out. */
-CTX_ANY bool lock_wait(Lock *l, pthread_cond_t *c, int64_t timeout_ns) LOCK_HELD(*l);
+/* Waits for a signal on @c with @l held (and taken again on return); it may return without one.
+ * @timeout_ns < 0: for ever.  Returns false on time-out. */
+CTX_ANY bool lock_wait(Lock *l, LockCond *c, int64_t timeout_ns) LOCK_HELD(*l);
+/* Wakes one waiter or all; what they wait for was changed under their lock before. */
+CTX_ANY void lock_signal(LockCond *c);
+CTX_ANY void lock_broadcast(LockCond *c);
 
 /* Marks that this thread now waits for a worker's answer (rank WORKER), until
  * lock_worker_wait_end(). */

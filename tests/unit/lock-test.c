@@ -127,7 +127,7 @@ static void downwards_is_fine_and_any_drop_order(void **state)
 
 static void wait_times_out(void **state)
 {
-    pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+    LockCond cond = { 0 };
 
     lock_take(&map);
     assert_false(lock_wait(&map, &cond, 1000));
@@ -135,7 +135,7 @@ static void wait_times_out(void **state)
     lock_drop(&map);
 }
 
-static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
+static LockCond turned;
 static int turn, count;
 
 static void take_turns(void *arg)
@@ -149,7 +149,7 @@ static void take_turns(void *arg)
         }
         count++;
         turn = !me;
-        pthread_cond_broadcast(&turned);
+        lock_broadcast(&turned);
         lock_drop(&leaf);
     }
 }
