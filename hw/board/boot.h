@@ -77,6 +77,19 @@ typedef bool BootFormat(BootPlan *p, Machine *m, Error **errp);
 /* True if the kernel is of the format; *_load() then plans it. */
 CTX_CONTROL bool linux_probe(const BootFile *kernel);
 CTX_CONTROL BootFormat linux_load;
+
+/* --- for firmware that starts a Linux kernel (fw_cfg) --- */
+typedef struct LinuxParts {
+    uint8_t *setup;                    /* the real-mode part, owned by the caller: its header is filled in */
+    size_t setup_size;
+    Gpa initrd_at;                     /* 0: none */
+} LinuxParts;
+/* Where a boot ROM puts the parts: real-mode part, command line and the rest of the image. */
+enum { LINUX_SETUP_AT = 0x10000, LINUX_CMDLINE_AT = 0x20000, LINUX_CODE_AT = 0x100000 };
+/* Checks the bzImage @k and prepares it; @initrd (of size 0: none) goes as high as @ram_end and the kernel allow. */
+CTX_CONTROL bool linux_parts(LinuxParts *out, const BootFile *k, const BootFile *initrd, Gpa ram_end,
+                             Error **errp);
+
 CTX_CONTROL bool multiboot_probe(const BootFile *kernel);
 CTX_CONTROL BootFormat multiboot_load;
 CTX_CONTROL bool pvh_probe(const BootFile *kernel);

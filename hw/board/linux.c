@@ -148,3 +148,37 @@ bool linux_load(BootPlan *p, Machine *m, Error **errp)
            (!is64 || plan_page_tables(p, errp)) &&
            boot_put(p, BOOT_INFO_AT, zero, ZERO_PAGE_SIZE, errp);
 }
+
+bool linux_parts(LinuxParts *out, const BootFile *k, const BootFile *initrd, Gpa ram_end, Error **errp)
+{
+    size_t setup = ((k->data[SETUP_SECTS] != 0 ? k->data[SETUP_SECTS] : 4) + 1) * 512;
+    uint64_t limit = MIN((uint64_t)ld32(k->data + INITRD_ADDR_MAX) + 1, ram_end), code_end;
+
+    if (ld16(k->data + VERSION) < MIN_VERSION || !(k->data[LOADFLAGS] & LOADED_HIGH)) {
+        return error_set(errp, "boot protocol %u.%02u is too old (2.06 is needed)", k->data[VERSION + 1],
+                         k->data[VERSION]);
+    }
+    if (setup >= k->size) {
+        return error_set(errp, "the file is truncated: setup code of %zu bytes in %zu", setup, k->size);
+    }
+    code_end = LINUX_CODE_AT + (k->size - setup);
+    if (code_end > ram_end) {
+        return error_set(errp, "the kernel needs RAM up to 0x%" PRIx64 ", there is RAM up to 0x%" PRIx64, code_end,
+                         ram_end);
+    }
+    *out = (LinuxParts){ .setup = g_memdup2(k->data, setup), .setup_size = setup };
+    if (initrd->size > 0) {
+        if (initrd->size > limit || ALIGN_DOWN(limit - initrd->size, 4096) < code_end) {
+            g_clear_pointer(&out->setup, g_free);
+            return error_set(errp, "-initrd: %zu bytes do not fit into guest RAM beside the kernel", initrd->size);
+        }
+        out->initrd_at = ALIGN_DOWN(limit - initrd->size, 4096);
+        st32(out->setup + RAMDISK_IMAGE, out->initrd_at);
+        st32(out->setup + RAMDISK_SIZE, initrd->size);
+    }
+    out->setup[TYPE_OF_LOADER] = 0xff;
+    out->setup[LOADFLAGS] |= CAN_USE_HEAP;
+    st16(out->setup + HEAP_END_PTR, LINUX_CMDLINE_AT - LINUX_SETUP_AT - 0x200);
+    st32(out->setup + CMD_LINE_PTR, LINUX_CMDLINE_AT);
+    return true;
+}

@@ -273,7 +273,7 @@ static bool add_kernel(PcBoard *b, Machine *m, Error **errp)
     const char *append = c->append != NULL ? c->append : "";
     BootFile *k = g_new0(BootFile, 1), *rd = g_new0(BootFile, 1), *rom = g_new0(BootFile, 1);
     g_autofree char *rom_path = NULL;
-    size_t setup;
+    LinuxParts parts = { 0 };
 
     g_ptr_array_add(b->files, k);
     g_ptr_array_add(b->files, rd);
@@ -285,22 +285,21 @@ static bool add_kernel(PcBoard *b, Machine *m, Error **errp)
     if (!linux_probe(k)) {
         return error_set(errp, "-kernel: '%s' is no Linux bzImage, which is what firmware can start", c->kernel);
     }
-    setup = MIN(((k->data[0x1f1] != 0 ? k->data[0x1f1] : 4) + 1) * 512, k->size);
-    fw_cfg_add_u32(m->fw_cfg, FW_CFG_SETUP_ADDR, 0x10000);
-    fw_cfg_add_u32(m->fw_cfg, FW_CFG_SETUP_SIZE, setup);
-    fw_cfg_add_borrowed(m->fw_cfg, FW_CFG_SETUP_DATA, k->data, setup);
-    fw_cfg_add_u32(m->fw_cfg, FW_CFG_KERNEL_ADDR, 0x100000);
-    fw_cfg_add_u32(m->fw_cfg, FW_CFG_KERNEL_SIZE, k->size - setup);
-    fw_cfg_add_borrowed(m->fw_cfg, FW_CFG_KERNEL_DATA, k->data + setup, k->size - setup);
-    fw_cfg_add_u32(m->fw_cfg, FW_CFG_CMDLINE_ADDR, 0x20000);
+    if (!linux_parts(&parts, k, rd, m->below_4g - 1 * MiB, errp)) {
+        return error_context(errp, "-kernel: cannot boot '%s'", c->kernel);
+    }
+    fw_cfg_add_u32(m->fw_cfg, FW_CFG_SETUP_ADDR, LINUX_SETUP_AT);
+    fw_cfg_add_u32(m->fw_cfg, FW_CFG_SETUP_SIZE, parts.setup_size);
+    fw_cfg_add_bytes(m->fw_cfg, FW_CFG_SETUP_DATA, parts.setup, parts.setup_size);
+    fw_cfg_add_u32(m->fw_cfg, FW_CFG_KERNEL_ADDR, LINUX_CODE_AT);
+    fw_cfg_add_u32(m->fw_cfg, FW_CFG_KERNEL_SIZE, k->size - parts.setup_size);
+    fw_cfg_add_borrowed(m->fw_cfg, FW_CFG_KERNEL_DATA, k->data + parts.setup_size, k->size - parts.setup_size);
+    fw_cfg_add_u32(m->fw_cfg, FW_CFG_CMDLINE_ADDR, LINUX_CMDLINE_AT);
     fw_cfg_add_u32(m->fw_cfg, FW_CFG_CMDLINE_SIZE, strlen(append) + 1);
     fw_cfg_add_string(m->fw_cfg, FW_CFG_CMDLINE_DATA, append);
+    g_free(parts.setup);
     if (rd->data != NULL) {
-        uint64_t limit = MIN((uint64_t)ld32(k->data + 0x22c) + 1, m->below_4g - 1 * MiB);
-        if (rd->size > limit) {
-            return error_set(errp, "-initrd: '%s' does not fit into guest RAM", c->initrd);
-        }
-        fw_cfg_add_u32(m->fw_cfg, FW_CFG_INITRD_ADDR, ALIGN_DOWN(limit - rd->size, 4096));
+        fw_cfg_add_u32(m->fw_cfg, FW_CFG_INITRD_ADDR, parts.initrd_at);
         fw_cfg_add_u32(m->fw_cfg, FW_CFG_INITRD_SIZE, rd->size);
         fw_cfg_add_borrowed(m->fw_cfg, FW_CFG_INITRD_DATA, rd->data, rd->size);
     }
