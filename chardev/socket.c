@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -483,22 +484,52 @@ static bool use_given_fd(Socket *s, const ChardevSocket *o, Error **errp)
     return true;
 }
 
-/* Blocks until the first client is there; a signal still ends the process. */
-static void accept_now(Socket *s)
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int sig)
+{
+    interrupted = 1;
+}
+
+/* Waits for a client; false when a signal says that the program should end.  Those are blocked in
+ * the rest of the program, which reads them from a descriptor. */
+static bool wait_for_client(int listen_fd)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction act = { .sa_handler = interrupt }, old[G_N_ELEMENTS(signals)];
+    struct pollfd p = { .fd = listen_fd, .events = POLLIN };
+    sigset_t mask;
+
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    for (unsigned i = 0; i < G_N_ELEMENTS(signals); i++) {
+        sigaction(signals[i], &act, &old[i]);
+        sigdelset(&mask, signals[i]);
+    }
+    interrupted = 0;
+    while (ppoll(&p, 1, NULL, &mask) <= 0 && !interrupted) {
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(signals); i++) {
+        sigaction(signals[i], &old[i], NULL);
+    }
+    return !interrupted;
+}
+
+/* Blocks until the first client is there. */
+static bool accept_now(Socket *s, Error **errp)
 {
     g_autofree char *where = where_text(s);
-    struct pollfd p = { .fd = s->listen_fd, .events = POLLIN };
 
     info_report("waiting for connection on: disconnected:%s", where);
     while (s->c->in_fd < 0) {
-        if (poll(&p, 1, -1) > 0) {
-            int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-
-            if (fd >= 0) {
-                take_peer(s->c, fd);
-            }
+        if (!wait_for_client(s->listen_fd)) {
+            return error_set(errp, "interrupted while waiting for a connection");
+        }
+        int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0) {
+            take_peer(s->c, fd);
         }
     }
+    return true;
 }
 
 static bool check_options(const ChardevSocket *o, Error **errp)
@@ -551,8 +582,8 @@ static bool socket_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
     }
     if (s->listen_fd >= 0) {
         set_nonblocking(s->listen_fd);
-        if (o->wait) {
-            accept_now(s);
+        if (o->wait && !accept_now(s, errp)) {
+            return false;
         }
     }
     return true;

@@ -248,6 +248,17 @@ def test_quit_is_heard():
         m.ends()
 
 
+def test_quit_leaves_a_deaf_client_behind():
+    with Machine("-chardev", "socket,id=c2,server=on,wait=off,path=@FOLDER/q2", "-mon",
+                 "c2,mode=control") as m:
+        deaf = Qmp(m.connect(m.folder.name + "/q2").sock)
+        deaf.send('{"execute": "query-qmp-schema"}' * 60)
+        m.qmp.cmd("quit")
+        same(m.qmp.rest(), ["SHUTDOWN"])
+        m.ends()
+        deaf.close()
+
+
 def test_signals():
     for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         with Machine("-no-shutdown") as m:
@@ -625,6 +636,25 @@ def test_help_and_refusals():
         same((status, out), (1, ""), " ".join(args))
         check(err.count("\n") <= 2, "more than a line and its advice", err)
         check(text in err and [a for a in args if a[0] == "-" and a in err], text, err)
+
+
+def test_nothing_is_left_behind():
+    """A start that fails, and one that is interrupted while it waits for a client."""
+    with Machine(serial=False) as probe:
+        path = probe.folder.name + "/left"
+        base = ["-M", "q35", "-accel", "kvm", "-nodefaults", "-display", "none", "-bios",
+                Machine.rom, "-chardev", "socket,id=c,server=on,path=" + path]
+        status, _, err = run(*base[:-1], base[-1] + ",wait=off", "-device", "nonesuch")
+        same(status, 1)
+        check("nonesuch" in err, "error", err)
+        check(not os.path.exists(path), "the socket is still there")
+        process = subprocess.Popen([Machine.program] + base, stderr=subprocess.PIPE)
+        check(b"waiting for connection" in process.stderr.readline(), "waits")
+        process.send_signal(signal.SIGTERM)
+        same(process.wait(30), 1)
+        check(b"interrupted" in process.stderr.read(), "says why")
+        process.stderr.close()
+        check(not os.path.exists(path), "the socket is still there")
 
 
 def test_logfile():
