@@ -64,7 +64,8 @@ static bool read_cpu(BoardConfig *b, const NumaCpuConfig *c, Error **errp)
         }
     }
     b->numa[c->node_id].has_cpu = true;
-    return matched > 0 || error_set(errp, "-numa: no CPU matches the ids of cpu,node-id=%" PRIi64, c->node_id);
+    return matched > 0 || error_set(errp, "-numa: no CPU matches the ids of cpu,node-id=%" PRIi64,
+                                    c->node_id);
 }
 
 /* Fills what was left out: equal shares of RAM, both directions of a distance. */

@@ -427,7 +427,8 @@ static bool read_host(Config *c, const CmdLine *cmd, Error **errp)
             return error_context(errp, "-overcommit %s", text);
         }
         if (o != NULL && (o->mem_lock || o->cpu_pm)) {
-            return error_set(errp, "-overcommit: %s=on is not supported", o->mem_lock ? "mem-lock" : "cpu-pm");
+            return error_set(errp, "-overcommit: %s=on is not supported",
+                             o->mem_lock ? "mem-lock" : "cpu-pm");
         }
     }
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_SANDBOX); i++) {
@@ -486,7 +487,8 @@ bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp)
     take_last(&b->firmware, cmd, OPT_BIOS);
     take_last(&b->cpu_model, cmd, OPT_CPU);
     if (b->kernel == NULL && (b->initrd != NULL || b->append != NULL)) {
-        return error_set(errp, "%s only allowed with -kernel option", b->initrd != NULL ? "-initrd" : "-append");
+        return error_set(errp, "%s only allowed with -kernel option",
+                         b->initrd != NULL ? "-initrd" : "-append");
     }
     return true;
 }

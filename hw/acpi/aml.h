@@ -36,7 +36,8 @@ CTX_ANY Aml *aml_method(const char *path, unsigned args, bool serialized, Aml *t
 CTX_ANY Aml *aml_mutex(const char *path);
 typedef enum AmlSpace { AML_SYSTEM_MEMORY, AML_SYSTEM_IO, AML_PCI_CONFIG } AmlSpace;
 CTX_ANY Aml *aml_region(const char *path, AmlSpace space, uint64_t at, uint32_t len);
-/* A field of @region with access width @access (1 byte, 2 word, 3 dword) and units made by aml_field_unit(). */
+/* A field of @region with access width @access (1 byte, 2 word, 3 dword) and units made by
+ * aml_field_unit(). */
 CTX_ANY Aml *aml_field(const char *region, unsigned access, Aml *take_units);
 /* @name NULL: reserved bits. */
 CTX_ANY Aml *aml_field_unit(const char *name, unsigned bits);

@@ -1,4 +1,5 @@
-/* tables.h: the ACPI tables of a PC: RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET, MCFG, SRAT, SLIT, WAET. */
+/* tables.h: the ACPI tables of a PC: RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET, MCFG, SRAT, SLIT,
+ * WAET. */
 #ifndef HW_ACPI_TABLES_H
 #define HW_ACPI_TABLES_H
 

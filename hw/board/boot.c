@@ -2,7 +2,8 @@
  *
  * 1. Nothing of a kernel, initrd or module file is trusted: every offset and size is checked against the
  *    file, every destination against RAM, before it is planned; no two pieces of a plan overlap.
- * 2. Applying a plan cannot fail.  Files are read in place: who truncates one under a running guest ends it. */
+ * 2. Applying a plan cannot fail.  Files are read in place: who truncates one under a running guest
+ *    ends it. */
 #include "hw/board/boot.h"
 
 #include <errno.h>
@@ -195,8 +196,8 @@ static bool check_overlap(BootPlan *p, Error **errp)
     for (unsigned i = 1; i < p->pieces->len; i++) {
         const BootPiece *a = &g_array_index(p->pieces, BootPiece, i - 1), *b = a + 1;
         if (a->size > b->at - a->at) {
-            return error_set(errp, "what is loaded at 0x%" PRIx64 " (%zu bytes) overlaps what is loaded at 0x%"
-                             PRIx64, a->at, a->size, b->at);
+            return error_set(errp, "what is loaded at 0x%" PRIx64 " (%zu bytes) overlaps what is "
+                             "loaded at 0x%" PRIx64, a->at, a->size, b->at);
         }
     }
     return true;

@@ -53,8 +53,8 @@ typedef struct BootPlan {
 } BootPlan;
 
 /* Plans booting m->cfg.kernel with initrd and append.  @acpi (may be NULL) is placed at the top of low RAM
- * and in the F segment, @smbios (may be NULL) in the F segment; @reserved lists further reserved ranges of the
- * board.  Errors name the option and the file. */
+ * and in the F segment, @smbios (may be NULL) in the F segment; @reserved lists further reserved ranges
+ * of the board.  Errors name the option and the file. */
 CTX_CONTROL BootPlan *boot_plan(Machine *m, Linker *acpi, const Smbios *smbios, const E820Entry *reserved,
                                 unsigned reserved_count, Error **errp);
 CTX_CONTROL void boot_apply(BootPlan *p, Machine *m);
@@ -86,7 +86,8 @@ typedef struct LinuxParts {
 } LinuxParts;
 /* Where a boot ROM puts the parts: real-mode part, command line and the rest of the image. */
 enum { LINUX_SETUP_AT = 0x10000, LINUX_CMDLINE_AT = 0x20000, LINUX_CODE_AT = 0x100000 };
-/* Checks the bzImage @k and prepares it; @initrd (of size 0: none) goes as high as @ram_end and the kernel allow. */
+/* Checks the bzImage @k and prepares it; @initrd (of size 0: none) goes as high as @ram_end and the kernel
+ * allow. */
 CTX_CONTROL bool linux_parts(LinuxParts *out, const BootFile *k, const BootFile *initrd, Gpa ram_end,
                              Error **errp);
 

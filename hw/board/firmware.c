@@ -1,4 +1,4 @@
-/* firmware.c: firmware images, see firmware.h.  The image is mapped from its file, so that guests share it. */
+/* firmware.c: firmware images, see firmware.h.  The image is mapped from its file: guests share it. */
 #include "hw/board/firmware.h"
 
 #include <errno.h>
@@ -78,7 +78,8 @@ bool firmware_map(FirmwareRom *f, Device *owner, Region *box, const char *name, 
         return false;
     }
     if (stat(path, &st) < 0 || st.st_size == 0 || st.st_size % (64 * KiB) != 0 || st.st_size > 16 * MiB) {
-        return error_set(errp, "-bios: could not load PC BIOS '%s': its size is not a multiple of 64 KiB up to 16 MiB",
+        return error_set(errp, "-bios: could not load PC BIOS '%s': its size is not a multiple of 64 KiB "
+                         "up to 16 MiB",
                          path);
     }
     c.size = st.st_size;

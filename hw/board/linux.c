@@ -11,7 +11,8 @@ enum {
     E820_ENTRIES = 0x1e8, SETUP_SECTS = 0x1f1, BOOT_FLAG = 0x1fe, JUMP = 0x200, HEADER = 0x202,
     VERSION = 0x206, TYPE_OF_LOADER = 0x210, LOADFLAGS = 0x211, CODE32_START = 0x214,
     RAMDISK_IMAGE = 0x218, RAMDISK_SIZE = 0x21c, HEAP_END_PTR = 0x224, CMD_LINE_PTR = 0x228,
-    INITRD_ADDR_MAX = 0x22c, KERNEL_ALIGNMENT = 0x230, RELOCATABLE = 0x234, XLOADFLAGS = 0x236, CMDLINE_SIZE = 0x238,
+    INITRD_ADDR_MAX = 0x22c, KERNEL_ALIGNMENT = 0x230, RELOCATABLE = 0x234,
+    XLOADFLAGS = 0x236, CMDLINE_SIZE = 0x238,
     PREF_ADDRESS = 0x258, INIT_SIZE = 0x260, E820_TABLE = 0x2d0,
     LOADED_HIGH = 1, CAN_USE_HEAP = 0x80, XLF_KERNEL_64 = 1, ENTRY64 = 0x200,
     ZERO_PAGE_SIZE = 4096, MIN_VERSION = 0x206,
@@ -108,9 +109,10 @@ static bool plan_place(BootPlan *p, size_t size, uint64_t *at, uint64_t *end, Er
         *at = fits(pref, need, p->ram_top) || align == 0 ? pref : ALIGN_UP((uint64_t)BOOT_KERNEL_MIN, align);
         pref = 0;
     }
-    if (*at < BOOT_KERNEL_MIN || !fits(*at, need, p->ram_top) || (pref != 0 && !fits(pref, need, p->ram_top))) {
-        return error_set(errp, "the kernel needs %" PRIu64 " bytes of RAM at 0x%" PRIx64 ", there is RAM up to 0x%"
-                         PRIx64, need, MAX(*at, pref), p->ram_top);
+    if (*at < BOOT_KERNEL_MIN || !fits(*at, need, p->ram_top) ||
+        (pref != 0 && !fits(pref, need, p->ram_top))) {
+        return error_set(errp, "the kernel needs %" PRIu64 " bytes of RAM at 0x%" PRIx64 ", there is RAM up "
+                         "to 0x%" PRIx64, need, MAX(*at, pref), p->ram_top);
     }
     *end = MAX(*at, pref) + need;
     return true;
@@ -163,14 +165,15 @@ bool linux_parts(LinuxParts *out, const BootFile *k, const BootFile *initrd, Gpa
     }
     code_end = LINUX_CODE_AT + (k->size - setup);
     if (code_end > ram_end) {
-        return error_set(errp, "the kernel needs RAM up to 0x%" PRIx64 ", there is RAM up to 0x%" PRIx64, code_end,
-                         ram_end);
+        return error_set(errp, "the kernel needs RAM up to 0x%" PRIx64 ", there is RAM up to 0x%" PRIx64,
+                         code_end, ram_end);
     }
     *out = (LinuxParts){ .setup = g_memdup2(k->data, setup), .setup_size = setup };
     if (initrd->size > 0) {
         if (initrd->size > limit || ALIGN_DOWN(limit - initrd->size, 4096) < code_end) {
             g_clear_pointer(&out->setup, g_free);
-            return error_set(errp, "-initrd: %zu bytes do not fit into guest RAM beside the kernel", initrd->size);
+            return error_set(errp, "-initrd: %zu bytes do not fit into guest RAM beside the kernel",
+                             initrd->size);
         }
         out->initrd_at = ALIGN_DOWN(limit - initrd->size, 4096);
         st32(out->setup + RAMDISK_IMAGE, out->initrd_at);

@@ -283,7 +283,8 @@ static bool add_kernel(PcBoard *b, Machine *m, Error **errp)
         return false;
     }
     if (!linux_probe(k)) {
-        return error_set(errp, "-kernel: '%s' is no Linux bzImage, which is what firmware can start", c->kernel);
+        return error_set(errp, "-kernel: '%s' is no Linux bzImage, which is what firmware can start",
+                         c->kernel);
     }
     if (!linux_parts(&parts, k, rd, m->below_4g - 1 * MiB, errp)) {
         return error_context(errp, "-kernel: cannot boot '%s'", c->kernel);
@@ -293,7 +294,8 @@ static bool add_kernel(PcBoard *b, Machine *m, Error **errp)
     fw_cfg_add_bytes(m->fw_cfg, FW_CFG_SETUP_DATA, parts.setup, parts.setup_size);
     fw_cfg_add_u32(m->fw_cfg, FW_CFG_KERNEL_ADDR, LINUX_CODE_AT);
     fw_cfg_add_u32(m->fw_cfg, FW_CFG_KERNEL_SIZE, k->size - parts.setup_size);
-    fw_cfg_add_borrowed(m->fw_cfg, FW_CFG_KERNEL_DATA, k->data + parts.setup_size, k->size - parts.setup_size);
+    fw_cfg_add_borrowed(m->fw_cfg, FW_CFG_KERNEL_DATA, k->data + parts.setup_size,
+                        k->size - parts.setup_size);
     fw_cfg_add_u32(m->fw_cfg, FW_CFG_CMDLINE_ADDR, LINUX_CMDLINE_AT);
     fw_cfg_add_u32(m->fw_cfg, FW_CFG_CMDLINE_SIZE, strlen(append) + 1);
     fw_cfg_add_string(m->fw_cfg, FW_CFG_CMDLINE_DATA, append);
@@ -315,7 +317,8 @@ static bool add_kernel(PcBoard *b, Machine *m, Error **errp)
 bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp)
 {
     add_uuid(m);
-    if (!add_numbers(b, m, errp) || !add_e820(b, m, errp) || !add_acpi(b, m, errp) || !add_smbios(b, m, errp) ||
+    if (!add_numbers(b, m, errp) || !add_e820(b, m, errp) || !add_acpi(b, m, errp) ||
+        !add_smbios(b, m, errp) ||
         !fw_cfg_add_file(m->fw_cfg, "bootorder", "", 0, errp)) {
         return false;
     }
@@ -324,5 +327,6 @@ bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp)
             return false;
         }
     }
-    return m->cfg.kernel == NULL || (b->rom.ram == NULL && m->cfg.pflash[0] == NULL) || add_kernel(b, m, errp);
+    return m->cfg.kernel == NULL || (b->rom.ram == NULL && m->cfg.pflash[0] == NULL) ||
+           add_kernel(b, m, errp);
 }

@@ -173,7 +173,8 @@ static void describe(PcBoard *b, Machine *m)
         .pci32_start = b->q35 ? MAX(ECAM_BASE + ECAM_SIZE, m->below_4g) : ALIGN_UP(m->below_4g, 64 * KiB),
         .pci32_end = 0xfebfffff, .pci64_start = ALIGN_UP(top, 1 * GiB),
         .hpet = b->hpet != NULL, .pvpanic = has_device(m, "pvpanic"), .fw_cfg = true,
-        .s3 = b->rom.ram != NULL, .s4 = true, .serial_ports = serial_ports(m), .ps2 = true, .apic_id = apic_id,
+        .s3 = b->rom.ram != NULL, .s4 = true, .serial_ports = serial_ports(m), .ps2 = true,
+        .apic_id = apic_id,
         .pcihp_io = b->q35 ? 0 : 0xae00,
     };
     a->pci64_end = a->pci64_start + (b->q35 ? 32 : 2) * GiB - 1;
@@ -220,7 +221,8 @@ bool pc_complete(Machine *m, Error **errp)
 
 /* --- restart --- */
 
-/* The interrupt that the PIRQ route registers of PIIX3 or ICH9 give a pin of the root bus (pc_chipset_setup()). */
+/* The interrupt that the PIRQ route registers of PIIX3 or ICH9 give a pin of the root bus, as
+ * pc_chipset_setup() left them. */
 static uint8_t piix3_irq(PciBus *root, unsigned slot, unsigned pin)
 {
     return pci_config_read(root, 0, PCI_DEVFN(1, 0), 0x60 + piix3_pirq(slot, pin), 1) & 0xf;
@@ -241,7 +243,8 @@ void pc_restart(Machine *m, ResetKind kind)
     PcBoard *b = m->board;
     PciWindows w = {
         .io_next = 0xc000, .io_end = 0x10000, .mem_next = b->acpi.pci32_start,
-        .mem_end = b->acpi.pci32_end + 1, .mem64_next = b->acpi.pci64_start, .mem64_end = b->acpi.pci64_end + 1,
+        .mem_end = b->acpi.pci32_end + 1, .mem64_next = b->acpi.pci64_start,
+        .mem64_end = b->acpi.pci64_end + 1,
         .irq_of = b->q35 ? ich9_irq : piix3_irq,
     };
 

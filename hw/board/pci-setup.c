@@ -1,4 +1,5 @@
-/* pci-setup.c: resource assignment as firmware does it (PCI Local Bus 3.0, 6.2.5; PCI-to-PCI Bridge 1.2, 3.2.5).
+/* pci-setup.c: resource assignment as firmware does it (PCI Local Bus 3.0, 6.2.5; PCI-to-PCI Bridge 1.2,
+ * 3.2.5).
  *
  * 1. Only configuration cycles are used, so what is set is what a firmware could have set.
  * 2. A bridge gets at least 2 MiB of memory, and 4 KiB of I/O, for what is plugged later. */

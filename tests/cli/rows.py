@@ -1,8 +1,9 @@
 """What the command line answers: WRONG is what must fail, LISTINGS what prints something and ends.
 
-A row of WRONG is (arguments, pattern of the message, pattern of the hint or None).  The message is the one line on
-standard error without the program's name; it must name the option.  Files: disk.img (1 MiB of zeroes), text, empty,
-noread (mode 0), kernel.elf (32-bit ELF without a header anybody boots), held.img (another process holds it).
+A row of WRONG is (arguments, pattern of the message, pattern of the hint or None).  The message is the one
+line on standard error without the program's name; it must name the option.  Files: disk.img (1 MiB of
+zeroes), text, empty, noread (mode 0), fifo, kernel.elf (32-bit ELF without a header anybody boots), held.img
+(another process holds it).
 """
 
 SIZE_HINT = r"a number below 2\^64 with an optional suffix k, M, G, T, P or E"
@@ -16,7 +17,8 @@ WRONG = [
     # machine, accelerator, CPU
     (["-M", "q36"], r"-machine: unsupported machine type 'q36'", r"did you mean 'q35'\?"),
     (["-M", "sparc"], r"-machine: unsupported machine type 'sparc'", r"use -machine help .*"),
-    (["-M", "q35,akpi=on"], r"-machine q35,akpi=on: Parameter 'akpi' is unexpected", r"did you mean 'acpi'\?"),
+    (["-M", "q35,akpi=on"],
+     r"-machine q35,akpi=on: Parameter 'akpi' is unexpected", r"did you mean 'acpi'\?"),
     (["-M", "q35,acpi=maybe"], r"-machine q35,acpi=maybe: Parameter 'acpi' .* 'maybe'", None),
     (["-M", "q35,smbios-entry-point-type=16"], r"-machine .*'smbios-entry-point-type' .* '16'", None),
     (["-M", "q35,kernel-irqchip=off"], r"-machine: kernel_irqchip=off is not supported, .*", None),
@@ -52,7 +54,8 @@ WRONG = [
     # kernel, firmware
     (["-kernel", "/nonexistent"], r"-kernel: could not open '/nonexistent': No such file or directory", None),
     (["-kernel", "text"], r"-kernel: cannot boot 'text': not a Linux bzImage, .*", None),
-    (["-kernel", "kernel.elf"], r"-kernel: cannot boot 'kernel.elf': .* no PVH entry .*", r"use a bzImage, .*"),
+    (["-kernel", "kernel.elf"],
+     r"-kernel: cannot boot 'kernel.elf': .* no PVH entry .*", r"use a bzImage, .*"),
     (["-kernel", "empty"], r"-kernel: 'empty' is empty", None),
     (["-kernel", "/"], r"-kernel: '/' is not a regular file", None),
     (["-kernel", "fifo"], r"-kernel: 'fifo' is not a regular file", None),
@@ -60,12 +63,14 @@ WRONG = [
     (["-kernel", "text", "-bios", "bios-256k.bin"], r"-kernel: 'text' is no Linux bzImage, .*", None),
     (["-initrd", "text"], r"-initrd only allowed with -kernel option", None),
     (["-append", "text"], r"-append only allowed with -kernel option", None),
-    (["-bios", "/nonexistent"], r"-bios: could not load PC BIOS '/nonexistent': No such file or directory", None),
+    (["-bios", "/nonexistent"],
+     r"-bios: could not load PC BIOS '/nonexistent': No such file or directory", None),
     (["-bios", "nosuch.bin"], r"-bios: could not load PC BIOS 'nosuch.bin'", r"looked in: .*"),
     (["-bios", "text"], r"-bios: could not load PC BIOS 'text': its size is not .*", None),
     (["-bios", "empty"], r"-bios: could not load PC BIOS 'empty': its size is not .*", None),
     # disks
-    (["-drive", "file=/nonexistent,format=raw"], r"-drive .*: Could not open '/nonexistent': No such file .*", None),
+    (["-drive", "file=/nonexistent,format=raw"],
+     r"-drive .*: Could not open '/nonexistent': No such file .*", None),
     (["-drive", "file=noread,format=raw"], r"-drive .*: Could not open 'noread': Permission denied", None),
     (["nosuch.img"], r"-hda .*: Could not open 'nosuch.img': No such file or directory", None),
     (["-hda", "nosuch.img"], r"-hda .*: Could not open 'nosuch.img': No such file or directory", None),
@@ -76,8 +81,10 @@ WRONG = [
     (["-drive", "file=disk.img,formt=raw,if=none"], r"-drive .*: Parameter 'formt' is unexpected",
      r"did you mean 'format'\?"),
     (["-drive", "file=disk.img,if=foo"], r"-drive .*: Parameter 'if' does not accept value 'foo'", None),
-    (["-drive", "file=disk.img,format=raw,if=none,aio=foo"], r"-drive .*'aio' does not accept value 'foo'", None),
-    (["-drive", "file=held.img,format=raw,if=none,id=d", "-device", "virtio-blk-pci,drive=d"], r"-device .*: .*lock.*",
+    (["-drive", "file=disk.img,format=raw,if=none,aio=foo"],
+     r"-drive .*'aio' does not accept value 'foo'", None),
+    (["-drive", "file=held.img,format=raw,if=none,id=d", "-device", "virtio-blk-pci,drive=d"],
+     r"-device .*: .*lock.*",
      r".*another .*"),
     (["-blockdev", "driver=file,node-name=a,filename=held.img", "-device", "virtio-blk-pci,drive=a"],
      r"-device .*: .*lock.*", r".*another .*"),
@@ -89,14 +96,18 @@ WRONG = [
     (["-blockdev", "driver=null-co,node-name=a", "-blockdev", "driver=null-co,node-name=a"],
      r"-blockdev .*: Duplicate nodes with node-name='a'", None),
     # devices
-    (["-device", "virtio-rgn-pci"], r"-device virtio-rgn-pci: 'virtio-rgn-pci' is not a valid device model name",
+    (["-device", "virtio-rgn-pci"],
+     r"-device virtio-rgn-pci: 'virtio-rgn-pci' is not a valid device model name",
      r"did you mean 'virtio-rng-pci'\?"),
-    (["-device", "edu,dmamask=1"], r"-device edu,dmamask=1: Property 'edu.dmamask' not found", r"did you mean .*"),
-    (["-device", "virtio-rng-pci,addr=zz"], r"-device .*: Property .* doesn't take value 'zz'", r"an address is .*"),
+    (["-device", "edu,dmamask=1"],
+     r"-device edu,dmamask=1: Property 'edu.dmamask' not found", r"did you mean .*"),
+    (["-device", "virtio-rng-pci,addr=zz"],
+     r"-device .*: Property .* doesn't take value 'zz'", r"an address is .*"),
     (["-device", "virtio-rng-pci,addr=5", "-device", "virtio-rng-pci,addr=5"],
      r"-device virtio-rng-pci,addr=5: PCI: slot 5 function 0 not available .*", None),
     (["-device", "virtio-rng-pci,bus=nope"], r"-device .*: Bus 'nope' not found", None),
-    (["-device", "virtio-rng-pci,id=a", "-device", "edu,id=a"], r"-device edu,id=a: Duplicate device ID 'a'", None),
+    (["-device", "virtio-rng-pci,id=a", "-device", "edu,id=a"],
+     r"-device edu,id=a: Duplicate device ID 'a'", None),
     (["-device", "virtio-rng-pci,id=9a"], r"-device virtio-rng-pci,id=9a: .*", r".*|"),
     (["-device", "virtio-blk-pci"], r"-device virtio-blk-pci: drive property not set", None),
     (["-device", "virtio-blk-pci,drive=nope"], r"-device .*: .*'drive': can't find value 'nope'", None),
@@ -111,10 +122,13 @@ WRONG = [
     (["-object", "memory-backend-file,id=a,size=1M,mem-path=/nonexistent/x"],
      r"-object .*: cannot open memory file '/nonexistent/x': No such file or directory", None),
     (["-chardev", "nul,id=a"], r"-chardev nul,id=a: Parameter 'backend' .* 'nul'", r"did you mean 'null'\?"),
-    (["-chardev", "null,id=a", "-chardev", "null,id=a"], r"-chardev null,id=a: Duplicate ID 'a' for chardev", None),
-    (["-chardev", "file,id=a,path=/nonexistent/x"], r"-chardev .*: Could not open '/nonexistent/x': .*", None),
+    (["-chardev", "null,id=a", "-chardev", "null,id=a"],
+     r"-chardev null,id=a: Duplicate ID 'a' for chardev", None),
+    (["-chardev", "file,id=a,path=/nonexistent/x"],
+     r"-chardev .*: Could not open '/nonexistent/x': .*", None),
     (["-chardev", "socket,id=a"], r"-chardev socket,id=a: .* 'path', 'fd' or 'host' .*", None),
-    (["-chardev", "socket,id=a,path=/nonexistent/x,server=on,wait=off"], r"-chardev .*: Failed to listen .*", None),
+    (["-chardev", "socket,id=a,path=/nonexistent/x,server=on,wait=off"],
+     r"-chardev .*: Failed to listen .*", None),
     (["-serial", "foo"], r"-serial foo: .*'foo' is not a valid char driver", None),
     (["-serial", "chardev:nope"], r"-serial chardev:nope: Chardev 'nope' not found", None),
     (["-qmp", "foo"], r"-qmp foo: could not connect .*'foo' is not a valid char driver", None),
@@ -137,14 +151,17 @@ WRONG = [
     (["-smbios", "file=/nonexistent"], r"-smbios .*: could not open '/nonexistent': No such file .*", None),
     (["-smbios", "file=text"], r"-smbios file=text: 'text' has no whole SMBIOS structure at byte 0", None),
     (["-fw_cfg", "name=opt/x"], r"-fw_cfg name=opt/x: NAME,file=FILE or NAME,string=TEXT is expected", None),
-    (["-fw_cfg", "name=opt/x,file=/nonexistent"], r"-fw_cfg: could not open '/nonexistent': No such file .*", None),
+    (["-fw_cfg", "name=opt/x,file=/nonexistent"],
+     r"-fw_cfg: could not open '/nonexistent': No such file .*", None),
     (["-action", "reboot=foo"], r"-action reboot=foo: Parameter 'reboot' .* 'foo'", None),
     (["-sandbox", "maybe"], r"-sandbox maybe: Parameter 'enable' expects .*", None),
     (["-overcommit", "cpu-pm=on"], r"-overcommit: cpu-pm=on is not supported", None),
     (["-trace", "nosuch*"], r"-trace: no trace event matches 'nosuch\*'", None),
     (["-d", "foo"], r"-d: unknown item 'foo', .*", None),
-    (["-D", "/nonexistent/x"], r"-D /nonexistent/x: cannot open trace file .*: No such file or directory", None),
-    (["-pidfile", "/nonexistent/x"], r"-pidfile: cannot create PID file '/nonexistent/x': No such file .*", None),
+    (["-D", "/nonexistent/x"],
+     r"-D /nonexistent/x: cannot open trace file .*: No such file or directory", None),
+    (["-pidfile", "/nonexistent/x"],
+     r"-pidfile: cannot create PID file '/nonexistent/x': No such file .*", None),
     # what was made before the mistake was found is gone again
     (["-pidfile", "pid", "-device", "nosuch"], r"-device nosuch: .*", None),
     (["-qmp", "unix:sock,server=on,wait=off", "-device", "nosuch"], r"-device nosuch: .*", None),

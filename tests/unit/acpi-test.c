@@ -246,7 +246,8 @@ static Fixture *build(const Row *r)
     f->b = (AcpiBoard){
         .q35 = r->q35, .pm_base = 0x600, .gpe0 = r->q35 ? 0x620 : 0xafe0, .gpe0_len = r->q35 ? 16 : 4,
         .acpi_enable = 2, .acpi_disable = 3, .ecam = r->q35 ? 0xb0000000 : 0,
-        .pci32_start = 0xc0000000, .pci32_end = 0xfebfffff, .pci64_start = 64 * GiB, .pci64_end = 96 * GiB - 1,
+        .pci32_start = 0xc0000000, .pci32_end = 0xfebfffff,
+        .pci64_start = 64 * GiB, .pci64_end = 96 * GiB - 1,
         .hpet = !r->no_hpet, .pvpanic = r->pvpanic, .fw_cfg = true, .s3 = r->s3, .s4 = true,
         .serial_ports = r->serial_ports, .ps2 = true, .apic_id = wide_ids, .pcihp_io = r->q35 ? 0 : 0xae00,
     };

@@ -1,5 +1,5 @@
-/* boot-test.c: kernels that start without firmware: what lands where in RAM, and images that are wrong in every
- * way we could think of, then in random ones. */
+/* boot-test.c: kernels that start without firmware: what lands where in RAM, and images that are
+ * wrong in every way we could think of, then in random ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -397,7 +397,13 @@ static void linux_setup_beyond(Image *i) { make_linux(i, 0x20f, true); i->b[0x1f
 static void linux_old(Image *i) { make_linux(i, 0x203, false); }
 static void linux_low(Image *i) { make_linux(i, 0x20f, true); i->b[0x211] = 0; }
 static void linux_huge_init(Image *i) { make_linux(i, 0x20f, true); st32(i->b + 0x260, UINT32_MAX); }
-static void linux_far(Image *i) { make_linux(i, 0x20f, true); i->b[0x234] = 0; st64(i->b + 0x258, UINT64_MAX); }
+static void linux_far(Image *i)
+{
+    make_linux(i, 0x20f, true);
+    i->b[0x234] = 0;
+    st64(i->b + 0x258, UINT64_MAX);
+}
+
 static void linux_no_align(Image *i)
 {
     make_linux(i, 0x20f, true);
@@ -428,7 +434,8 @@ static void elf_in_vga(Image *i) { elf_one(i, (Seg){ PT_LOAD, 4096, 0xa0000, 409
 static void elf_into_hole(Image *i) { elf_one(i, (Seg){ PT_LOAD, 4096, 0x9f000, 4096, 2 * MiB }); }
 static void elf_on_info(Image *i)
 {
-    static const Seg segs[] = { { PT_LOAD, 4096, BOOT_INFO_AT - 100, 200, 200 }, { PT_LOAD, 4096, 1 * MiB, 99, 99 },
+    static const Seg segs[] = { { PT_LOAD, 4096, BOOT_INFO_AT - 100, 200, 200 },
+                                { PT_LOAD, 4096, 1 * MiB, 99, 99 },
                                 { PT_NOTE, 1024, 0, 20, 20 } };
     make_elf32(i, segs, 3, 0);
     put_note(i, 1024, 1 * MiB);
@@ -452,7 +459,12 @@ static void aout_long(Image *i) { make_aout(i, 1 * MiB, 3 * MiB, 0, 1 * MiB); }
 static void aout_bss(Image *i) { make_aout(i, 1 * MiB, 0, UINT32_MAX, 1 * MiB); }
 static void aout_header_off(Image *i) { make_aout(i, 1 * MiB, 0, 0, 1 * MiB); st32(i->b + 76, 3 * MiB); }
 static void aout_load_after(Image *i) { make_aout(i, 1 * MiB, 0, 0, 1 * MiB); st32(i->b + 80, 2 * MiB); }
-static void aout_unknown(Image *i) { make_aout(i, 1 * MiB, 0, 0, 1 * MiB); put_multiboot(i, 64, 1 << 16 | 0x8); }
+static void aout_unknown(Image *i)
+{
+    make_aout(i, 1 * MiB, 0, 0, 1 * MiB);
+    put_multiboot(i, 64, 1 << 16 | 0x8);
+}
+
 static void mb_no_addresses(Image *i) { make_aout(i, 1 * MiB, 0, 0, 0); put_multiboot(i, 64, 3); }
 static void mb_elf64(Image *i) { elf_plain(i); i->b[4] = 2; put_multiboot(i, 2048, 3); }
 static void one_byte(Image *i) { memset(i, 0, sizeof(*i)); i->n = 1; }
@@ -556,7 +568,8 @@ static void other_options(void **state)
 static uint32_t interesting(GRand *r)
 {
     static const uint32_t values[] = { 0, 1, 2, 0x7f, 0xff, 0xfff, 0x1000, 0x9fc00, 0xa0000, 0xfffff, 1 << 20,
-                                       RAM_SIZE - 1, RAM_SIZE, 0x7fffffff, 0x80000000, 0xfffff000, UINT32_MAX };
+                                       RAM_SIZE - 1, RAM_SIZE, 0x7fffffff, 0x80000000, 0xfffff000,
+                                       UINT32_MAX };
 
     return g_rand_boolean(r) ? values[g_rand_int_range(r, 0, ARRAY_LEN(values))] : g_rand_int(r);
 }

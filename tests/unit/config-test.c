@@ -16,7 +16,8 @@ static const MachineType small = { .name = "small-1.0", .alias = "small", .desc 
                                    .max_cpus = 255 };
 static const MachineType large = { .name = "large-1.0", .alias = "large", .desc = "Large", .max_cpus = 4096 };
 
-/* Reads a command line of words parted by blanks.  @c lives as long as the process: its texts are never freed. */
+/* Reads a command line of words parted by blanks.  @c lives as long as the process: its texts are never
+ * freed. */
 static bool read_line(const char *line, Config *c, Error **errp)
 {
     g_autofree char *all = g_strconcat("rhea ", line, NULL);
@@ -101,8 +102,8 @@ static void topology(void **state)
         Config *c = must_read(line);
         if (memcmp(&c->board.smp, &rows[i].is, sizeof(CpuTopology)) != 0) {
             const CpuTopology *t = &c->board.smp;
-            fail_msg("%s: %u of %u: %u * %u * %u * %u", line, t->cpus, t->max_cpus, t->sockets, t->dies, t->cores,
-                     t->threads);
+            fail_msg("%s: %u of %u: %u * %u * %u * %u", line, t->cpus, t->max_cpus, t->sockets, t->dies,
+                     t->cores, t->threads);
         }
     }
     must_refuse("-smp 256", "The max CPUs supported by machine 'small-1.0' is 255");
@@ -159,7 +160,8 @@ static void numa(void **state)
     assert_int_equal(b->numa[0].distance[1], 21);
     assert_int_equal(b->numa[1].distance[0], 21);             /* the other direction follows */
     b = &must_read("-m 100 -numa node -numa node -numa node")->board;
-    assert_int_equal(b->numa[0].mem, 32 * MiB);               /* shares in steps of 8 MiB, the last has the rest */
+    /* shares in steps of 8 MiB, the last has the rest */
+    assert_int_equal(b->numa[0].mem, 32 * MiB);
     assert_int_equal(b->numa[2].mem, 36 * MiB);
     b = &must_read("-smp 8,sockets=2 -numa node -numa node -numa cpu,node-id=1,socket-id=1")->board;
     assert_int_equal(b->cpu_node[3], 0);
@@ -248,8 +250,9 @@ static void smbios(void **state)
 
 static void machine_and_rest(void **state)
 {
-    Config *c = must_read("-M large -machine acpi=off,hpet=off,kernel-irqchip=split,graphics=off,mem-merge=off "
-                          "-name guest=g,process=p -uuid 12345678-9abc-def0-1122-334455667788 -no-reboot "
+    Config *c = must_read("-M large -machine acpi=off,hpet=off,kernel-irqchip=split,graphics=off "
+                          "-machine mem-merge=off -name guest=g,process=p -no-reboot "
+                          "-uuid 12345678-9abc-def0-1122-334455667788 "
                           "-action shutdown=pause,panic=none");
 
     assert_ptr_equal(c->type, &large);

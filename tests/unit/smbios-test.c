@@ -210,8 +210,8 @@ static void what_people_say(void **state)
     Fixture *f = *state;
     const uint8_t *s;
 
-    f->c.bios = (SmbiosBios){ .vendor = "V", .version = "1", .date = "01/02/2020", .wanted = true, .uefi = true,
-                              .major = 3, .minor = 4 };
+    f->c.bios = (SmbiosBios){ .vendor = "V", .version = "1", .date = "01/02/2020", .wanted = true,
+                              .uefi = true, .major = 3, .minor = 4 };
     f->c.baseboard = (SmbiosBaseboard){ .wanted = true, .product = "board", .location = "here" };
     f->c.chassis.sku = "sku";
     f->c.processor = (SmbiosProcessor){ .sock_pfx = "S", .has_id = true, .id = 7, .max_speed_mhz = 3000 };

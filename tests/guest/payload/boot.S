@@ -1,5 +1,5 @@
-/* Entry of boot.c.  FORM says what the image is: a multiboot ELF file (1), a flat image with the a.out kludge (2),
- * an ELF file with a PVH note (3). */
+/* Entry of boot.c.  FORM says what the image is: a multiboot ELF file (1), a flat image with the a.out
+ * kludge (2), an ELF file with a PVH note (3). */
     .code32
     .section .head, "ax"
     .globl image_start

@@ -1,8 +1,9 @@
-/* A 32-bit kernel without firmware: prints what its loader gave it, by Multiboot 0.6.96 or by PVH, and what it
- * finds in memory and PCI configuration space; leaves by isa-debug-exit with 0x2a, which makes status 85.
+/* A 32-bit kernel without firmware: prints what its loader gave it, by Multiboot 0.6.96 or by PVH, and
+ * what it finds in memory and PCI configuration space; leaves by isa-debug-exit with 0x2a, which makes
+ * status 85.
  *
- * With "reset-KIND" on its command line it first spoils all of its memory and resets the machine: it must find
- * everything as it was the first time. */
+ * With "reset-KIND" on its command line it first spoils all of its memory and resets the machine: it
+ * must find everything as it was the first time. */
 #include <stdint.h>
 
 #define PORT_UART 0x3f8

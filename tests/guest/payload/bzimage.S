@@ -1,5 +1,5 @@
-/* The smallest thing that passes for a Linux bzImage (boot protocol 2.12, no 64-bit entry): its real-mode part prints
- * what the loader put into the header, its 32-bit part at 1 MiB the first bytes of the initrd; then it leaves by
+/* The smallest thing that passes for a Linux bzImage (boot protocol 2.12, no 64-bit entry): its real-mode
+ * part prints what the loader put into the header, its 32-bit part at 1 MiB the initrd; then it leaves by
  * isa-debug-exit with 0x2a (status 85). */
 #include "io.h"
     .code16

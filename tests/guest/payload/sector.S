@@ -1,5 +1,6 @@
-/* A boot sector: prints "boot LETTER" and the drive the BIOS gives on the first serial port.  With RESET it resets
- * the machine at its first start; else, and at the second, it leaves by isa-debug-exit with 0x2a (status 85). */
+/* A boot sector: prints "boot LETTER" and the drive the BIOS gives on the first serial port.  With RESET it
+ * resets the machine at its first start; else, and at the second, it leaves by isa-debug-exit with 0x2a
+ * (status 85). */
 #include "io.h"
     .code16
     .globl _start
