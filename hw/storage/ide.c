@@ -523,7 +523,7 @@ static bool cmd_check(void *obj, Error **errp)
         return error_set(errp, "data at %" PRIu64 ", %" PRIu64 " bytes", c->off, c->left);
     }
     c->orphan = false;
-    if (c->phase != IDE_IDLE && c->saved != NULL) {
+    if (c->phase != IDE_IDLE && c->saved != NULL && c->saved->len > 0) {
         memset(ide_buf(c), 0, IDE_BUF);
         memcpy(c->buf, c->saved->data, MIN(c->saved->len, IDE_BUF));
     }
