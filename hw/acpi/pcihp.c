@@ -120,8 +120,10 @@ static void plugged(PciBus *b, PciDevice *p)
 {
     AcpiPciHp *hp = b->hotplug_arg;
 
-    if (PCI_FUNC(p->devfn)) {
-        return;                /* function 0 comes last and announces the slot */
+    /* Function 0 comes last and announces the slot; what is soldered on, such as our own device, is no
+     * news. */
+    if (PCI_FUNC(p->devfn) || !(p->dev.type->flags & DEV_HOTPLUG)) {
+        return;
     }
     domain_enter(hp->owner->domain);
     TRACE(pcihp_plugged, "slot=%u", PCI_SLOT(p->devfn));
