@@ -101,8 +101,9 @@ CTX_ANY ChardevShort chardev_parse_short(const char *arg, const char *id, Charde
 
 /* --- back ends --- */
 
-/* Opens the back end @cfg describes and registers it by its id.  Errors name the id and the cause.  With server and
- * wait it blocks, holding up the start, until a client is there, and says so on stderr. */
+/* Opens the back end @cfg describes and registers it by its id.  Errors name the id and the cause.
+ * With server and wait it blocks, holding up the start, until a client is there, and says so on
+ * stderr; a signal to end the program is an error. */
 CTX_CONTROL Chardev *chardev_new(const ChardevConfig *cfg, Error **errp);
 /* The back end named @id, or NULL. */
 CTX_CONTROL Chardev *chardev_find(const char *id);

@@ -1,5 +1,5 @@
-/* streams.h: everything of the command line that is a byte stream: -chardev, -serial, -debugcon, -qmp,
- * -mon. */
+/* streams.h: everything of the command line that is a byte stream: -chardev, -serial, -debugcon,
+ * -qmp, -mon. */
 #ifndef SYSTEM_STREAMS_H
 #define SYSTEM_STREAMS_H
 
@@ -11,12 +11,12 @@ CTX_CONTROL bool streams_open(const CmdLine *cmd, bool *help, Error **errp);
 CTX_CONTROL bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp);
 /* Starts the monitors. */
 CTX_CONTROL bool streams_monitors(const CmdLine *cmd, Error **errp);
-/* The id of the back end that the short form @text of -@option means, made as @new_id if need be; *@id
- * NULL: none.  Owned by the caller. */
-CTX_CONTROL bool streams_open_short(const char *option, const char *text, const char *new_id, char **id,
-                                    Error **errp);
-/* The machine has stopped for good, and is still whole: no monitor takes a command any more, and clients
- * get what is still to be said to them, for at most a second. */
+/* The id of the back end that the short form @text of -@option means, made as @new_id if need be;
+ * *@id NULL: none.  Owned by the caller. */
+CTX_CONTROL bool streams_open_short(const char *option, const char *text, const char *new_id,
+                                    char **id, Error **errp);
+/* The machine has stopped for good, and is still whole: no monitor takes a command any more, and
+ * clients get what is still to be said to them, for at most a second. */
 CTX_CONTROL void streams_drain(void);
 /* All devices are gone: ends monitors and back ends. */
 CTX_CONTROL void streams_close(void);

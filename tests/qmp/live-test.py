@@ -72,7 +72,7 @@ def test_several_monitors():
         other = m.connect(m.folder.name + "/q2")
         while not other.buffer.endswith(b"}\r\n"):
             other.more()
-        check(b'\n    "QMP": {\n' in b"\n" + other.buffer.replace(b"\r", b""), "pretty", other.buffer)
+        check(b'{\n    "QMP": {\n' in other.buffer, "pretty", other.buffer)
         other.sock.sendall(b'{"execute": "qmp_capabilities"}{"execute": "stop"}')
         m.qmp.event("STOP")
         same(m.qmp.status(), "paused")
@@ -130,9 +130,9 @@ def test_bad_input_changes_nothing():
             q.fails("object-add", id="x", **{"qom-type": "bomb"})
             q.fails("qmp_capabilities", "CommandNotFound")
             q.fails("system_wakeup")
-            for text in ('{"execute": 5}', '{"arguments": {}}', '[1, 2]', '{"execute": "cont", "x": 1}',
-                         '{"execute": "cont", "arguments": []}', '"cont"', '{"execute": "stop"\x01}',
-                         '\xff\xfe', '{]'):
+            for text in ('{"execute": 5}', '{"arguments": {}}', '[1, 2]', '"cont"',
+                         '{"execute": "cont", "x": 1}', '{"execute": "cont", "arguments": []}',
+                         '{"execute": "stop"\x01}', '\xff\xfe', '{]'):
                 q.send(text.encode("latin-1") + b"\n")
                 check("error" in q.reply(), "no error for", text)
         same(q.status(), "prelaunch")
@@ -617,7 +617,8 @@ def run(*args):
 def test_help_and_refusals():
     status, out, _ = run("-chardev", "help")
     same(status, 0)
-    check(out.startswith("Available chardev backend types:\n") and "\n  socket\n" in out, "help", out)
+    check(out.startswith("Available chardev backend types:\n"), "help", out)
+    check("\n  socket\n" in out, "help", out)
     status, out, _ = run("-chardev", "socket,help")
     check(status == 0 and "server=on|off" in out, "help", out)
     base = ["-M", "q35", "-accel", "kvm", "-nodefaults", "-display", "none", "-bios", Machine.rom]
@@ -630,7 +631,8 @@ def test_help_and_refusals():
             (["-serial", "stdoi"], "did you mean 'stdio'"),
             (["-serial", "stdio", "-serial", "stdio"], "cannot use stdio"),
             (["-mon", "chardev=zz,mode=control"], "'zz' not found"),
-            (["-chardev", "null,id=a", "-serial", "chardev:a", "-serial", "chardev:a"], "already in use"),
+            (["-chardev", "null,id=a", "-serial", "chardev:a", "-serial", "chardev:a"],
+             "already in use"),
             (["-qmp", "unix:/nonexistent/x,server=on,wait=off"], "/nonexistent/x")):
         status, out, err = run(*base, *args)
         same((status, out), (1, ""), " ".join(args))
