@@ -14,6 +14,7 @@
 static void take(const char **to, const char *given)
 {
     if (given != NULL) {
+        g_free((char *)*to);
         *to = g_strdup(given);
     }
 }

@@ -16,13 +16,21 @@ static const MachineType small = { .name = "small-1.0", .alias = "small", .desc 
                                    .max_cpus = 255 };
 static const MachineType large = { .name = "large-1.0", .alias = "large", .desc = "Large", .max_cpus = 4096 };
 
-/* Reads a command line of words parted by blanks.  @c lives as long as the process: its texts are never
- * freed. */
+/* A configuration and its command line live as long as the process. */
+static GPtrArray *kept;
+
+static void *keep(void *p)
+{
+    g_ptr_array_add(kept, p);
+    return p;
+}
+
+/* Reads a command line of words parted by blanks. */
 static bool read_line(const char *line, Config *c, Error **errp)
 {
     g_autofree char *all = g_strconcat("rhea ", line, NULL);
-    char **argv = g_strsplit(all, " ", -1);                   /* borrowed by @c */
-    CmdLine *cmd = g_new0(CmdLine, 1);
+    char **argv = keep(g_strsplit(all, " ", -1));
+    CmdLine *cmd = keep(g_new0(CmdLine, 1));
     bool help = false, ok;
 
     memset(c, 0, sizeof(*c));
@@ -33,7 +41,7 @@ static bool read_line(const char *line, Config *c, Error **errp)
 
 static Config *must_read(const char *line)
 {
-    Config *c = g_new0(Config, 1);
+    Config *c = keep(g_new0(Config, 1));
     Error *e = NULL;
 
     if (!read_line(line, c, &e)) {
@@ -44,7 +52,7 @@ static Config *must_read(const char *line)
 
 static void must_refuse(const char *line, const char *says)
 {
-    Config *c = g_new0(Config, 1);
+    Config *c = keep(g_new0(Config, 1));
     g_autoptr(Error) e = NULL;
 
     if (read_line(line, c, &e)) {
@@ -280,6 +288,7 @@ int main(void)
     };
 
     thread_become_control();
+    kept = g_ptr_array_new();
     machine_types_register(types);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
