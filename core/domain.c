@@ -69,8 +69,3 @@ void domain_leaving(Domain *d)
         TRACE(domain_held_long, "domain=%s us=%" PRId64, d->name, held / NS_PER_US);
     }
 }
-
-void assert_domain(const Domain *d)
-{
-    lock_assert_held(&d->lock);
-}

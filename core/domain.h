@@ -48,6 +48,11 @@ LOCK_RELEASES(*d) LOCK_UNCHECKED static inline void domain_leave(Domain *d)
 }
 
 /* In debug builds: aborts unless this thread holds @d. */
-CTX_ANY void assert_domain(const Domain *d);
+CTX_ANY static inline void assert_domain(const Domain *d)
+{
+    if (DEBUG_CHECKS) {
+        lock_assert_held(&d->lock);
+    }
+}
 
 #endif

@@ -27,9 +27,15 @@ static void put_n(Aml *a, uint64_t v, unsigned n)
     g_byte_array_append(a, raw, n);
 }
 
+/* Most terms fit; those that grow pay for it. */
+static Aml *term(void)
+{
+    return g_byte_array_sized_new(48);
+}
+
 static Aml *op(uint8_t code)
 {
-    Aml *a = g_byte_array_new();
+    Aml *a = term();
 
     put(a, code);
     return a;
@@ -45,7 +51,7 @@ static Aml *ext(uint8_t code)
 
 Aml *aml_list(void)
 {
-    return g_byte_array_new();
+    return term();
 }
 
 void aml_add(Aml *to, Aml *take_term)
@@ -85,23 +91,15 @@ static Aml *packaged(Aml *head, Aml *take_body)
 /* Integer in the smallest encoding (20.2.3). */
 Aml *aml_int(uint64_t v)
 {
-    Aml *a = g_byte_array_new();
+    static const uint8_t codes[] = { OP_BYTE, OP_WORD, OP_DWORD, OP_QWORD };
+    unsigned log = v > UINT32_MAX ? 3 : v > UINT16_MAX ? 2 : v > UINT8_MAX ? 1 : 0;
+    Aml *a;
 
     if (v <= 1) {
-        put(a, v);
-    } else if (v <= UINT8_MAX) {
-        put(a, OP_BYTE);
-        put_n(a, v, 1);
-    } else if (v <= UINT16_MAX) {
-        put(a, OP_WORD);
-        put_n(a, v, 2);
-    } else if (v <= UINT32_MAX) {
-        put(a, OP_DWORD);
-        put_n(a, v, 4);
-    } else {
-        put(a, OP_QWORD);
-        put_n(a, v, 8);
+        return op(v);
     }
+    a = op(codes[log]);
+    put_n(a, v, 1u << log);
     return a;
 }
 
@@ -134,7 +132,7 @@ Aml *aml_buffer(const void *bytes, unsigned n)
 
 Aml *aml_package(unsigned count, Aml *take_elements)
 {
-    Aml *body = g_byte_array_new();
+    Aml *body = term();
 
     put(body, count);
     aml_add(body, take_elements);
@@ -144,18 +142,18 @@ Aml *aml_package(unsigned count, Aml *take_elements)
 /* NameString (20.2.2). */
 Aml *aml_path(const char *path)
 {
-    Aml *a = g_byte_array_new();
-    g_auto(GStrv) segs = NULL;
-    unsigned n;
+    Aml *a = term();
+    unsigned n = 1;
 
     for (; *path == '\\' || *path == '^'; path++) {
         put(a, *path);
     }
-    segs = g_strsplit(path, ".", -1);
-    n = g_strv_length(segs);
-    if (n == 0 || segs[0][0] == 0) {
+    if (*path == 0) {
         put(a, 0);
         return a;
+    }
+    for (const char *p = path; (p = strchr(p, '.')); p++) {
+        n++;
     }
     if (n == 2) {
         put(a, OP_DUAL_NAME);
@@ -163,10 +161,13 @@ Aml *aml_path(const char *path)
         put(a, OP_MULTI_NAME);
         put(a, n);
     }
-    for (unsigned i = 0; i < n; i++) {
+    for (; n > 0; n--) {
+        size_t len = strcspn(path, ".");
         char seg[5] = "____";
-        memcpy(seg, segs[i], MIN(strlen(segs[i]), 4));
+
+        memcpy(seg, path, MIN(len, 4));
         g_byte_array_append(a, (const uint8_t *)seg, 4);
+        path += len + 1;
     }
     return a;
 }
@@ -248,7 +249,7 @@ Aml *aml_field(const char *region, unsigned access, Aml *take_units)
 
 Aml *aml_field_unit(const char *name, unsigned bits)
 {
-    Aml *a = g_byte_array_new();
+    Aml *a = term();
 
     if (name != NULL) {
         aml_add(a, aml_path(name));

@@ -101,11 +101,11 @@ static PciBus *find_bus(PciBus *b, uint8_t bus)
     return NULL;
 }
 
-PciDevice *pci_find(PciBus *root, uint8_t bus, uint8_t devfn)
+PciDevice *pci_find_below(PciBus *root, uint8_t bus, uint8_t devfn)
 {
-    PciBus *b = bus == 0 ? root : find_bus(root, bus);
+    PciBus *b = find_bus(root, bus);
 
-    return b && !__atomic_load_n(&b->off, __ATOMIC_ACQUIRE) ? epoch_load(b->functions[devfn]) : NULL;
+    return b ? pci_function(b, devfn) : NULL;
 }
 
 void pci_bus_each(PciBus *b, void (*fn)(PciDevice *p, void *arg), void *arg)

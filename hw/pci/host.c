@@ -49,7 +49,7 @@ static uint64_t data_read(void *dev, uint64_t off, unsigned size)
     if (!(a & 0x80000000)) {
         return ones(size);
     }
-    return pci_config_read(h->bus, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)off, size);
+    return pci_cycle_read(h->bus, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)off, size);
 }
 
 static void data_write(void *dev, uint64_t off, uint64_t val, unsigned size)
@@ -63,7 +63,7 @@ static void data_write(void *dev, uint64_t off, uint64_t val, unsigned size)
     }
 }
 
-/* Lockless: pci_config_read/write take the domain of the function they reach. */
+/* Lockless: pci_cycle_read() and pci_config_write() take the domain of the function they reach. */
 static const RegionOps data_ops = {
     .read = data_read, .write = data_write, .min = 1, .max = 4, .flags = REGION_LOCKLESS,
 };
@@ -73,7 +73,7 @@ static uint64_t ecam_read(void *dev, uint64_t off, unsigned size)
 {
     PciHost *h = dev;
 
-    return pci_config_read(h->bus, off >> 20 & 0xff, off >> 12 & 0xff, off & 0xfff, size);
+    return pci_cycle_read(h->bus, off >> 20 & 0xff, off >> 12 & 0xff, off & 0xfff, size);
 }
 
 static void ecam_write(void *dev, uint64_t off, uint64_t val, unsigned size)

@@ -21,6 +21,8 @@ void pci_config_freeze(PciDevice *p);          /* realize is over: what reset re
 void pci_config_reset(PciDevice *p);
 void pci_command_update(PciDevice *p);
 void pci_bridge_numbers(PciDevice *p);
+/* pci_config_read() for register callbacks, which are in an epoch section already. */
+uint32_t pci_cycle_read(PciBus *root, uint8_t bus, uint8_t devfn, unsigned off, unsigned size);
 
 /* bus.c */
 void pci_intx_init(PciDevice *p);

@@ -161,7 +161,17 @@ CTX_CONTROL void pci_bus_route(PciBus *b, IrqSink *to, unsigned (*map)(unsigned 
 /* Calls fn for each function on @b and below. */
 CTX_ANY void pci_bus_each(PciBus *b, void (*fn)(PciDevice *p, void *arg), void *arg);
 /* The function at @devfn of the bus the guest numbered @bus; NULL: none.  Inside an epoch section. */
-CTX_ANY PciDevice *pci_find(PciBus *root, uint8_t bus, uint8_t devfn);
+CTX_ANY PciDevice *pci_find_below(PciBus *root, uint8_t bus, uint8_t devfn);
+
+CTX_ANY static inline PciDevice *pci_function(PciBus *b, uint8_t devfn)
+{
+    return __atomic_load_n(&b->off, __ATOMIC_ACQUIRE) ? NULL : epoch_load(b->functions[devfn]);
+}
+
+CTX_ANY static inline PciDevice *pci_find(PciBus *root, uint8_t bus, uint8_t devfn)
+{
+    return bus == 0 ? pci_function(root, devfn) : pci_find_below(root, bus, devfn);
+}
 
 /* --- config space cycles, from host bridges: bus/devfn/register as on the wire.  The caller holds
  * no domain.  Reads of nothing are all ones. --- */

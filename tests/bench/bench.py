@@ -222,7 +222,7 @@ def main():
         return
     if "RHEA" not in os.environ:
         shell("tools/build build/release --buildtype=release -Dchecks=false "
-              "-Dtests=disabled")
+              "-Dtests=disabled -Db_lto=true")
     with tempfile.TemporaryDirectory(prefix="rhea-bench-") as folder:
         prepare(folder)
         for name in tasks if what == "all" else [what]:
