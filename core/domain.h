@@ -31,7 +31,8 @@ CTX_CONTROL void domain_share_all(void);
 CTX_ANY void domain_entered(Domain *d);
 CTX_ANY void domain_leaving(Domain *d);
 
-LOCK_ACQUIRES(*d) LOCK_UNCHECKED static inline void domain_enter(Domain *d)
+static inline void domain_enter(Domain *d) LOCK_ACQUIRES(*d) LOCK_UNCHECKED;
+static inline void domain_enter(Domain *d)
 {
     lock_take(&d->lock);
     if (DEBUG_CHECKS) {
@@ -39,7 +40,8 @@ LOCK_ACQUIRES(*d) LOCK_UNCHECKED static inline void domain_enter(Domain *d)
     }
 }
 
-LOCK_RELEASES(*d) LOCK_UNCHECKED static inline void domain_leave(Domain *d)
+static inline void domain_leave(Domain *d) LOCK_RELEASES(*d) LOCK_UNCHECKED;
+static inline void domain_leave(Domain *d)
 {
     if (DEBUG_CHECKS) {
         domain_leaving(d);

@@ -45,7 +45,8 @@ CTX_ANY void lock_wake(Lock *l);
 CTX_ANY void lock_check_take(Lock *l, const char *where);
 CTX_ANY void lock_check_drop(Lock *l);
 
-LOCK_ACQUIRES(*l) LOCK_UNCHECKED static inline void lock_take_at(Lock *l, const char *where)
+static inline void lock_take_at(Lock *l, const char *where) LOCK_ACQUIRES(*l) LOCK_UNCHECKED;
+static inline void lock_take_at(Lock *l, const char *where)
 {
     uint32_t was = LOCK_FREE;
 
@@ -58,7 +59,8 @@ LOCK_ACQUIRES(*l) LOCK_UNCHECKED static inline void lock_take_at(Lock *l, const 
     }
 }
 
-LOCK_RELEASES(*l) LOCK_UNCHECKED static inline void lock_drop(Lock *l)
+static inline void lock_drop(Lock *l) LOCK_RELEASES(*l) LOCK_UNCHECKED;
+static inline void lock_drop(Lock *l)
 {
     if (DEBUG_CHECKS) {
         lock_check_drop(l);
