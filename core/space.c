@@ -39,11 +39,18 @@ static inline const FlatRange *find(const FlatMap *m, Gpa at)
     return find_slow(m, at, h);
 }
 
-/* @sizes is one of the masks of @r. */
-static inline bool direct(const FlatRange *r, uint32_t sizes, uint64_t off, unsigned size)
+/* @sizes is one of the masks of @r; @left is how much of it lies behind the byte at @off. */
+static inline bool direct(const FlatRange *r, uint32_t sizes, uint64_t off, unsigned size,
+                          uint64_t left)
 {
     return size <= 8 && sizes >> size & 1 && (off & (size - 1) & r->align_mask) == 0 &&
-           size <= r->size - off;
+           size - 1 <= left;
+}
+
+/* A register that refuses what it does not take as it is. */
+static bool refuses(const FlatRange *r, uint64_t off, unsigned size)
+{
+    return r->flags & RANGE_STRICT && !direct(r, r->sizes, off, size, r->size - off - 1);
 }
 
 static inline bool all_hole(const FlatRange *r, Gpa at, unsigned size)
@@ -115,7 +122,7 @@ static LOCK_UNCHECKED IoResult io_read(const FlatRange *r, uint64_t off, uint8_t
 {
     unsigned least = r->ops && r->ops->min ? r->ops->min : 1;
 
-    if (!r->ops || (r->flags & RANGE_STRICT && !direct(r, r->sizes, off, size))) {
+    if (!r->ops || refuses(r, off, size)) {
         memset(buf, 0xff, size);
         return r->ops ? IO_REFUSED : IO_OK;
     }
@@ -149,7 +156,7 @@ static LOCK_UNCHECKED IoResult io_write(const FlatRange *r, uint64_t off, const 
 {
     unsigned least = r->ops && r->ops->min ? r->ops->min : 1;
 
-    if (!r->ops || (r->flags & RANGE_STRICT && !direct(r, r->sizes, off, size))) {
+    if (!r->ops || refuses(r, off, size)) {
         return r->ops ? IO_REFUSED : IO_OK;
     }
     if (r->domain) {
@@ -311,9 +318,9 @@ LOCK_UNCHECKED IoResult space_read(Space *s, Gpa at, void *buf, unsigned size)
 {
     epoch_enter();
     const FlatRange *r = find(epoch_load(s->map), at);
-    uint64_t off = r->off + (at - r->at);
+    uint64_t into = at - r->at, off = r->off + into;
 
-    if (likely(direct(r, r->read_sizes, off, size))) {
+    if (likely(direct(r, r->read_sizes, off, size, r->span - into))) {
         Domain *d = r->domain;
         uint64_t v;
 
@@ -343,9 +350,9 @@ LOCK_UNCHECKED IoResult space_write(Space *s, Gpa at, const void *buf, unsigned 
 {
     epoch_enter();
     const FlatRange *r = find(epoch_load(s->map), at);
-    uint64_t off = r->off + (at - r->at);
+    uint64_t into = at - r->at, off = r->off + into;
 
-    if (likely(direct(r, r->write_sizes, off, size))) {
+    if (likely(direct(r, r->write_sizes, off, size, r->span - into))) {
         uint64_t v = load_value(buf, size);
         Domain *d = r->domain;
 

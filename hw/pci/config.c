@@ -16,6 +16,7 @@ void pci_config_init(PciDevice *p)
     unsigned n = p->config_size;
     uint8_t *mem = g_malloc0(5 * n);
 
+    p->plain_size = o->config_reading ? 0 : (uint16_t)n;
     p->config = mem;
     p->wmask = mem + n;
     p->w1cmask = mem + 2 * n;
@@ -108,7 +109,7 @@ void pci_refresh(PciDevice *p)
 
 /* --- one function --- */
 
-static inline uint32_t function_read(PciDevice *p, unsigned off, unsigned size)
+uint32_t pci_function_read(PciDevice *p, unsigned off, unsigned size)
 {
     assert_domain(p->dev.domain);
     if (!fits(off, size, p->config_size)) {
@@ -127,11 +128,6 @@ static inline uint32_t function_read(PciDevice *p, unsigned off, unsigned size)
     uint32_t val = (uint32_t)ld_n(p->config + off, size);
     TRACE(pci_config_read, "%s off=0x%x size=%u value=0x%x", p->dev.id, off, size, val);
     return val;
-}
-
-uint32_t pci_function_read(PciDevice *p, unsigned off, unsigned size)
-{
-    return function_read(p, off, size);
 }
 
 static void store_masked(PciDevice *p, unsigned off, uint32_t val, unsigned size)
@@ -207,25 +203,6 @@ void pci_function_write(PciDevice *p, unsigned off, uint32_t val, unsigned size)
 }
 
 /* --- cycles --- */
-
-uint32_t pci_cycle_read(PciBus *root, uint8_t bus, uint8_t devfn, unsigned off, unsigned size)
-{
-    PciDevice *p = pci_find(root, bus, devfn);
-    uint32_t val;
-
-    if (!p) {
-        return (uint32_t)ones(size);
-    }
-    Domain *domain = p->dev.domain;
-    domain_enter(domain);
-    if (p->visible && !p->in_reset) {
-        val = function_read(p, off, size);
-    } else {
-        val = (uint32_t)ones(size);
-    }
-    domain_leave(domain);
-    return val;
-}
 
 uint32_t pci_config_read(PciBus *root, uint8_t bus, uint8_t devfn, unsigned off, unsigned size)
 {

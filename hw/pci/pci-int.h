@@ -21,9 +21,6 @@ void pci_config_freeze(PciDevice *p);          /* realize is over: what reset re
 void pci_config_reset(PciDevice *p);
 void pci_command_update(PciDevice *p);
 void pci_bridge_numbers(PciDevice *p);
-/* pci_config_read() for register callbacks, which are in an epoch section already. */
-uint32_t pci_cycle_read(PciBus *root, uint8_t bus, uint8_t devfn, unsigned off, unsigned size);
-
 /* bus.c */
 void pci_intx_init(PciDevice *p);
 void pci_intx_update(PciDevice *p);
@@ -46,6 +43,32 @@ bool pci_msix_load(PciDevice *p, const GByteArray *in, Error **errp);
 static inline bool pci_ranges_meet(unsigned a, unsigned alen, unsigned b, unsigned blen)
 {
     return a < b + blen && b < a + alen;
+}
+
+/* pci_config_read() for register callbacks, which are in an epoch section already.  What guests read
+ * nearly always, four bytes that nothing is to be computed for, is read in line. */
+static inline uint32_t pci_cycle_read(PciBus *root, uint8_t bus, uint8_t devfn, unsigned off,
+                                      unsigned size)
+{
+    PciDevice *p = pci_find(root, bus, devfn);
+    uint32_t val = UINT32_MAX;
+
+    if (!p) {
+        return val;
+    }
+    Domain *domain = p->dev.domain;
+    domain_enter(domain);
+    if (p->visible && !p->in_reset) {
+        if (size == 4 && off + 4 <= p->plain_size && off != PCI_COMMAND) {
+            val = ld32(p->config + off);
+            TRACE(pci_config_read, "%s off=0x%x size=%u value=0x%x", p->dev.id, off, size,
+                  val);
+        } else {
+            val = pci_function_read(p, off, size);
+        }
+    }
+    domain_leave(domain);
+    return val;
 }
 
 /* The status register's INTx bit is computed when it is read. */

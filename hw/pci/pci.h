@@ -63,6 +63,7 @@ struct PciDevice {
     uint8_t devfn;             /* place on the bus, fixed by attach */
     bool express;              /* has an Express capability, and extended config space */
     uint16_t config_size;      /* 256, or 4096 for Express */
+    uint16_t plain_size;       /* the same, or 0 when the type wants to know of reads */
     /* config_size bytes each, in one allocation: the registers; what the guest may write; what it
      * clears by writing ones; what the function itself changes; what reset restores. */
     uint8_t *config, *wmask, *w1cmask, *live, *initial;
