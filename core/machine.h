@@ -73,7 +73,6 @@ typedef struct MachineType {
     /* After every device and vCPU was reset and settled: loads RAM, does a missing firmware's work.
      * Control, no lock held. */
     void (*restart)(Machine *m, ResetKind kind);
-    void (*destroy)(Machine *m);               /* undoes build(); the devices are gone */
 } MachineType;
 
 /* A row of a versioned machine: property @prop of type @type has value @value unless the user says. */

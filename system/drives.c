@@ -332,15 +332,20 @@ bool drives_plug_all(Machine *m, Error **errp)
     return true;
 }
 
+/* Closes the first node that nobody uses any more; false: there is none. */
+static bool close_one(void)
+{
+    for (BlkNode *n = blk_next(NULL); n != NULL; n = blk_next(n)) {
+        if (blk_close(n, NULL)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void drives_close_all(void)
 {
-    BlkNode *n;
-
-    for (bool closed = true; closed;) {      /* parents go before the nodes below them */
-        closed = false;
-        for (n = blk_next(NULL); n != NULL && !closed; n = blk_next(n)) {
-            closed = blk_close(n, NULL);
-        }
+    while (close_one()) {                    /* parents go before the nodes below them */
     }
     for (unsigned i = 0; drives != NULL && i < drives->len; i++) {
         Drive *d = &g_array_index(drives, Drive, i);

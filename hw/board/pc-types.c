@@ -21,13 +21,12 @@ static bool build_q35(Machine *m, Error **errp)
         .name = "pc-i440fx-" version, .alias = nick, .desc = "Standard PC (i440FX + PIIX, 1996)", \
         .is_default = dflt, .max_cpus = 255, .default_cpu = "qemu64", .default_nic = "e1000", \
         .default_display = "std", .build = build_pc, .complete = pc_complete, .restart = pc_restart, \
-        .destroy = pc_destroy, \
     }
 #define Q35_TYPE(sym, version, nick) \
     static const MachineType sym = { \
         .name = "pc-q35-" version, .alias = nick, .desc = "Standard PC (Q35 + ICH9, 2009)", \
         .max_cpus = 288, .default_cpu = "qemu64", .default_nic = "e1000e", .default_display = "std", \
-        .build = build_q35, .complete = pc_complete, .restart = pc_restart, .destroy = pc_destroy, \
+        .build = build_q35, .complete = pc_complete, .restart = pc_restart, \
     }
 
 PC_TYPE(pc_7_2, "7.2", "pc", true);

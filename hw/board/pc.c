@@ -17,9 +17,30 @@
 #include "hw/storage/pflash.h"
 #include "util/bytes.h"
 
+/* The guest is gone: what the board owns apart from chips. */
+static void board_unrealize(Device *d)
+{
+    PcBoard *b = (PcBoard *)d;
+
+    map_begin();
+    for (unsigned i = 0; i < b->part_count; i++) {
+        map_drop(&b->parts[i]);
+    }
+    map_commit();
+    firmware_unmap(&b->rom);
+    boot_free(b->plan);
+    linker_free(b->linker);
+    smbios_clear(&b->smbios);
+    for (unsigned i = 0; b->files != NULL && i < b->files->len; i++) {
+        boot_file_unmap(g_ptr_array_index(b->files, i));
+        g_free(g_ptr_array_index(b->files, i));
+    }
+    g_clear_pointer(&b->files, g_ptr_array_unref);
+}
+
 static const DeviceType pc_board_type = {
     .name = "pc-board", .summary = "a PC's board", .slot = &board_slot, .size = sizeof(PcBoard),
-    .flags = DEV_INTERNAL | DEV_STATELESS,
+    .flags = DEV_INTERNAL | DEV_STATELESS, .unrealize = board_unrealize,
 };
 
 Device *pc_make(Machine *m, Bus *bus, const char *type, const char *id, const char *addr, Error **errp)
@@ -259,27 +280,4 @@ void pc_restart(Machine *m, ResetKind kind)
         return;
     }
     pc_boot_order(b, m, NULL);
-}
-
-void pc_destroy(Machine *m)
-{
-    PcBoard *b = m->board;
-
-    if (b == NULL) {
-        return;
-    }
-    map_begin();
-    for (unsigned i = 0; i < b->part_count; i++) {
-        map_drop(&b->parts[i]);
-    }
-    map_commit();
-    firmware_unmap(&b->rom);
-    boot_free(b->plan);
-    linker_free(b->linker);
-    smbios_clear(&b->smbios);
-    for (unsigned i = 0; i < b->files->len; i++) {
-        boot_file_unmap(g_ptr_array_index(b->files, i));
-        g_free(g_ptr_array_index(b->files, i));
-    }
-    g_ptr_array_unref(b->files);
 }

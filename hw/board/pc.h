@@ -39,7 +39,6 @@ typedef struct PcBoard {
 CTX_CONTROL bool pc_build(Machine *m, bool q35, Error **errp);
 CTX_CONTROL bool pc_complete(Machine *m, Error **errp);
 CTX_CONTROL void pc_restart(Machine *m, ResetKind kind);
-CTX_CONTROL void pc_destroy(Machine *m);
 
 /* A chip by its catalogue name; @addr: of a PCI function, or NULL. */
 CTX_CONTROL Device *pc_make(Machine *m, Bus *bus, const char *type, const char *id, const char *addr,
