@@ -14,7 +14,8 @@ typedef struct OptionRow {
 
 static const OptionRow rows[] = {
 #define HEADING(text) { .name = NULL, .help = text },
-#define OPTION(symbol, word, takes, text) { .name = word, .option = OPT_##symbol, .arg = takes, .help = text },
+#define OPTION(symbol, word, takes, text) \
+    { .name = word, .option = OPT_##symbol, .arg = takes, .help = text },
 #define ALIAS(word, symbol) { .name = word, .option = OPT_##symbol, .alias = true },
 #include "system/options.def"
 #undef HEADING

@@ -18,7 +18,7 @@ typedef enum Option {
 } Option;
 
 typedef struct CmdLine {
-    GPtrArray *texts[OPT_COUNT];       /* char *, borrowed from argv, in order; "" where there is no argument */
+    GPtrArray *texts[OPT_COUNT];       /* char *, borrowed from argv; "" where there is no argument */
 } CmdLine;
 
 /* Sorts argv into lists.  A word without '-' is the first disk.  Errors name the option and suggest

@@ -96,7 +96,8 @@ static bool set_props(Device *d, json_t *props, Error **errp)
     json_object_foreach(props, key, value) {
         g_autofree char *text = text_of(value);
         if (text == NULL) {
-            return error_set(errp, "Invalid parameter type for '%s', expected: string, number or boolean", key);
+            return error_set(errp, "Invalid parameter type for '%s', expected: string, number or boolean",
+                             key);
         }
         if (!device_set(d, key, text, errp)) {
             return false;

@@ -65,7 +65,8 @@ static void file_options(BlkOptions *o, const BlockdevFile *f)
 static bool node_options(const BlockdevConfig *c, BlkOptions *o, BlkOptions *child, Error **errp)
 {
     *o = (BlkOptions){
-        .driver = blockdev_config_driver_name(c->driver), .node_name = c->node_name, .read_only = c->read_only,
+        .driver = blockdev_config_driver_name(c->driver), .node_name = c->node_name,
+        .read_only = c->read_only,
         .auto_read_only = c->auto_read_only, .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP,
         .cache_direct = c->cache != NULL && c->cache->direct,
         .cache_no_flush = c->cache != NULL && c->cache->no_flush,
@@ -237,8 +238,8 @@ static bool add_drive_text(const char *option, const char *text, BoardConfig *bo
 }
 
 /* -hda FILE and the like: a -drive with the file's commas doubled. */
-static bool add_short(const CmdLine *cmd, Option o, const char *rest, BoardConfig *board, int index, bool *help,
-                      Error **errp)
+static bool add_short(const CmdLine *cmd, Option o, const char *rest, BoardConfig *board,
+                      int index, bool *help, Error **errp)
 {
     for (unsigned i = 0; i < cmdline_count(cmd, o); i++) {
         g_auto(GStrv) parts = g_strsplit(cmdline_nth(cmd, o, i), ",", -1);
@@ -264,8 +265,10 @@ bool drives_open_all(const CmdLine *cmd, BoardConfig *board, bool *help, Error *
             return *help;
         }
     }
-    return add_short(cmd, OPT_HDA, "", board, 0, help, errp) && add_short(cmd, OPT_HDB, "", board, 1, help, errp) &&
-           add_short(cmd, OPT_HDC, "", board, 2, help, errp) && add_short(cmd, OPT_HDD, "", board, 3, help, errp) &&
+    return add_short(cmd, OPT_HDA, "", board, 0, help, errp) &&
+           add_short(cmd, OPT_HDB, "", board, 1, help, errp) &&
+           add_short(cmd, OPT_HDC, "", board, 2, help, errp) &&
+           add_short(cmd, OPT_HDD, "", board, 3, help, errp) &&
            add_short(cmd, OPT_CDROM, ",media=cdrom", board, 2, help, errp) &&
            add_short(cmd, OPT_PFLASH, ",if=pflash,format=raw", board, -1, help, errp);
 }

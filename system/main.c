@@ -185,7 +185,8 @@ static bool add_ram(Machine *m, RamBlock *b, Error **errp)
 static bool make_ram(Machine *m, Error **errp)
 {
     const BoardConfig *c = &m->cfg;
-    RamConfig r = { .source = RAM_ANON, .size = c->ram_size, .merge = c->mem_merge, .dump = c->dump_guest_core };
+    RamConfig r = { .source = RAM_ANON, .size = c->ram_size, .merge = c->mem_merge,
+                    .dump = c->dump_guest_core };
 
     m->ram_blocks = g_ptr_array_new();
     if (c->memory_backend != NULL) {

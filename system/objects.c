@@ -66,7 +66,8 @@ static bool create_memory(Object *o, const ObjectConfig *c, Error **errp)
     case OBJECT_CONFIG_QOM_TYPE_MEMORY_BACKEND_MEMFD:
         r.source = RAM_MEMFD;
         r.hugetlb = c->u.memory_backend_memfd.hugetlb;
-        r.hugetlb_size = c->u.memory_backend_memfd.has_hugetlbsize ? c->u.memory_backend_memfd.hugetlbsize : 0;
+        r.hugetlb_size = c->u.memory_backend_memfd.has_hugetlbsize
+                             ? c->u.memory_backend_memfd.hugetlbsize : 0;
         r.seal = c->u.memory_backend_memfd.seal;
         break;
     default:

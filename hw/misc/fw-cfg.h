@@ -3,7 +3,8 @@
  * 1. Items are added on control while the machine is built; files are listed sorted by name and their
  *    keys follow that order, so a guest sees the same directory whatever the order of adding.
  * 2. A borrowed item is read in place: a kernel or initrd mapped from its file is never copied.
- * 3. Items are added after fw_cfg_type was realized.  Functions take the Device that fw_cfg_type made (Machine.fw_cfg). */
+ * 3. Items are added after fw_cfg_type was realized.  Functions take the Device that fw_cfg_type made
+ *    (Machine.fw_cfg). */
 #ifndef HW_MISC_FW_CFG_H
 #define HW_MISC_FW_CFG_H
 

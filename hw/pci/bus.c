@@ -92,7 +92,8 @@ static PciBus *find_bus(PciBus *b, uint8_t bus)
         if (secondary == bus && secondary != 0) {
             return c;
         }
-        if (secondary != 0 && bus > secondary && bus <= subordinate && !__atomic_load_n(&c->off, __ATOMIC_ACQUIRE)) {
+        if (secondary != 0 && bus > secondary && bus <= subordinate &&
+            !__atomic_load_n(&c->off, __ATOMIC_ACQUIRE)) {
             c = epoch_load(c->child_first);
         } else {
             c = epoch_load(c->child_next);

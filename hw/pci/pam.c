@@ -2,8 +2,8 @@
  * Q35 5.1.14).
  *
  * 1. Over RAM lies a hole, over that a window on PCI memory, and over that each segment's piece of RAM
- *    (writable, or read-only: writes are dropped) while its map says so.  Writes-only-to-RAM reads from PCI and writes there too: nothing known
- *    depends on more, and a memory slot cannot say it. */
+ *    (writable, or read-only: writes are dropped) while its map says so.  Writes-only-to-RAM reads from PCI
+ *    and writes there too: nothing known depends on more, and a memory slot cannot say it. */
 #include "hw/pci/host-int.h"
 
 #define HOLE_AT 0xa0000

@@ -146,7 +146,8 @@ static void piix4_settle(Device *d)
 }
 
 static const PropDesc piix4_props[] = {
-    PROP_U32(Piix4Pm, smb_io_base, "smb_io_base", 0xb100, 0, 0xffff, "ports of the SMBus controller at reset"),
+    PROP_U32(Piix4Pm, smb_io_base, "smb_io_base", 0xb100, 0, 0xffff,
+             "ports of the SMBus controller at reset"),
     PROP_U8(Piix4Pm, disable_s3, "disable_s3", 0, 0, 1, "1: no suspend to RAM"),
     PROP_U8(Piix4Pm, disable_s4, "disable_s4", 0, 0, 1, "1: no suspend to disk"),
     PROP_U8(Piix4Pm, s4_val, "s4_val", 2, 0, 7, "SLP_TYP of suspend to disk"),

@@ -1,23 +1,19 @@
 /* conform.c: what every device of the catalogue must do, checked for each of them.
  *
- *     conform [-s SEED] [TYPE...]     exit status: how many failed (at most 99)
+ *     conform [-s SEED] [-p PART/PARTS] [TYPE...]     exit status: how many failed (at most 99)
  *     TYPE "toys": the toys; "catalogue": all but them; none: everything
  *
- *   life     made, plugged, used and removed again and again: no memory, descriptor, slot,
- *   doorbell, map
+ *   life     made, plugged, used and removed again and again: no memory, descriptor, slot, doorbell, map
  *            entry or interrupt stays behind
  *   props    each property at its least and most, one beyond each, and garbage
  *   reset    state after reset is the state after power-on; a second reset changes nothing
- *   twin     random activity, save, load into a new device: the same state, interrupts and next
- *   thousand
+ *   twin     random activity, save, load into a new device: the same state, interrupts and next thousand
  *            reads
- *   rule10   reset, quiesced, resumed, saved and removed in any order while accesses go on; while
- *   the
+ *   rule10   reset, quiesced, resumed, saved and removed in any order while accesses go on; while the
  *            machine stands nothing moves
  *
  * 1. Each check of each type runs in a process of its own: a crash is a failure of that check.
- * 2. The toys run first: the good must pass, and each bad one must fail the check its summary
- *    names. */
+ * 2. The toys run first: the good must pass, and each bad one must fail the check its summary names. */
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -732,11 +728,16 @@ static bool wanted(const DeviceType *t, char **names)
 
 int main(int argc, char **argv)
 {
-    unsigned failed = 0;
+    unsigned failed = 0, index = 0, part = 0, parts = 1;
     int opt;
 
-    while ((opt = getopt(argc, argv, "s:")) != -1) {
-        seed = opt == 's' ? strtoul(optarg, NULL, 0) : 1;
+    while ((opt = getopt(argc, argv, "s:p:")) != -1) {
+        if (opt == 's') {
+            seed = strtoul(optarg, NULL, 0);
+        } else if (opt != 'p' || sscanf(optarg, "%u/%u", &part, &parts) != 2 || part >= parts) {
+            fprintf(stderr, "usage: conform [-s SEED] [-p PART/PARTS] toys|catalogue|TYPE...\n");
+            return 2;
+        }
     }
     char **names = optind < argc ? argv + optind : NULL;
 
@@ -746,7 +747,7 @@ int main(int argc, char **argv)
         failed += run_type(&toy_isa_type) + run_type(&toy_pci_type) + run_bad_toys();
     }
     for (const DeviceType *const *t = device_types(); *t; t++) {
-        if (!names || wanted(*t, names)) {
+        if ((!names || wanted(*t, names)) && index++ % parts == part) {
             failed += run_type(*t);
         }
     }

@@ -89,8 +89,7 @@ uint8_t *bench_ram(Bench *b, Gpa at, size_t n);
 /* Creates and realizes @t with pairs of "property", "text", then NULL, on the bus that its slot
  * wants:
  * none for board devices, the ISA bus, the PCI bus (made on first use), or the first such bus of
- * the
- * tree.  @id NULL makes one up. */
+ * the tree.  @id NULL makes one up. */
 Device *bench_device(Bench *b, const DeviceType *t, const char *id, ...) G_GNUC_NULL_TERMINATED;
 /* The same, for what is expected to fail: NULL and *errp then. */
 Device *bench_try_device(Bench *b, const DeviceType *t, const char *id, Error **errp, ...)

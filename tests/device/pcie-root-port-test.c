@@ -235,7 +235,8 @@ static void test_swizzle(void **state)
     Bench *b = bench_new();
     Device *br = bench_device(b, &pci_bridge_type, "br", "addr", "6", "chassis_nr", "1", NULL);
     Error *e = NULL;
-    Device *d = device_make(&virtio_rng_pci, b->m->peripheral, bus_named(b, "br"), "r", &e, "addr", "3", NULL);
+    Device *d = device_make(&virtio_rng_pci, b->m->peripheral, bus_named(b, "br"), "r", &e,
+                            "addr", "3", NULL);
 
     assert_non_null(d);
     assert_int_equal(pci_device(br)->secondary->slot_min, 1);

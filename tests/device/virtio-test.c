@@ -418,7 +418,8 @@ static void test_life(void **state)
 static void test_rng_limit(void **state)
 {
     Bench *b = bench_new();
-    Vd *vd = vd_new(b, bench_device(b, &virtio_rng_pci_modern, "m", "max-bytes", "40", "period", "1000", NULL));
+    Vd *vd = vd_new(b, bench_device(b, &virtio_rng_pci_modern, "m", "max-bytes", "40",
+                                     "period", "1000", NULL));
     VdSeg seg = { 0, 32, true };
 
     vd_start(vd, V1, 1);

@@ -3,11 +3,9 @@
  *     RHEA_FUZZ_DEVICE=edu mmio CORPUS...       (libFuzzer; mmio --device=edu works too)
  *     mmio-replay FILE...                       (without libFuzzer: each file once)
  *
- * 1. An input is a list of records of 12 bytes: what to do, which target, how large, an offset and
- *    a
+ * 1. An input is a list of records of 12 bytes: what to do, which target, how large, an offset and a
  *    value; so inputs stay meaningful when bytes change.  Some values stand for addresses in RAM.
- * 2. Between inputs the machine is reset and RAM's first page cleared; the board and device
- *    stay. */
+ * 2. Between inputs the machine is reset and RAM's first page cleared; the board and device stay. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
