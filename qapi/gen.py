@@ -464,7 +464,7 @@ class Output:
         o = [BANNER, '#ifndef QAPI_COMMANDS_H\n#define QAPI_COMMANDS_H\n\n#include "qapi/command.h"\n'
              '#include "qapi/types.h"\n\n'
              '/* One function a command, implemented by the subsystem it serves.  All run on the control\n'
-             ' * thread.  Arguments are borrowed; *ret is the caller\'s, who writes it out and frees it. */\n\n'
+             ' * thread.  Arguments are borrowed, *ret is the caller\'s to write out and free. */\n\n'
              ]
         for d in self.s.commands:
             o.append('/* %s: %s */\n%s;\n' % (d.name, d.doc, self.prototype(d)))
