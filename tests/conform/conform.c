@@ -338,7 +338,7 @@ static void check_props(Bench *b, const DeviceType *t)
 
 static void same_state(const GByteArray *a, const GByteArray *b, const char *what)
 {
-    if (a->len == b->len && memcmp(a->data, b->data, a->len) == 0) {
+    if (a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0)) {
         return;
     }
     g_autofree char *ta = state_print(a->data, a->len, NULL);
