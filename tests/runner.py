@@ -11,7 +11,8 @@ Leading comments of a test in tests/guest/, all optional:
     # needs: kvm       any /dev/kvm, a software one too     (without /dev/kvm: in the lab)
     # needs: hwkvm     a real KVM: here or in the lab
     # limit: SECONDS   on a machine with hardware KVM; in the lab it is LAB_FACTOR times as long
-    # cases: NAME...   run once for each, with NAME as the argument; `full:NAME` only in full mode
+    # cases: NAME...   run once for each, with NAME as the argument; `full:NAME` only in full mode,
+                       `named:NAME` only when asked for by name
     # prepare: CMD     run before, outside the lab (what needs the network, or much computing)
     # full             only in full mode
 """
@@ -232,8 +233,8 @@ def kvm_kind():
                           stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def guest_tests(full):
-    """The files in tests/guest/, case by case."""
+def guest_tests(full, names=None):
+    """The files in tests/guest/, case by case; @names: those asked for, None: all of them."""
     folder = os.path.join(ROOT, "tests", "guest")
     kind = kvm_kind()
     for file in sorted(os.listdir(folder)):
@@ -248,7 +249,10 @@ def guest_tests(full):
         for case in head.get("cases", "").split() or [""]:
             if case.startswith("full:") and not full:
                 continue
-            case = case.replace("full:", "")
+            if case.startswith("named:") and names is not None and \
+                    not any(n in "guest/" + file + "/" + case[6:] for n in names):
+                continue
+            case = case.replace("full:", "").replace("named:", "")
             test = Test("guest/" + file + ("/" + case if case else ""),
                         [path] + ([case] if case else []), int(head.get("limit", "60")),
                         where="here" if here else "lab", parallel=False)
@@ -298,7 +302,7 @@ def main():
             run_here(found, report)
 
     # 3. Guests: here first, then what needs the lab.
-    guests = [t for t in guest_tests(full) if wanted(t)]
+    guests = [t for t in guest_tests(full, names) if wanted(t)]
     if listing:
         print("\n".join(t.name for t in guests))
         return 0
