@@ -229,7 +229,8 @@ static Lock request_lock = LOCK_INIT(RANK_LEAF, "machine requests");
 static Request requests[REQUEST_COUNT];        /* guarded by request_lock */
 static uint64_t request_seq;                   /* guarded by request_lock */
 static bool request_posted;                    /* guarded by request_lock */
-static Post request_post;
+static void run_requests(Post *p);
+static Post request_post = { .run = run_requests };
 static void (*on_request)(MachineRequest what, uint32_t detail, const char *cause);
 
 /* The oldest pending request, taken; REQUEST_COUNT: none. */
@@ -302,7 +303,6 @@ void machine_request(MachineRequest what, uint32_t detail, const char *cause)
         g_strlcpy(r->cause, cause ? cause : "", sizeof(r->cause));
         post = !request_posted;
         request_posted = true;
-        request_post.run = run_requests;
     }
     lock_drop(&request_lock);
     if (post) {
