@@ -514,6 +514,16 @@ class Output:
                    self.tid(ret) if ret else '0', bits, ' | '.join(flags) or '0',
                    '(const char *const[]){ %s, NULL }' % ', '.join(map(c_str, feats)) if feats else 'NULL'))
 
+    # --- stubs.c ---
+    def stubs_c(self):
+        o = [BANNER, '#include "qapi/commands.h"\n\n'
+             '/* For programs without a machine (tests of QMP): they may bring handlers of their own. */\n\n']
+        for d in self.s.commands:
+            if not d.raw.get('planned'):
+                o.append('__attribute__((weak)) %s\n{\n    return error_set(errp, "%s is not served here");'
+                         '\n}\n\n' % (self.prototype(d), d.name))
+        return ''.join(o)
+
     # --- events ---
     def event_proto(self, d):
         p = [self.param(m) for m in self.s.defs[d.args].members] if d.args else []
@@ -709,7 +719,7 @@ def main(argv):
     out = Output(schema)
     for name, make in (('types.h', out.types_h), ('commands.h', out.commands_h),
                        ('dispatch.c', out.dispatch_c), ('events.h', out.events_h),
-                       ('events.c', out.events_c), ('tables.c', out.tables_c),
+                       ('events.c', out.events_c), ('tables.c', out.tables_c), ('stubs.c', out.stubs_c),
                        ('qmp-reference.md', out.reference)):
         with open(os.path.join(out_dir, name), 'w', encoding='utf-8') as f:
             f.write(make())

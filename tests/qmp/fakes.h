@@ -1,4 +1,5 @@
-/* fakes.h: handlers of all commands, for tests of the QMP machinery; each includes it once. */
+/* fakes.h: handlers of the commands that the tests of the QMP machinery use; each includes it once.  The
+ * others have generated stubs (qapi/stubs.c), which fail. */
 #ifndef TESTS_QMP_FAKES_H
 #define TESTS_QMP_FAKES_H
 
