@@ -7,6 +7,7 @@
 #include "core/irq.h"
 #include "core/machine.h"
 #include "core/region.h"
+#include "core/x86.h"
 
 enum { SLOT_READONLY = 1, SLOT_LOG_DIRTY = 2 };
 
@@ -87,6 +88,12 @@ struct AccelOps {
     uint32_t (*vcpu_apic_id)(unsigned index);      /* of any index below max_cpus */
     /* CPUID leaf 1 as every vCPU sees it, EAX low and EDX high; after vm_open().  May be NULL. */
     uint64_t (*cpu_signature)(void);
+    /* Copies the registers of vCPU @index; it is asked at its next exit boundary, which control waits for,
+     * holding nothing.  False: there is no such vCPU.  NULL: there are none. */
+    bool (*vcpu_regs)(unsigned index, X86Regs *out);
+    /* The same, the 1 KiB of its local APIC's registers (SDM vol. 3, table 11-1); false too without one in
+     * the accelerator. */
+    bool (*vcpu_lapic)(unsigned index, uint8_t page[1024]);
     /* How vCPU 0 starts from the next reset on; @b is copied, NULL: the reset vector. */
     void (*boot_state)(const CpuBoot *b);
 };

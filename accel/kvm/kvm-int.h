@@ -3,7 +3,7 @@
  * 1. There is one VM a process, kvm_vm; the seam (core/accel.h) names none.
  * 2. After vcpus_create() the array of vCPUs never changes.
  * 3. A vCPU's descriptor is used by its own thread while it runs, and by control while it is
- *    parked. */
+ *    parked or in kvm_vcpu_call(). */
 #ifndef ACCEL_KVM_KVM_INT_H
 #define ACCEL_KVM_KVM_INT_H
 
@@ -21,7 +21,7 @@
 typedef enum VcpuState { VCPU_PARKED, VCPU_RUNNING, VCPU_PARKING, VCPU_QUIT } VcpuState;
 
 /* Bits of KvmVcpu.todo: what a kicked vCPU finds to do. */
-enum { TODO_STATE = 1, TODO_NMI = 2, TODO_EXTINT = 4, TODO_HOLD = 8 };
+enum { TODO_STATE = 1, TODO_NMI = 2, TODO_EXTINT = 4, TODO_HOLD = 8, TODO_CALL = 16 };
 
 typedef struct KvmSegment {
     uint64_t base;
@@ -82,6 +82,9 @@ typedef struct KvmVcpu {
     LockCond cond;
     VcpuState state;           /* guarded by lock */
     Barrier *home;             /* guarded by lock: whom to tell when parked */
+    bool waiting;              /* guarded by lock: its thread waits for @cond, so others may use @fd */
+    void (*call)(struct KvmVcpu *v, void *arg);    /* guarded by lock: wanted at the exit boundary */
+    void *call_arg;
     KvmCpuDevice *dev;
 } KvmVcpu;
 
@@ -150,6 +153,9 @@ void kvm_nmi(unsigned index);
 int kvm_vcpu_thread_id(unsigned index);
 /* Makes @v leave KVM_RUN soon and look at @todo.  Any thread. */
 void kvm_vcpu_kick(KvmVcpu *v, unsigned todo);
+/* Runs fn(@v, arg) between two instructions of @v, on its thread or here, with its lock held, and waits
+ * for that.  Control, holding nothing. */
+void kvm_vcpu_call(KvmVcpu *v, void (*fn)(KvmVcpu *v, void *arg), void *arg);
 /* Carries out what is in the coalesced ring; at the exit boundary of a vCPU, holding nothing. */
 void kvm_ring_drain(void);
 
@@ -165,6 +171,10 @@ bool kvm_cpuid_vcpu(KvmVcpu *v, Error **errp);
 uint64_t kvm_cpu_signature(void);
 void kvm_cpuid_close(void);
 uint32_t kvm_vcpu_apic_id(unsigned index);
+
+/* --- inspect.c --- */
+bool kvm_vcpu_regs(unsigned index, X86Regs *out);
+bool kvm_vcpu_lapic(unsigned index, uint8_t page[KVM_APIC_REG_SIZE]);
 
 /* --- x86.c --- */
 /* @d becomes what a processor is after RESET (SDM vol. 3, table 10-1), with the boot entry. */

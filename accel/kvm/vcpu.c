@@ -68,6 +68,17 @@ static inline bool ring_has_entries(void)
                 __atomic_load_n(&r->last, __ATOMIC_RELAXED);
 }
 
+/* Stands still in @state; meanwhile others may use the vCPU's descriptor. */
+static void wait_while(KvmVcpu *v, VcpuState state) LOCK_HELD(v->lock)
+{
+    v->waiting = true;
+    lock_broadcast(&v->cond);
+    while (v->state == state) {
+        lock_wait(&v->lock, &v->cond, -1);
+    }
+    v->waiting = false;
+}
+
 /* Waits while parked; false: the thread is to end. */
 static bool park(KvmVcpu *v)
 {
@@ -82,9 +93,7 @@ static bool park(KvmVcpu *v)
         barrier_leave(home);
         lock_take(&v->lock);
     }
-    while (v->state == VCPU_PARKED) {
-        lock_wait(&v->lock, &v->cond, -1);
-    }
+    wait_while(v, VCPU_PARKED);
     bool go_on = v->state != VCPU_QUIT;
     lock_drop(&v->lock);
     return go_on;
@@ -115,11 +124,34 @@ static void inject_extint(KvmVcpu *v)
 static bool wait_stuck(KvmVcpu *v)
 {
     lock_take(&v->lock);
-    while (v->state == VCPU_RUNNING) {
-        lock_wait(&v->lock, &v->cond, -1);
-    }
+    wait_while(v, VCPU_RUNNING);
     lock_drop(&v->lock);
     return park(v);
+}
+
+static void carry_out_call(KvmVcpu *v) LOCK_HELD(v->lock)
+{
+    if (v->call != NULL) {
+        v->call(v, v->call_arg);
+        v->call = NULL;
+        lock_broadcast(&v->cond);
+    }
+}
+
+void kvm_vcpu_call(KvmVcpu *v, void (*fn)(KvmVcpu *v, void *arg), void *arg)
+{
+    assert_control();
+    lock_take(&v->lock);
+    v->call = fn;
+    v->call_arg = arg;
+    if (!v->waiting) {
+        kvm_vcpu_kick(v, TODO_CALL);
+    }
+    while (v->call != NULL && !v->waiting) {
+        lock_wait(&v->lock, &v->cond, -1);
+    }
+    carry_out_call(v);
+    lock_drop(&v->lock);
 }
 
 /* KVM_RUN was interrupted; false: the thread is to end. */
@@ -139,6 +171,11 @@ static bool on_interrupted(KvmVcpu *v)
     }
     if (todo & TODO_HOLD) {
         v->stuck = true;
+    }
+    if (todo & TODO_CALL) {
+        lock_take(&v->lock);
+        carry_out_call(v);
+        lock_drop(&v->lock);
     }
     if (todo & TODO_STATE) {
         return park(v);

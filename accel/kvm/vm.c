@@ -266,5 +266,7 @@ const AccelOps kvm_accel = {
     .vcpu_thread_id = kvm_vcpu_thread_id,
     .vcpu_apic_id = kvm_vcpu_apic_id,
     .cpu_signature = kvm_cpu_signature,
+    .vcpu_regs = kvm_vcpu_regs,
+    .vcpu_lapic = kvm_vcpu_lapic,
     .boot_state = kvm_boot_state,
 };

@@ -409,6 +409,52 @@ static void test_flat_boot_and_msi(void **state)
     machine_down();
 }
 
+PAYLOAD32(busy_code,
+    "movl $0x11223344, %ecx\n movl $0x8765, %esp\n"
+    "movw $0x600, %dx\n movb $1, %al\n outb %al, %dx\n"
+    "1: jmp 1b\n");
+
+/* Registers are looked at while the vCPU spins, while it is parked, and never stop it. */
+static void test_registers_meanwhile(void **state)
+{
+    uint8_t page[1024];
+    X86Regs r;
+
+    SKIP_WITHOUT_KVM(1, 2);
+    LOAD(busy_code);
+    put_gdt(0x500);
+    kvm_accel.boot_state(&flat);
+    machine_reset(RESET_POWER);
+    assert_true(kvm_accel.vcpu_regs(0, &r));
+    assert_int_equal(r.rip, CODE_AT);
+    assert_false(r.halted);
+    assert_true(kvm_accel.vcpu_regs(1, &r));
+    assert_true(r.halted);
+    machine_resume();
+    wait_logged(1);
+    for (unsigned i = 0; i < 100; i++) {
+        assert_true(kvm_accel.vcpu_regs(0, &r));
+        assert_int_equal(r.gpr[X86_RCX], 0x11223344);
+        assert_int_equal(r.gpr[X86_RSP], 0x8765);
+        assert_int_equal(r.rip, CODE_AT + (busy_code_end - busy_code) - 2);
+    }
+    assert_int_equal(x86_mode(&r), X86_PROTECTED32);
+    assert_int_equal(r.seg[X86_CS].selector, 0x10);
+    assert_int_equal(r.seg[X86_CS].limit, 0xffffffff);
+    assert_int_equal(r.seg[X86_CS].flags & 0xc09a00, 0xc09a00);
+    assert_int_equal(r.gdt_base, 0x500);
+    assert_true(r.cr0 & X86_CR0_PE);
+    assert_int_equal(r.fcw, 0x37f);
+    quiesce();
+    assert_true(kvm_accel.vcpu_regs(0, &r));
+    assert_int_equal(r.gpr[X86_RCX], 0x11223344);
+    assert_true(kvm_accel.vcpu_lapic(1, page));
+    assert_int_equal(ld32(page + 0x20) >> 24, 1);          /* its id */
+    assert_false(kvm_accel.vcpu_regs(2, &r));
+    assert_false(kvm_accel.vcpu_lapic(2, page));
+    machine_down();
+}
+
 PAYLOAD64(long_code,
     "movabsq $0x1122334455667788, %rax\n movq %rax, 0x2000\n movq %rsi, 0x2008\n"
     "movq %rsp, 0x2010\n"
@@ -592,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_irq_line_and_irqfd),
         cmocka_unit_test(test_split_extint),
         cmocka_unit_test(test_flat_boot_and_msi),
+        cmocka_unit_test(test_registers_meanwhile),
         cmocka_unit_test(test_long_boot),
         cmocka_unit_test(test_second_processors),
         cmocka_unit_test(test_triple_fault_and_reset),
