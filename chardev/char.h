@@ -149,6 +149,9 @@ CTX_CONTROL void chardev_set_escape(unsigned ch);
 /* Gives @guest, a front end of a mux, the input.  At first the one that claimed first has it. */
 CTX_CONTROL void chardev_mux_focus(CharPort *guest);
 
+/* From now on nobody may have the terminal, because of @option, a literal. */
+CTX_ANY void chardev_refuse_stdio(const char *option);
+
 /* The end of the process: takes every back end off its loop, writes what is still buffered (for at
  * most a second in all), puts the terminal back, removes socket files, closes everything.  Loops of
  * front ends still run, or ended after the front ends were released.  What is sent later is

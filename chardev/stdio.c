@@ -17,7 +17,13 @@
 static struct termios before, raw;
 static bool changed;
 static Chardev *owner;
+static const char *refused_by;
 static int opened = -1;        /* the terminal, opened anew */
+
+void chardev_refuse_stdio(const char *option)
+{
+    refused_by = option;
+}
 
 static void apply(const struct termios *t)
 {
@@ -71,6 +77,9 @@ static void set_raw(bool signals)
 
 static bool stdio_open(Chardev *c, const ChardevConfig *cfg, Error **errp)
 {
+    if (refused_by) {
+        return error_set(errp, "cannot use stdio with %s", refused_by);
+    }
     if (owner) {
         return error_set(errp, "cannot use stdio by multiple character devices");
     }

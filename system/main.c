@@ -26,36 +26,11 @@
 #include "system/devices.h"
 #include "system/drives.h"
 #include "system/objects.h"
+#include "system/process.h"
 #include "system/qmp-machine.h"
 #include "system/qtest-chardev.h"
 #include "system/streams.h"
 #include "util/trace.h"
-
-static char *pidfile;
-
-static void remove_pidfile(void)
-{
-    if (pidfile != NULL) {
-        unlink(pidfile);
-    }
-}
-
-static bool write_pidfile(const CmdLine *cmd, Error **errp)
-{
-    const char *path = cmdline_last(cmd, OPT_PIDFILE);
-    FILE *f;
-
-    if (path == NULL) {
-        return true;
-    }
-    f = fopen(path, "we");
-    if (f == NULL || fprintf(f, "%d\n", getpid()) < 0 || fclose(f) != 0) {
-        return error_set_errno(errp, errno, "-pidfile: cannot create PID file '%s'", path);
-    }
-    pidfile = g_strdup(path);
-    atexit(remove_pidfile);
-    return true;
-}
 
 /* --- logging --- */
 
@@ -95,6 +70,15 @@ static bool start_log_item(const char *item, Error **errp)
     return error_set(errp, "-d: unknown item '%s', known are guest_errors and trace:GLOB", item);
 }
 
+/* The name that messages begin with; what is wrong with -name is told when its turn comes. */
+static const char *guest_name(const CmdLine *cmd)
+{
+    static NameConfig *n;
+    const char *text = cmdline_last(cmd, OPT_NAME);
+
+    return text != NULL && qapi_opt_name(text, &n, NULL) && n != NULL ? n->guest : NULL;
+}
+
 static bool start_logging(const CmdLine *cmd, bool *help, Error **errp)
 {
     const char *msg = cmdline_last(cmd, OPT_MSG), *log = cmdline_last(cmd, OPT_LOGFILE);
@@ -105,6 +89,7 @@ static bool start_logging(const CmdLine *cmd, bool *help, Error **errp)
             return error_context(errp, "-msg %s", msg);
         }
         error_set_timestamps(m != NULL && m->timestamp);
+        error_set_guest(m != NULL && m->guest_name ? guest_name(cmd) : NULL);
     }
     if (log != NULL && !trace_to_file(log, errp)) {
         return error_context(errp, "-D %s", log);
@@ -134,7 +119,13 @@ static void on_signal(void *arg, unsigned events)
     struct signalfd_siginfo si;
 
     if (read(signal_fd, &si, sizeof(si)) == sizeof(si)) {
-        info_report("terminating on signal %u from pid %u", si.ssi_signo, si.ssi_pid);
+        g_autofree char *name = process_name_of(si.ssi_pid);
+        if (si.ssi_pid == 0) {
+            info_report("terminating on signal %u", si.ssi_signo);        /* the terminal's */
+        } else {
+            info_report("terminating on signal %u from pid %u (%s)", si.ssi_signo, si.ssi_pid,
+                        name != NULL ? name : "<unknown process>");
+        }
         runstate_quit(SHUTDOWN_CAUSE_HOST_SIGNAL, 0);
     }
 }
@@ -280,23 +271,23 @@ static bool print_and_exit(const CmdLine *cmd, const char *argv0, Error **errp)
     return devices_print_help(cmd, errp);
 }
 
-static bool start(int argc, char **argv, bool *help, Error **errp)
+static bool ask_only(const CmdLine *cmd, const char *argv0, bool *help, Error **errp)
 {
-    static CmdLine cmd;
-    static Config config;
     Error *err = NULL;
 
-    if (!cmdline_parse(&cmd, argc, argv, errp)) {
-        return false;
+    *help = print_and_exit(cmd, argv0, &err);
+    return err == NULL || error_move(errp, err);
+}
+
+static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **errp)
+{
+    static Config config;
+
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_L); i++) {
+        firmware_path_add(cmdline_nth(cmd, OPT_L, i));
     }
-    for (unsigned i = 0; i < cmdline_count(&cmd, OPT_L); i++) {
-        firmware_path_add(cmdline_nth(&cmd, OPT_L, i));
-    }
-    *help = print_and_exit(&cmd, argv[0], &err);
-    if (err != NULL || *help) {
-        return err == NULL || error_move(errp, err);
-    }
-    if (!start_logging(&cmd, help, errp) || *help || !config_read(&config, &cmd, help, errp) || *help) {
+    if (!ask_only(cmd, argv0, help, errp) || *help || !start_logging(cmd, help, errp) || *help ||
+        !config_read(&config, cmd, help, errp) || *help) {
         return *help;
     }
     if (config.type == NULL) {
@@ -305,6 +296,7 @@ static bool start(int argc, char **argv, bool *help, Error **errp)
     if (config.process_name != NULL) {
         prctl(PR_SET_NAME, config.process_name);
     }
+    thread_show_names(config.debug_threads);
     if (!choose_accel(&config, errp)) {
         return false;
     }
@@ -312,40 +304,44 @@ static bool start(int argc, char **argv, bool *help, Error **errp)
         domain_share_all();
     }
     runstate_init(&config.policy);
-    if (!open_back_ends(&cmd, &config, help, errp)) {
+    if (!open_back_ends(cmd, &config, help, errp)) {
         return *help;
     }
-    if (!write_pidfile(&cmd, errp) || !build(&cmd, &config, errp) || !streams_monitors(&cmd, errp)) {
+    if (!process_hold_pidfile(cmd, errp) || !build(cmd, &config, errp) || !streams_monitors(cmd, errp)) {
         return false;
     }
     machine_reset(RESET_POWER);
-    if (!qtest_chardev_start(&cmd, machine(), errp)) {
+    if (!qtest_chardev_start(cmd, machine(), errp) || !process_ready(errp)) {
         return false;
     }
-    runstate_start(!cmdline_has(&cmd, OPT_S));
+    runstate_start(!cmdline_has(cmd, OPT_S));
     return true;
 }
 
 int main(int argc, char **argv)
 {
+    static CmdLine cmd;
     Error *err = NULL;
     bool help = false;
-    int status;
+    int status = 0;
 
-    thread_become_control();
     error_set_program(argv[0]);
+    if (!cmdline_parse(&cmd, argc, argv, &err) || !process_begin(&cmd, &err)) {
+        error_report(err);
+        return 1;
+    }
+    thread_become_control();
     take_signals();
     catalogue_register();
     pc_types_register();
-    if (!start(argc, argv, &help, &err)) {
+    if (!start(&cmd, argv[0], &help, &err)) {
         error_report(err);
         streams_close();               /* listening sockets go with their files */
-        return 1;
+        return process_end(1);
     }
-    if (help) {
-        return 0;
+    if (!help) {
+        status = runstate_main_loop();
+        tear_down();
     }
-    status = runstate_main_loop();
-    tear_down();
-    return status;
+    return process_end(status);
 }

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include "util/thread.h"
 
 static pthread_once_t reclaim_once = PTHREAD_ONCE_INIT;
 static bool reclaim_started;           /* atomic */
@@ -40,7 +41,7 @@ static void start_reclaim(void)
     pthread_sigmask(SIG_SETMASK, &all, &old);
     struct call_rcu_data *worker = urcu_memb_get_default_call_rcu_data();
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_setname_np(urcu_memb_get_call_rcu_thread(worker), "reclaim");
+    thread_show_name(urcu_memb_get_call_rcu_thread(worker), "reclaim");
     __atomic_store_n(&reclaim_started, true, __ATOMIC_RELEASE);
 }
 

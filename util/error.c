@@ -19,6 +19,7 @@ struct Error {
 };
 
 static char *program_name;
+static char *guest_prefix;     /* with a space after it */
 static bool with_timestamps;
 
 static bool G_GNUC_PRINTF(3, 0)
@@ -221,7 +222,7 @@ static void print_lines(const char *kind, const char *text, const char *advice)
 
         g_string_append_printf(s, "%s.%06dZ ", stamp, g_date_time_get_microsecond(now));
     }
-    g_string_append_printf(s, "%s: %s%s\n",
+    g_string_append_printf(s, "%s%s: %s%s\n", guest_prefix ? guest_prefix : "",
                            program_name ? program_name : program_invocation_short_name, kind, text);
     if (advice) {
         g_string_append_printf(s, "%s\n", advice);
@@ -273,6 +274,12 @@ void error_set_program(const char *argv0)
 void error_set_timestamps(bool timestamps)
 {
     with_timestamps = timestamps;
+}
+
+void error_set_guest(const char *name)
+{
+    g_free(guest_prefix);
+    guest_prefix = name ? g_strconcat(name, " ", NULL) : NULL;
 }
 
 void error_free(Error *e)

@@ -69,9 +69,10 @@ void warn_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void info_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 /* Names the program in reports; called once at start with argv[0].  Timestamps prefix each report
- * when @timestamps is set (-msg timestamp=on). */
+ * when @timestamps is set (-msg timestamp=on), and the guest's name unless it is NULL (guest-name=on). */
 void error_set_program(const char *argv0);
 void error_set_timestamps(bool timestamps);
+void error_set_guest(const char *name);
 
 void error_free(Error *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Error, error_free)

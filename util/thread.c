@@ -24,6 +24,14 @@ typedef struct Start {
 
 static __thread ThreadRole own_role = THREAD_POOL;     /* the fewest rights */
 static __thread char own_name[NAME_BYTES];
+static bool names_shown;
+
+void thread_show_name(pthread_t t, const char *name)
+{
+    if (__atomic_load_n(&names_shown, __ATOMIC_RELAXED)) {
+        pthread_setname_np(t, name);
+    }
+}
 
 static void *thread_main(void *arg)
 {
@@ -32,7 +40,7 @@ static void *thread_main(void *arg)
     g_free(arg);
     own_role = s.role;
     memcpy(own_name, s.name, sizeof(own_name));
-    pthread_setname_np(pthread_self(), own_name);
+    thread_show_name(pthread_self(), own_name);
     epoch_thread_register();
     s.fn(s.arg);
     epoch_thread_unregister();
@@ -73,6 +81,11 @@ bool thread_start(pthread_t *out, ThreadRole role, const char *name, bool joinab
 void thread_join(pthread_t t)
 {
     pthread_join(t, NULL);
+}
+
+void thread_show_names(bool show)
+{
+    __atomic_store_n(&names_shown, show, __ATOMIC_RELAXED);
 }
 
 void thread_become_control(void)

@@ -1,0 +1,24 @@
+/* process.h: what the program is to the host: its pid file, its terminal, its place in the background.
+ *
+ *   process_begin() --(fork, with -daemonize)--> building --> process_ready() --> running --> process_end()
+ *         |                                          '------- an error: process_end(1) ----------^
+ *         '-- the parent waits, and exits with 0 at process_ready(), else with the child's status */
+#ifndef SYSTEM_PROCESS_H
+#define SYSTEM_PROCESS_H
+
+#include "system/cmdline.h"
+
+/* First of all, before any thread and descriptor: goes into the background if -daemonize says so.  The parent
+ * never returns. */
+CTX_ANY bool process_begin(const CmdLine *cmd, Error **errp);
+/* -pidfile: creates and locks it.  It is removed at exit, if it still is this process's. */
+CTX_CONTROL bool process_hold_pidfile(const CmdLine *cmd, Error **errp);
+/* The machine is there and its sockets listen: a waiting parent exits with 0, and a daemon leaves its terminal
+ * and its folder. */
+CTX_CONTROL bool process_ready(Error **errp);
+/* Tells a parent that still waits the exit status.  Returns @status. */
+CTX_ANY int process_end(int status);
+/* The name of process @pid, owned by the caller; NULL: not known. */
+CTX_CONTROL char *process_name_of(unsigned pid);
+
+#endif
