@@ -19,8 +19,9 @@ BARE = ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-S", "-bios"
 
 def start(*args, machine=(), **options):
     """Runs the program to its end, or to the background; (status, what it wrote to either stream)."""
-    done = subprocess.run([Machine.program, *(machine or [*BARE, Machine.rom]), *args], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, check=False, **options)
+    done = subprocess.run([Machine.program, *(machine or [*BARE, Machine.rom]), *args], timeout=LIMIT,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=False, **options)
     return done.returncode, done.stdout.decode()
 
 
@@ -47,8 +48,8 @@ class Daemon:
         return os.path.join(self.folder.name, name)
 
     def __enter__(self):
-        status, text = start("-daemonize", "-pidfile", "pid", "-qmp", "unix:qmp,server=on,wait=off", *self.args,
-                             cwd=self.folder.name)
+        status, text = start("-daemonize", "-pidfile", "pid", "-qmp", "unix:qmp,server=on,wait=off",
+                             *self.args, cwd=self.folder.name)
         same((status, text), (0, ""), "the start of a daemon")
         with open(self.path("pid")) as file:
             self.pid = int(file.read())
@@ -96,8 +97,8 @@ def test_late_errors_of_a_daemon_are_told():
         pid = os.path.join(folder, "pid")
         fails("-device nosuch: 'nosuch' is not a valid device model name", "-daemonize", "-pidfile", pid,
               "-device", "nosuch")
-        fails("-qmp unix:/nonexistent/s,server=on: .*No such file or directory", "-daemonize", "-pidfile", pid, "-qmp",
-              "unix:/nonexistent/s,server=on")
+        fails("-qmp unix:/nonexistent/s,server=on: .*No such file or directory", "-daemonize",
+              "-pidfile", pid, "-qmp", "unix:/nonexistent/s,server=on")
         check(not os.path.exists(pid), "the pid file is left")
 
 
@@ -144,7 +145,8 @@ def end_by(sig, *args):
         same(m.qmp.event("SHUTDOWN"), {"guest": False, "reason": "host-signal"})
         m.ends(0)
         line = m.process.stderr.read().decode()
-    check(re.fullmatch(r"rhea: terminating on signal %d from pid %d \(.+\)\n" % (sig, os.getpid()), line), "told", line)
+    told = r"rhea: terminating on signal %d from pid %d \(.+\)\n" % (sig, os.getpid())
+    check(re.fullmatch(told, line), "told", line)
 
 
 def test_signals_end_it():
