@@ -1,7 +1,7 @@
 /* process.c: the program as a process of its host, see process.h.
  *
- * 1. A daemon is the grandchild, in a session without a terminal; it keeps standard error until it is ready, so
- *    a late error is told where it was started.
+ * 1. A daemon is the grandchild, in a session without a terminal; it keeps standard error until it is ready,
+ *    so a late error is told where it was started.
  * 2. The pid file is locked for the life of the process and removed through a descriptor of its folder, which
  *    neither a change of folder nor of root spoils. */
 #include "system/process.h"

@@ -8,8 +8,8 @@
 
 #include "system/cmdline.h"
 
-/* First of all, before any thread and descriptor: goes into the background if -daemonize says so.  The parent
- * never returns. */
+/* First of all, before any thread and descriptor: goes into the background if -daemonize says so.  The
+ * parent never returns. */
 CTX_ANY bool process_begin(const CmdLine *cmd, Error **errp);
 /* -pidfile: creates and locks it.  It is removed at exit, if it still is this process's. */
 CTX_CONTROL bool process_hold_pidfile(const CmdLine *cmd, Error **errp);

@@ -189,7 +189,8 @@ def test_messages_begin_with():
     text = "rhea: -device nosuch: 'nosuch' is not a valid device model name\n"
     stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z "
     for msg, name, want in (("timestamp=on", [], stamp), ("guest-name=on", ["-name", "anna"], "anna "),
-                            ("guest-name=on", [], ""), ("timestamp=off,guest-name=off", ["-name", "anna"], ""),
+                            ("guest-name=on", [], ""),
+                            ("timestamp=off,guest-name=off", ["-name", "anna"], ""),
                             ("timestamp=on,guest-name=on", ["-name", "guest=anna"], stamp + "anna ")):
         status, got = start(*wrong, *name, "-msg", msg)
         same(status, 1)
