@@ -13,8 +13,8 @@
 CTX_ANY bool process_begin(const CmdLine *cmd, Error **errp);
 /* -pidfile: creates and locks it.  It is removed at exit, if it still is this process's. */
 CTX_CONTROL bool process_hold_pidfile(const CmdLine *cmd, Error **errp);
-/* The machine is there and its sockets listen: a waiting parent exits with 0, and a daemon leaves its terminal
- * and its folder. */
+/* The machine is there and its sockets listen: a waiting parent exits with 0, and a daemon leaves its
+ * terminal and its folder. */
 CTX_CONTROL bool process_ready(Error **errp);
 /* Tells a parent that still waits the exit status.  Returns @status. */
 CTX_ANY int process_end(int status);
