@@ -491,7 +491,7 @@ PAYLOAD32(sipi_code,
     "1: hlt\n jmp 1b\n");
 PAYLOAD16(ap_code,
     "xorw %ax, %ax\n movw %ax, %ds\n"
-    "lock incw 0x7000\n movw 0x7000, %ax\n movw $0x600, %dx\n outw %ax, %dx\n"
+    "movw $1, %ax\n lock xaddw %ax, 0x7000\n incw %ax\n movw $0x600, %dx\n outw %ax, %dx\n"
     "1: cli\n hlt\n jmp 1b\n");
 
 static void test_second_processors(void **state)
