@@ -818,6 +818,11 @@ const char *chardev_id(const Chardev *c)
     return c->id;
 }
 
+const char *chardev_backend_name(const Chardev *c)
+{
+    return c->ops->name;
+}
+
 bool chardev_is_mux(const Chardev *c)
 {
     return c->ops == &backend_mux;

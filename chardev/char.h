@@ -112,6 +112,8 @@ CTX_CONTROL Chardev *chardev_need(const char *id, Error **errp);
 /* Closes and unregisters; fails while a front end has it. */
 CTX_CONTROL bool chardev_remove(const char *id, Error **errp);
 CTX_ANY const char *chardev_id(const Chardev *c);
+/* The kind of back end: "socket", "null", ... */
+CTX_ANY const char *chardev_backend_name(const Chardev *c);
 CTX_ANY bool chardev_is_mux(const Chardev *c);
 
 /* Joins front end @guest, whose callbacks run on @loop, to @c.  CHAR_OPEN follows on @loop if the

@@ -238,7 +238,8 @@ static Device *make(const DeviceType *t, Device *parent, Bus *bus, const char *i
     prop_defaults(d, t->slot->props);
     prop_defaults(d, t->props);
     if (t->inner) {
-        d->inner = make(t->inner, d, NULL, t->inner->slot->name);
+        g_autofree char *inner_id = g_strdup_printf("%s-backend", t->inner->slot->name);
+        d->inner = make(t->inner, d, NULL, inner_id);
     }
     apply_compat(d);
     return d;
@@ -512,6 +513,7 @@ bool device_realize(Device *d, Error **errp)
     }
     inherit_dma(d);
     d->quiet = machine_quiesced();
+    d->hotplugged = machine_was_reset();
     if (!realize_with_inner(d, errp)) {
         if (slot->detach) {
             slot->detach(d->bus, d);
@@ -866,6 +868,32 @@ Device *device_find(Device *root, const char *id)
     Device *d = find_id(root, id, true);
 
     return d ? d : find_id(root, id, false);
+}
+
+static bool has_link(const Device *d, const PropDesc *props, const void *target)
+{
+    for (const PropDesc *p = props; p && p->name; p++) {
+        if (p->kind == PROP_KIND_LINK && *(void *const *)((const char *)d + p->at) == target) {
+            return true;
+        }
+    }
+    return false;
+}
+
+Device *device_linked_to(Device *d, const void *target)
+{
+    assert_control();
+    if (has_link(d, d->type->props, target) || has_link(d, d->type->slot->props, target)) {
+        return d;
+    }
+    for (Device *c = d->child_first; c; c = c->sibling_next) {
+        Device *found = device_linked_to(c, target);
+
+        if (found) {
+            return found;
+        }
+    }
+    return NULL;
 }
 
 void device_walk(Device *d, bool up, void (*fn)(Device *d, void *arg), void *arg)

@@ -33,6 +33,17 @@ enum {
     DEV_INTERNAL = 8,          /* made by boards only; -device refuses it */
 };
 
+/* Properties that no table can hold, because their values are computed or their names are not known
+ * before the program runs.  Values are JSON text. */
+typedef struct DeviceExtra {
+    /* Calls fn for each; @type as the object tree names it: "bool", "int", "str", "strList", ... */
+    void (*each)(const DeviceType *t, void (*fn)(const char *name, const char *type, void *arg), void *arg);
+    /* The value, owned by the caller; NULL: no such property. */
+    char *(*get)(Device *d, const char *name);
+    /* May be NULL: all are read-only.  @name is one that get() knows. */
+    bool (*set)(Device *d, const char *name, const char *json, Error **errp);
+} DeviceExtra;
+
 struct DeviceType {
     const char *name;          /* catalogue key; file, trace group, state, test and doc share it */
     const char *summary;
@@ -43,6 +54,7 @@ struct DeviceType {
     const StateDesc *state;
     const void *slot_ops;      /* const PciOps *, const VirtioOps *, ... as slot says */
     const DeviceType *inner;   /* a compound: this child is created with it and shares its properties */
+    const DeviceExtra *extra;  /* further properties, seen in the object tree only; NULL: none */
     const char *category;      /* heading in -device help: "Storage", "Network", "Input", ... */
 
     bool (*realize)(Device *d, Error **errp);  /* on failure it has undone everything itself */
@@ -89,6 +101,7 @@ struct Device {
     Space *dma;                /* where its DMA goes; NULL: nowhere */
     bool realized;
     bool dma_on;               /* atomic: bus mastering allowed */
+    bool hotplugged;           /* realized after the machine's first reset */
     bool user_made;            /* by -device or device_add: lives under /machine/peripheral */
     EpochItem epoch;
     /* the core's own */
@@ -105,6 +118,7 @@ struct Bus {
     const SlotType *slot;
     Device *owner;
     char *name;                /* "pci.0", "ide.1" */
+    const char *type_name;     /* in the object tree: "PCIE"; NULL: that of the slot's kind */
     Device *first;
     Bus *next;                 /* next bus of the same owner */
     unsigned capacity;         /* devices it takes; 0: no limit */
@@ -161,6 +175,8 @@ CTX_CONTROL Bus *bus_find(Device *root, const SlotType *slot, const char *name, 
 CTX_ANY char *device_path(const Device *d);
 /* Finds by user-given id, or by path when @id begins with '/'. */
 CTX_CONTROL Device *device_find(Device *root, const char *id);
+/* The device at or below @d whose property is a link to @target (a back end), or NULL. */
+CTX_CONTROL Device *device_linked_to(Device *d, const void *target);
 /* Calls fn for @d and everything below it, parents first (@up: children first). */
 CTX_CONTROL void device_walk(Device *d, bool up, void (*fn)(Device *d, void *arg), void *arg);
 

@@ -829,3 +829,36 @@ void qapi_write(unsigned type, const void *in, GString *out)
         write_whole(t, in, out);
     }
 }
+
+/* --- looking at types --- */
+
+static const char *kind_name(unsigned type)
+{
+    const QapiType *t = &qapi_types[type];
+
+    switch (t->kind) {
+    case QAPI_INT:
+    case QAPI_UINT:
+    case QAPI_SIZE:
+        return "int";
+    case QAPI_STR:
+        return "string";
+    default:
+        return text(t->name);
+    }
+}
+
+void qapi_each_member(unsigned type, int tag, void (*fn)(const char *name, const char *kind, void *arg),
+                      void *arg)
+{
+    const QapiType *t = &qapi_types[type];
+
+    for (unsigned i = 0; i < t->count; i++) {
+        const QapiMember *m = &qapi_members[t->first + i];
+
+        fn(text(m->name), kind_name(m->type), arg);
+    }
+    if (t->kind == QAPI_UNION && tag >= 0 && qapi_cases[t->cases + tag]) {
+        qapi_each_member(qapi_cases[t->cases + tag], -1, fn, arg);
+    }
+}

@@ -39,6 +39,11 @@ CTX_ANY const char *qapi_enum_name(unsigned type, unsigned v);
 CTX_ANY bool qapi_enum_value(unsigned type, const char *name, const char *what, int *out,
                              Error **errp);
 
+/* Calls fn for each member of the struct or union @type and, where @tag is a value of the union's tag
+ * (else -1), for those of that case.  @kind: the type's name, "int" for every integer, "string" for str. */
+CTX_ANY void qapi_each_member(unsigned type, int tag,
+                              void (*fn)(const char *name, const char *kind, void *arg), void *arg);
+
 /* Appends an element to a list of scalars or pointers: qapi_append(&list, value). */
 #define qapi_append(list, v) \
     do { \

@@ -90,6 +90,7 @@ static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp
 {
     g_autofree char *text = config_joined(cmd, OPT_MACHINE, "type");
     g_autoptr(MachineConfig) m = NULL;
+    const MachineConfig *set;
     BoardConfig *b = &c->board;
 
     c->type = default_machine();
@@ -110,24 +111,27 @@ static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp
     if (!check_machine_options(m, errp)) {
         return false;
     }
-    c->accel = g_strdup(m->accel);
-    c->one_domain = m->domains == DOMAINS_MODE_ONE;
-    c->smbios_entry64 = m->smbios_entry_point_type == SMBIOS_ENTRY_POINT_TYPE_64;
-    b->kernel_irqchip = !m->has_kernel_irqchip || m->kernel_irqchip == ON_OFF_SPLIT_ON ? 1 : 2;
-    b->memory_backend = g_strdup(m->memory_backend);
-    b->kernel = g_strdup(m->kernel);
-    b->initrd = g_strdup(m->initrd);
-    b->append = g_strdup(m->append);
-    b->firmware = g_strdup(m->firmware);
-    b->pflash[0] = g_strdup(m->pflash0);
-    b->pflash[1] = g_strdup(m->pflash1);
-    b->usb = m->usb;
-    b->graphics = m->graphics;
-    b->dump_guest_core = m->dump_guest_core;
-    b->mem_merge = m->mem_merge;
-    b->acpi = m->acpi != ON_OFF_AUTO_OFF && !cmdline_has(cmd, OPT_NO_ACPI);
-    b->hpet = (!m->has_hpet || m->hpet) && !cmdline_has(cmd, OPT_NO_HPET);
-    b->max_ram_below_4g = m->has_max_ram_below_4g ? m->max_ram_below_4g : 0;
+    set = c->machine = g_steal_pointer(&m);
+    c->accel = g_strdup(set->accel);
+    c->one_domain = set->domains == DOMAINS_MODE_ONE;
+    c->smbios_entry64 = set->smbios_entry_point_type == SMBIOS_ENTRY_POINT_TYPE_64;
+    b->kernel_irqchip = !set->has_kernel_irqchip || set->kernel_irqchip == ON_OFF_SPLIT_ON ? 1 : 2;
+    b->memory_backend = g_strdup(set->memory_backend);
+    b->kernel = g_strdup(set->kernel);
+    b->initrd = g_strdup(set->initrd);
+    b->append = g_strdup(set->append);
+    b->firmware = g_strdup(set->firmware);
+    b->pflash[0] = g_strdup(set->pflash0);
+    b->pflash[1] = g_strdup(set->pflash1);
+    b->usb = set->usb;
+    b->graphics = set->graphics;
+    b->dump_guest_core = set->dump_guest_core;
+    b->mem_merge = set->mem_merge;
+    b->acpi = set->acpi != ON_OFF_AUTO_OFF && !cmdline_has(cmd, OPT_NO_ACPI);
+    b->hpet = (!set->has_hpet || set->hpet) && !cmdline_has(cmd, OPT_NO_HPET);
+    c->machine->has_hpet = true;
+    c->machine->hpet = b->hpet;
+    b->max_ram_below_4g = set->has_max_ram_below_4g ? set->max_ram_below_4g : 0;
     return true;
 }
 

@@ -10,6 +10,7 @@
 /* What the command line says that is not about the board. */
 typedef struct Config {
     const MachineType *type;   /* NULL: -machine none */
+    MachineConfig *machine;    /* what -machine says; never freed */
     BoardConfig board;
     RunPolicy policy;
     char *accel;               /* "kvm" or "qtest", colon-separated choices */

@@ -28,6 +28,7 @@
 #include "system/objects.h"
 #include "system/process.h"
 #include "system/qmp-machine.h"
+#include "system/qom.h"
 #include "system/qtest-chardev.h"
 #include "system/streams.h"
 #include "util/trace.h"
@@ -304,6 +305,7 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
         domain_share_all();
     }
     runstate_init(&config.policy);
+    qom_set_machine_config(config.machine);
     if (!open_back_ends(cmd, &config, help, errp)) {
         return *help;
     }

@@ -4,17 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 #include "core/iothread.h"
+#include "core/machine.h"
 #include "core/prop.h"
 
 typedef struct Object {
     char *id;
-    ObjectConfigQomType type;
+    ObjectConfig *config;      /* as it is now, defaults filled in */
     RamBlock *ram;
     bool taken;
     IoThread *iothread;
-    char *path;                /* rng-random */
     struct Object *next;
 } Object;
+
+#define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n"
 
 static Object *first;
 static bool default_merge = true, default_dump = true;
@@ -41,13 +43,34 @@ static void unknown_id(const char *what, const char *id, Error **errp)
     error_suggest(errp, id, names);
 }
 
+/* A copy with the defaults that depend on others filled in. */
+static ObjectConfig *copy_config(const ObjectConfig *c)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    ObjectConfig *copy = NULL;
+    g_autoptr(json_t) tree = NULL;
+
+    qapi_write_object_config(c, text);
+    tree = json_parse(text->str, NULL);
+    qapi_visit_object_config(tree, QAPI_JSON, &copy, NULL);
+    if (g_str_has_prefix(object_config_qom_type_name(c->qom_type), "memory-backend-")) {
+        MemoryBackend *m = (MemoryBackend *)&copy->u;
+
+        m->dump = m->has_dump ? m->dump : default_dump;
+        m->merge = m->has_merge ? m->merge : default_merge;
+        m->share = m->has_share ? m->share : c->qom_type == OBJECT_CONFIG_QOM_TYPE_MEMORY_BACKEND_MEMFD;
+        m->has_dump = m->has_merge = m->has_share = true;
+    }
+    return copy;
+}
+
 /* What the three memory back ends share; their structs begin alike. */
 static void common_memory(RamConfig *r, const MemoryBackend *m)
 {
     r->size = m->size;
-    r->dump = m->has_dump ? m->dump : default_dump;
-    r->merge = m->has_merge ? m->merge : default_merge;
-    r->share = m->has_share ? m->share : r->source == RAM_MEMFD;
+    r->dump = m->dump;
+    r->merge = m->merge;
+    r->share = m->share;
     r->prealloc = m->prealloc;
     r->prealloc_threads = m->prealloc_threads;
     r->policy = (int)m->policy;
@@ -90,6 +113,30 @@ static bool create_memory(Object *o, const ObjectConfig *c, Error **errp)
     return o->ram != NULL;
 }
 
+/* A secret that cannot be read is refused when it is made, not when it is used. */
+static bool check_secret(const SecretConfig *s, Error **errp)
+{
+    g_autofree char *text = g_strdup(s->data);
+    g_autoptr(GError) err = NULL;
+    gsize n;
+
+    if ((s->data == NULL) == (s->file == NULL)) {
+        return error_set(errp, s->data != NULL ? "'file' and 'data' are mutually exclusive"
+                                               : "Either 'file' or 'data' must be provided");
+    }
+    if (s->file != NULL && !g_file_get_contents(s->file, &text, &n, &err)) {
+        return error_set(errp, "Unable to read %s: %s", s->file, err->message);
+    }
+    if (s->format == SECRET_FORMAT_BASE64) {
+        g_autofree guchar *plain = g_base64_decode(text, &n);
+
+        if (text[strspn(text, BASE64)] != '\0' || (n == 0 && *text != '\0')) {
+            return error_set(errp, "Base64 data contains invalid characters");
+        }
+    }
+    return true;
+}
+
 static bool create(Object *o, const ObjectConfig *c, Error **errp)
 {
     switch (c->qom_type) {
@@ -102,33 +149,63 @@ static bool create(Object *o, const ObjectConfig *c, Error **errp)
                                    c->u.iothread.poll_shrink, errp);
         return o->iothread != NULL;
     case OBJECT_CONFIG_QOM_TYPE_RNG_RANDOM:
-        o->path = g_strdup(c->u.rng_random.filename);
-        return true;
     case OBJECT_CONFIG_QOM_TYPE_RNG_BUILTIN:
         return true;
+    case OBJECT_CONFIG_QOM_TYPE_SECRET:
+        return check_secret(&c->u.secret, errp);
     default:
         return error_set(errp, "object type '%s' is not supported",
                          object_config_qom_type_name(c->qom_type));
     }
 }
 
+static bool is_well_formed(const char *id)
+{
+    return g_ascii_isalpha(*id) && id[strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                             "0123456789-._")] == '\0';
+}
+
+static void free_object(Object *o)
+{
+    qapi_free_object_config(o->config);
+    g_free(o->id);
+    g_free(o);
+}
+
 bool objects_create(const ObjectConfig *c, Error **errp)
 {
-    Object *o;
+    Object *o, **at = &first;
 
+    if (!is_well_formed(c->id)) {
+        return error_set(errp, "Parameter 'id' expects an identifier, not '%s'", c->id);
+    }
     if (find(c->id) != NULL) {
         return error_set(errp, "attempt to add duplicate property '%s' to object (type 'container')", c->id);
     }
     o = g_new0(Object, 1);
-    o->type = c->qom_type;
-    if (!create(o, c, errp)) {
-        g_free(o);
+    o->id = g_strdup(c->id);
+    o->config = copy_config(c);
+    if (!create(o, o->config, errp)) {
+        free_object(o);
         return error_context(errp, "object '%s'", c->id);
     }
-    o->id = g_strdup(c->id);
-    o->next = first;
-    first = o;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = o;
     return true;
+}
+
+static bool is_used(const Object *o)
+{
+    const void *targets[] = { o, o->iothread, o->ram };
+
+    for (unsigned i = 0; i < 3 && machine() != NULL; i++) {
+        if (targets[i] != NULL && device_linked_to(machine()->root, targets[i]) != NULL) {
+            return true;
+        }
+    }
+    return o->taken;
 }
 
 bool objects_delete(const char *id, Error **errp)
@@ -139,7 +216,7 @@ bool objects_delete(const char *id, Error **errp)
         unknown_id("object", id, errp);
         return false;
     }
-    if (o->taken) {
+    if (is_used(o)) {
         return error_set(errp, "object '%s' is in use, can not be deleted", id);
     }
     if (o->iothread != NULL && !iothread_remove(o->iothread, errp)) {
@@ -152,10 +229,56 @@ bool objects_delete(const char *id, Error **errp)
         at = &(*at)->next;
     }
     *at = o->next;
-    g_free(o->path);
-    g_free(o->id);
-    g_free(o);
+    free_object(o);
     return true;
+}
+
+void objects_each(void (*fn)(const char *id, ObjectConfigQomType type, void *arg), void *arg)
+{
+    for (Object *o = first; o != NULL; o = o->next) {
+        fn(o->id, o->config->qom_type, arg);
+    }
+}
+
+const ObjectConfig *objects_config(const char *id)
+{
+    const Object *o = find(id);
+
+    return o != NULL ? o->config : NULL;
+}
+
+/* The polling of an I/O thread; the rest of objects stays as it was made. */
+static bool set_iothread(Object *o, const ObjectConfig *c)
+{
+    IoThread *t = o->iothread;
+
+    t->poll_max_ns = c->u.iothread.poll_max_ns;
+    t->poll_grow = c->u.iothread.poll_grow;
+    t->poll_shrink = c->u.iothread.poll_shrink;
+    loop_set_poll(t->loop, t->poll_max_ns, t->poll_grow, t->poll_shrink);
+    return true;
+}
+
+bool objects_set(const char *id, const char *prop, json_t *value, Error **errp)
+{
+    Object *o = find(id);
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autoptr(json_t) tree = NULL;
+    ObjectConfig *changed = NULL;
+
+    if (o->iothread == NULL || !g_str_has_prefix(prop, "poll-")) {
+        return error_set(errp, "Property '%s.%s' is not writable",
+                         object_config_qom_type_name(o->config->qom_type), prop);
+    }
+    qapi_write_object_config(o->config, text);
+    tree = json_parse(text->str, errp);
+    json_object_set(tree, prop, value);
+    if (!qapi_visit_object_config(tree, QAPI_JSON, &changed, errp)) {
+        return false;
+    }
+    qapi_free_object_config(o->config);
+    o->config = changed;
+    return set_iothread(o, changed);
 }
 
 bool objects_create_all(const CmdLine *cmd, bool mem_merge, bool dump_guest_core, bool *help, Error **errp)
@@ -199,13 +322,13 @@ RamBlock *objects_take_memory(const char *id, Error **errp)
     return o->ram;
 }
 
-/* rng=ID: the path to read from, "" for rng-builtin. */
+/* rng=ID */
 static void *find_rng(const char *id, Error **errp)
 {
     Object *o = find(id);
 
-    if (o == NULL || (o->type != OBJECT_CONFIG_QOM_TYPE_RNG_RANDOM &&
-                      o->type != OBJECT_CONFIG_QOM_TYPE_RNG_BUILTIN)) {
+    if (o == NULL || (o->config->qom_type != OBJECT_CONFIG_QOM_TYPE_RNG_RANDOM &&
+                      o->config->qom_type != OBJECT_CONFIG_QOM_TYPE_RNG_BUILTIN)) {
         unknown_id("rng object", id, errp);
         return NULL;
     }

@@ -1,4 +1,4 @@
-/* objects.h: -object and object-add: memory back ends, I/O threads, entropy sources, by id. */
+/* objects.h: -object and object-add: memory back ends, I/O threads, entropy sources, secrets, by id. */
 #ifndef SYSTEM_OBJECTS_H
 #define SYSTEM_OBJECTS_H
 
@@ -12,7 +12,14 @@ CTX_CONTROL void objects_init(void);
 CTX_CONTROL bool objects_create_all(const CmdLine *cmd, bool mem_merge, bool dump_guest_core, bool *help,
                                     Error **errp);
 CTX_CONTROL bool objects_create(const ObjectConfig *o, Error **errp);
+/* Fails while a device or the machine uses it. */
 CTX_CONTROL bool objects_delete(const char *id, Error **errp);
+/* Calls fn for each object; texts are borrowed during the call. */
+CTX_CONTROL void objects_each(void (*fn)(const char *id, ObjectConfigQomType type, void *arg), void *arg);
+/* What object @id is made of; borrowed, NULL: no such object. */
+CTX_CONTROL const ObjectConfig *objects_config(const char *id);
+/* Changes a property of object @id while it is in use. */
+CTX_CONTROL bool objects_set(const char *id, const char *prop, json_t *value, Error **errp);
 /* Takes memory back end @id for the machine; each can be taken once. */
 CTX_CONTROL RamBlock *objects_take_memory(const char *id, Error **errp);
 

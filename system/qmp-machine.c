@@ -1,4 +1,4 @@
-/* qmp-machine.c: QMP commands about the machine as a whole; devices and objects are passed on. */
+/* qmp-machine.c: QMP commands about the machine as a whole; devices are passed on. */
 #include <string.h>
 #include "chardev/char.h"
 #include "core/accel.h"
@@ -7,7 +7,6 @@
 #include "qapi/commands.h"
 #include "qapi/events.h"
 #include "system/devices.h"
-#include "system/objects.h"
 #include "system/qmp-machine.h"
 #include "system/runstate.h"
 
@@ -124,16 +123,6 @@ bool qmp_device_del(const char *id, Error **errp)
     return devices_del(id, errp);
 }
 
-bool qmp_object_add(const ObjectConfig *args, Error **errp)
-{
-    return objects_create(args, errp);
-}
-
-bool qmp_object_del(const char *id, Error **errp)
-{
-    return objects_delete(id, errp);
-}
-
 static void add_chardev(const char *label, const char *filename, bool frontend_open, void *arg)
 {
     ChardevInfo *c = qapi_new_chardev_info();
@@ -212,7 +201,12 @@ static void acpi_ost(const char *id, const char *slot_type, const char *slot, un
 
 static void rtc_changed(int64_t offset_s)
 {
-    qmp_event_rtc_change(offset_s, "/machine/rtc");
+    g_autofree char *path = NULL;
+
+    for (Device *d = machine()->isa->first; d != NULL && path == NULL; d = d->bus_next) {
+        path = strcmp(d->type->name, "mc146818rtc") == 0 ? device_path(d) : NULL;
+    }
+    qmp_event_rtc_change(offset_s, path != NULL ? path : "");
 }
 
 static void vserport(const char *id, bool open)

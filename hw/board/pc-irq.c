@@ -69,7 +69,7 @@ bool pc_irqs_make(PcBoard *b, Machine *m, Error **errp)
     if (m->gsi != &q->gsi) {
         return true;
     }
-    q->pic = pc_make(m, m->isa, "isa-i8259", "pic", NULL, errp);
+    q->pic = pc_make(m, m->isa, "isa-i8259", NULL, NULL, errp);
     q->ioapic = q->pic != NULL ? pc_make(m, NULL, "ioapic", "ioapic", NULL, errp) : NULL;
     if (q->ioapic == NULL) {
         return false;

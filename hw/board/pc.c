@@ -64,13 +64,13 @@ static bool make_bridges(PcBoard *b, Machine *m, Error **errp)
         return false;
     }
     if (b->q35) {
-        b->south = pc_make(m, m->pci, "ICH9-LPC", "lpc", "1f.0", errp);
-        return b->south != NULL && pc_make(m, m->pci, "ich9-ahci", "sata", "1f.2", errp) != NULL &&
-               pc_make(m, m->pci, "ICH9-SMB", "smbus", "1f.3", errp) != NULL;
+        b->south = pc_make(m, m->pci, "ICH9-LPC", NULL, "1f.0", errp);
+        return b->south != NULL && pc_make(m, m->pci, "ich9-ahci", NULL, "1f.2", errp) != NULL &&
+               pc_make(m, m->pci, "ICH9-SMB", NULL, "1f.3", errp) != NULL;
     }
-    b->south = pc_make(m, m->pci, "PIIX3", "piix3", "01.0", errp);
-    return b->south != NULL && pc_make(m, m->pci, "piix3-ide", "ide", "01.1", errp) != NULL &&
-           pc_make(m, m->pci, "PIIX4_PM", "pm", "01.3", errp) != NULL;
+    b->south = pc_make(m, m->pci, "PIIX3", NULL, "01.0", errp);
+    return b->south != NULL && pc_make(m, m->pci, "piix3-ide", NULL, "01.1", errp) != NULL &&
+           pc_make(m, m->pci, "PIIX4_PM", NULL, "01.3", errp) != NULL;
 }
 
 /* The legacy timers' interrupts pass through the HPET, which can take their places. */
@@ -78,9 +78,9 @@ static bool make_timers(PcBoard *b, Machine *m, Error **errp)
 {
     Device *pit, *spk;
 
-    b->rtc = pc_make(m, m->isa, "mc146818rtc", "rtc", NULL, errp);
+    b->rtc = pc_make(m, m->isa, "mc146818rtc", NULL, NULL, errp);
     if (b->rtc != NULL && m->cfg.hpet) {
-        b->hpet = device_make(device_type_find("hpet"), m->root, NULL, "hpet", errp, "hpet-intcap",
+        b->hpet = device_make(device_type_find("hpet"), m->root, NULL, NULL, errp, "hpet-intcap",
                               b->q35 ? "0xff0104" : "0x4", NULL);
     }
     if (b->rtc == NULL || (m->cfg.hpet && b->hpet == NULL)) {
@@ -92,8 +92,8 @@ static bool make_timers(PcBoard *b, Machine *m, Error **errp)
     if (accel()->has_pit != NULL && accel()->has_pit()) {
         return true;                         /* the kernel's, with port 0x61 */
     }
-    pit = pc_make(m, m->isa, "isa-pit", "pit", NULL, errp);
-    spk = pit != NULL ? pc_make(m, m->isa, "isa-pcspk", "pcspk", NULL, errp) : NULL;
+    pit = pc_make(m, m->isa, "isa-pit", NULL, NULL, errp);
+    spk = pit != NULL ? pc_make(m, m->isa, "isa-pcspk", NULL, NULL, errp) : NULL;
     if (spk == NULL) {
         return false;
     }
@@ -107,7 +107,7 @@ static bool make_timers(PcBoard *b, Machine *m, Error **errp)
 static bool make_chips(PcBoard *b, Machine *m, Error **errp)
 {
     static const struct { const char *type, *id; } chips[] = {
-        { "i8042", "i8042" }, { "port92", "port92" }, { "i8257", "dma" }, { "fw_cfg_io", "fw_cfg" },
+        { "i8042", NULL }, { "port92", NULL }, { "i8257", NULL }, { "fw_cfg_io", "fw_cfg" },
     };
 
     for (unsigned i = 0; i < ARRAY_LEN(chips); i++) {

@@ -15,6 +15,7 @@ PciBus *pci_bus_new(Device *owner, const char *name, PciDevice *bridge, bool exp
     assert_control();
     PciBus *b = g_new0(PciBus, 1);
     b->bus = bus_new(&pci_slot, owner, name);
+    b->bus->type_name = express ? "PCIE" : NULL;
     b->bus->priv = b;
     b->bridge = bridge;
     b->express = express;
