@@ -306,7 +306,9 @@ static bool get_common(const Device *d, const char *prop, GString *out)
         return put_bool(out, d->type->flags & DEV_HOTPLUG && (d->bus == NULL || d->bus->hotplug));
     }
     if (strcmp(prop, "parent_bus") == 0) {
-        return put_string(out, d->bus == NULL ? NULL : qom_path(&(QomNode){ .kind = QOM_BUS, .bus = d->bus }));
+        QomNode bus = { .kind = QOM_BUS, .bus = d->bus };
+
+        return put_string(out, d->bus != NULL ? qom_path(&bus) : NULL);
     }
     return false;
 }
@@ -420,7 +422,7 @@ bool qom_get(const QomNode *n, const char *prop, GString *out, Error **errp)
         return put_string(out, qom_path(&child.found));
     }
     qom_each_prop(n, find_prop, &known);
-    if (known.ok) {                          /* a member of the schema that was not given and has no default */
+    if (known.ok) {                          /* a member of the schema that nobody gave, without default */
         g_string_append(out, "null");
         return true;
     }
@@ -483,8 +485,8 @@ static bool set_of_device(Device *d, const char *prop, json_t *v, bool *known, E
     if (d->realized && !(p->flags & PROP_RUNTIME)) {
         g_autofree char *type = qom_device_type(d->type);
 
-        return error_set(errp, "Attempt to set property '%s' on device '%s' (type '%s') after it was realized",
-                         prop, d->id, type);
+        return error_set(errp, "Attempt to set property '%s' on device '%s' (type '%s') after it was "
+                         "realized", prop, d->id, type);
     }
     return set_table_prop(d, p, v, errp);
 }

@@ -12,7 +12,9 @@
 #include "core/machine.h"
 #include "qapi/types.h"
 
-typedef enum QomKind { QOM_ROOT, QOM_DEVICE, QOM_BUS, QOM_OBJECTS, QOM_OBJECT, QOM_CHARDEVS, QOM_CHARDEV } QomKind;
+typedef enum QomKind {
+    QOM_ROOT, QOM_DEVICE, QOM_BUS, QOM_OBJECTS, QOM_OBJECT, QOM_CHARDEVS, QOM_CHARDEV,
+} QomKind;
 
 /* A place in the tree; valid until something is added or removed. */
 typedef struct QomNode {
@@ -29,8 +31,8 @@ CTX_CONTROL bool qom_resolve(const char *path, QomNode *out, Error **errp);
 CTX_CONTROL char *qom_path(const QomNode *n);
 /* The name of its type, owned by the caller. */
 CTX_CONTROL char *qom_type(const QomNode *n);
-CTX_CONTROL void qom_each_child(const QomNode *n, void (*fn)(const char *name, const QomNode *child, void *arg),
-                                void *arg);
+CTX_CONTROL void qom_each_child(const QomNode *n,
+                                void (*fn)(const char *name, const QomNode *child, void *arg), void *arg);
 /* Calls fn for each property but the children. */
 CTX_CONTROL void qom_each_prop(const QomNode *n, void (*fn)(const char *name, const char *type, void *arg),
                                void *arg);
@@ -54,8 +56,8 @@ CTX_ANY bool qom_prop_is_path(const PropDesc *p);
 CTX_CONTROL void qom_each_type(void (*fn)(const char *name, const char *parent, bool abstract, void *arg),
                                void *arg);
 /* Calls fn for each property that every object of the type has; false: no such type. */
-CTX_CONTROL bool qom_each_type_prop(const char *type, void (*fn)(const char *name, const char *kind, void *arg),
-                                    void *arg);
+CTX_CONTROL bool qom_each_type_prop(const char *type,
+                                    void (*fn)(const char *name, const char *kind, void *arg), void *arg);
 /* The properties of objects of @type. */
 CTX_CONTROL void qom_each_object_prop(ObjectConfigQomType type,
                                       void (*fn)(const char *name, const char *kind, void *arg), void *arg);

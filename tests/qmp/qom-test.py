@@ -28,7 +28,7 @@ def walk(q, path, seen):
             same(q.cmd("qom-get", path=below, property="type"), kind[6:-1], below)
             walk(q, below, seen)
         else:
-            ok = {"bool": bool, "int": int, "size": int, "str": str, "string": str}.get(kind.rstrip("0123456789"))
+            ok = {"bool": bool, "size": int, "str": str, "string": str}.get(kind)
             if kind.startswith(("uint", "int")):
                 ok = int
             if value is not None and ok:
@@ -49,7 +49,8 @@ def test_whole_tree():
             same(seen[vd0 + ".realized"], True)
             same(seen[vd0 + ".hotplugged"], False)
             same(seen[vd0 + "/virtio-backend.type"], "virtio-blk-device")
-            same(seen["/machine/peripheral/ch0.parent_bus"], "/machine/peripheral/vs0/virtio-backend/vs0.0")
+            same(seen["/machine/peripheral/ch0.parent_bus"],
+                 "/machine/peripheral/vs0/virtio-backend/vs0.0")
             same(seen["/machine/peripheral-anon/device[0].type"], "edu")
             same(seen["/objects/io1.poll-max-ns"], 32768)
             same(seen["/chardevs/c1.type"], "chardev-null")
@@ -72,7 +73,8 @@ def test_paths():
             q.fails("qom-set", "DeviceNotFound", path=path, property="type", value=1)
         for path in ("", "virtio-backend"):
             q.fails("qom-list", text="Path '%s' is ambiguous" % path, path=path)
-        q.fails("qom-get", text="Property 'virtio-blk-pci.nosuch' not found", path="vd0", property="nosuch")
+        q.fails("qom-get", text="Property 'virtio-blk-pci.nosuch' not found", path="vd0",
+                property="nosuch")
         q.fails("qom-list", text="path")
 
 
@@ -81,12 +83,14 @@ def test_set():
         q = m.qmp
         q.fails("qom-set", text="Attempt to set property 'serial' on device 'vd0' (type 'virtio-blk-pci') "
                 "after it was realized", path="vd0", property="serial", value="x")
-        q.fails("qom-set", text="'virtio-blk-pci.type' is not writable", path="vd0", property="type", value="x")
+        q.fails("qom-set", text="'virtio-blk-pci.type' is not writable", path="vd0", property="type",
+                value="x")
         q.fails("qom-set", text="'pc-q35-7.2-machine.graphics' is not writable", path="/machine",
                 property="graphics", value=False)
-        q.fails("qom-set", text="Property 'iothread.nosuch' not found", path="/objects/io1", property="nosuch",
-                value=1)
-        q.fails("qom-set", text="'iothread.type' is not writable", path="/objects/io1", property="type", value="x")
+        q.fails("qom-set", text="Property 'iothread.nosuch' not found", path="/objects/io1",
+                property="nosuch", value=1)
+        q.fails("qom-set", text="'iothread.type' is not writable", path="/objects/io1", property="type",
+                value="x")
         same(q.cmd("qom-set", path="/objects/io1", property="poll-max-ns", value=0), {})
         same(q.cmd("query-iothreads")[0]["poll-max-ns"], 0)
         same(q.cmd("qom-get", path="/objects/io1", property="poll-max-ns"), 0)
@@ -129,8 +133,8 @@ def test_device_properties():
         check({"queue-size", "acpi-index", "drive", "bootindex", "addr"} <= set(props), "virtio-blk", set(props))
         same(props["write-cache"]["default-value"], "auto")
         check("realized" not in props and "type" not in props, "virtio-blk", set(props))
-        check("queue-size" in {p["name"] for p in q.cmd("device-list-properties", typename="virtio-blk-device")},
-              "the device behind the transport")
+        props = q.cmd("device-list-properties", typename="virtio-blk-device")
+        check("queue-size" in {p["name"] for p in props}, "the device behind the transport")
         q.fails("device-list-properties", "DeviceNotFound", "Device 'nosuch' not found", typename="nosuch")
         for name in ("iothread", "pci-device", "none-machine"):
             q.fails("device-list-properties", text="expects a non-abstract device type", typename=name)
@@ -143,7 +147,8 @@ def test_objects():
         refused = lambda text, **a: q.fails("object-add", text=text, **a)
         for kind, more in (("iothread", {}), ("rng-random", {}), ("rng-builtin", {}),
                            ("secret", {"data": "x"}), ("secret", {"data": "eHl6", "format": "base64"}),
-                           ("memory-backend-ram", {"size": 1 << 20}), ("memory-backend-memfd", {"size": 1 << 20})):
+                           ("memory-backend-ram", {"size": 1 << 20}),
+                           ("memory-backend-memfd", {"size": 1 << 20})):
             add(**{"qom-type": kind, "id": "o"}, **more)
             same(q.cmd("qom-get", path="/objects/o", property="type"), kind)
             refused("duplicate property 'o'", **{"qom-type": "rng-builtin", "id": "o"})
@@ -151,7 +156,8 @@ def test_objects():
             q.fails("object-del", text="object 'o' not found", id="o")
         with open(m.folder.name + "/key", "w") as f:
             f.write("secret")
-        add(**{"qom-type": "secret", "id": "masterKey0", "format": "raw", "file": m.folder.name + "/key"})
+        add(**{"qom-type": "secret", "id": "masterKey0", "format": "raw",
+               "file": m.folder.name + "/key"})
         refused("Either 'file' or 'data'", **{"qom-type": "secret", "id": "o"})
         refused("mutually exclusive", **{"qom-type": "secret", "id": "o", "data": "x", "file": "/x"})
         refused("Base64", **{"qom-type": "secret", "id": "o", "data": "*&", "format": "base64"})
