@@ -75,6 +75,8 @@ struct BlkNode {
     const BlkDriver *drv;
     void *state;
     char *name, *filename;
+    char *drive_id;            /* NULL: not made by -drive */
+    BlkOnError rerror, werror;
     uint64_t size;             /* atomic */
     bool read_only, auto_read_only, direct, no_flush, unmap;
     int fd;                    /* protocols on a descriptor; else -1 */

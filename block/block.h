@@ -11,8 +11,8 @@
  *    fails with -EIO or -EACCES; it never reaches the host.
  * 3. No request is lost or reordered across its own completion; between requests in flight there is
  *    no order.  A flush covers what was completed before it was submitted.
- * 4. The serial number, the model, the block size shown to the guest and rerror/werror belong to
- *    the device, not to the node. */
+ * 4. The serial number, the model and the block size shown to the guest belong to the device, not to
+ *    the node; so do rerror and werror (front.h), except that a -drive's wishes travel with its node. */
 #ifndef BLOCK_BLOCK_H
 #define BLOCK_BLOCK_H
 
@@ -85,6 +85,15 @@ CTX_ANY int blk_pflush(BlkNode *n);
 
 /* --- facts --- */
 
+/* What a failed request does (rerror, werror). */
+typedef enum BlkOnError {
+    BLK_ON_ERROR_REPORT,       /* the guest is told */
+    BLK_ON_ERROR_IGNORE,       /* it looks as if it had succeeded */
+    BLK_ON_ERROR_ENOSPC,       /* a full disk stops the machine, anything else is reported */
+    BLK_ON_ERROR_STOP,         /* the machine stops; the request is made again when it goes on */
+    BLK_ON_ERROR_AUTO,         /* ENOSPC for writes, REPORT for reads */
+} BlkOnError;
+
 typedef struct BlkLimits {
     uint32_t align;            /* what is aligned less than this is bounced (O_DIRECT) */
     uint32_t logical, physical;   /* block sizes of the host device; 512 and 512 for a file */
@@ -95,6 +104,11 @@ typedef struct BlkLimits {
 } BlkLimits;
 
 CTX_ANY const char *blk_name(const BlkNode *n);
+/* The id of the -drive that made the node, or "". */
+CTX_ANY const char *blk_drive_id(const BlkNode *n);
+CTX_CONTROL void blk_rename_drive(BlkNode *n, const char *id);
+/* What that -drive said about errors; AUTO: nothing. */
+CTX_ANY BlkOnError blk_drive_on_error(const BlkNode *n, bool read);
 CTX_ANY const char *blk_driver_name(const BlkNode *n);
 /* What the user knows the storage as: the path of a file node, of the child for a format.  May be
  * "". */
@@ -166,6 +180,8 @@ typedef struct BlkOptions BlkOptions;
 struct BlkOptions {
     const char *driver;        /* "file", "host_device", "raw", "null-co", "null-aio" */
     const char *node_name;     /* NULL: one is made up, "#block" and a number */
+    const char *drive_id;      /* the -drive that made it, or NULL */
+    BlkOnError rerror, werror; /* with a drive_id: what that -drive said */
     bool read_only;
     bool auto_read_only;       /* read-only when the file cannot be opened for writing */
     bool cache_direct;         /* bypass the host's page cache */
@@ -197,6 +213,8 @@ CTX_CONTROL BlkNode *blk_open(const BlkOptions *o, Error **errp);
 CTX_CONTROL bool blk_close(BlkNode *n, Error **errp);
 /* The node called @name, or NULL. */
 CTX_CONTROL BlkNode *blk_find(const char *name);
+/* The node that -drive @id made, or NULL. */
+CTX_CONTROL BlkNode *blk_find_drive(const char *id);
 /* The node after @n in the order of opening; the first for NULL. */
 CTX_CONTROL BlkNode *blk_next(const BlkNode *n);
 /* The drivers' names, NULL-terminated. */

@@ -53,6 +53,9 @@ static ssize_t host_rw(const BlkNode *n, bool write, const struct iovec *iov, un
         if (FAULT(write ? "file-write" : "file-read")) {
             return -EIO;
         }
+        if (write && FAULT("file-full")) {
+            return -ENOSPC;
+        }
         got = write ? pwritev2(n->fd, iov, (int)niov, (off_t)off, rw_flags)
                     : preadv2(n->fd, iov, (int)niov, (off_t)off, 0);
     } while (got < 0 && errno == EINTR);

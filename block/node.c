@@ -45,6 +45,23 @@ const char *blk_name(const BlkNode *n)
     return n->name;
 }
 
+const char *blk_drive_id(const BlkNode *n)
+{
+    return n->drive_id ? n->drive_id : "";
+}
+
+void blk_rename_drive(BlkNode *n, const char *id)
+{
+    assert_control();
+    g_free(n->drive_id);
+    n->drive_id = g_strdup(id);
+}
+
+BlkOnError blk_drive_on_error(const BlkNode *n, bool read)
+{
+    return !n->drive_id ? BLK_ON_ERROR_AUTO : read ? n->rerror : n->werror;
+}
+
 const char *blk_driver_name(const BlkNode *n)
 {
     return n->drv->name;
@@ -92,6 +109,16 @@ BlkNode *blk_find(const char *name)
 {
     for (BlkNode *n = nodes; n; n = n->next) {
         if (!strcmp(n->name, name)) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+BlkNode *blk_find_drive(const char *id)
+{
+    for (BlkNode *n = nodes; n; n = n->next) {
+        if (n->drive_id && !strcmp(n->drive_id, id)) {
             return n;
         }
     }
@@ -410,6 +437,7 @@ static void node_free(BlkNode *n)
     lock_destroy(&n->lanes_lock);
     g_free(n->name);
     g_free(n->filename);
+    g_free(n->drive_id);
     g_free(n->state);
     g_free(n);
     if (child) {
@@ -425,6 +453,9 @@ static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
     n->state = g_malloc0(d->size ? d->size : 1);
     n->name = o->node_name ? g_strdup(o->node_name) : g_strdup_printf("#block%03u", anonymous++);
     n->filename = g_strdup(o->filename);
+    n->drive_id = g_strdup(o->drive_id);
+    n->rerror = o->rerror;
+    n->werror = o->werror;
     n->read_only = o->read_only;
     n->auto_read_only = o->auto_read_only;
     n->direct = o->cache_direct;

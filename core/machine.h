@@ -140,6 +140,7 @@ typedef enum MachineRequest {
     REQUEST_EXIT,              /* isa-debug-exit; @detail: the exit status */
     REQUEST_INTERNAL_ERROR,    /* a vCPU cannot go on; its report was printed */
     REQUEST_WATCHDOG,
+    REQUEST_IO_ERROR,          /* a disk request failed and is kept until the machine goes on */
     REQUEST_COUNT,
 } MachineRequest;
 /* A kind that is pending already is not queued again: the first detail and cause count.  @cause is

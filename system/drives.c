@@ -14,18 +14,20 @@
 typedef struct Drive {
     char *node;                /* NULL: an empty CD-ROM drive */
     DriveIf plug;
-    bool cdrom, write_through;
+    bool cdrom, write_through, named;
     int bus, unit;
-    char *serial, *id;
-    BlockdevOnError rerror, werror;
+    char *serial;
 } Drive;
 
 static GArray *drives;         /* Drive */
 
 static void *find_node(const char *name, Error **errp)
 {
-    BlkNode *n = blk_find(name);
+    BlkNode *n = blk_find_drive(name);
 
+    if (n == NULL) {
+        n = blk_find(name);
+    }
     if (n == NULL) {
         const char *names[64] = { NULL };
         unsigned count = 0;
@@ -40,7 +42,7 @@ static void *find_node(const char *name, Error **errp)
 
 static const char *node_id(void *target)
 {
-    return blk_name(target);
+    return *blk_drive_id(target) ? blk_drive_id(target) : blk_name(target);
 }
 
 void drives_init(void)
@@ -149,7 +151,16 @@ static bool check_format(const char *path, const char *format, Error **errp)
     return true;
 }
 
-static bool open_drive_node(const DriveConfig *c, const char *name, Error **errp)
+/* The names a -drive without an id gets, as far as they do not depend on the board. */
+static char *made_id(const DriveConfig *c)
+{
+    static unsigned made[DRIVE_IF_COUNT];
+    DriveIf plug = c->if_ == DRIVE_IF_DEFAULT ? DRIVE_IF_IDE : c->if_;
+
+    return g_strdup_printf("%s%u", drive_if_name(plug), made[plug]++);
+}
+
+static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **errp)
 {
     bool read_only = c->readonly || c->read_only || c->media == DRIVE_MEDIA_CDROM;
     BlkOptions file = {
@@ -159,20 +170,39 @@ static bool open_drive_node(const DriveConfig *c, const char *name, Error **errp
                    : c->file_locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO,
     };
     BlkOptions o = {
-        .driver = "raw", .node_name = name, .read_only = read_only, .auto_read_only = false,
+        .driver = "raw", .drive_id = id, .rerror = (BlkOnError)c->rerror,
+        .werror = (BlkOnError)c->werror, .read_only = read_only, .auto_read_only = false,
         .cache_direct = c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC,
         .cache_no_flush = c->cache == DRIVE_CACHE_UNSAFE,
         .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP, .child = &file,
     };
 
     if (c->snapshot) {
-        return error_set(errp, "snapshot=on is not supported");
+        error_set(errp, "snapshot=on is not supported");
+    } else if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
+        error_set(errp, "aio=native was specified, but it requires cache.direct=on, which was not specified");
+    } else if (blk_find_drive(id) != NULL) {
+        error_set(errp, "Duplicate ID '%s' for drive", id);
+    } else if (blk_find(id) != NULL) {
+        error_set(errp, "Device name '%s' conflicts with an existing node name", id);
+    } else if (check_format(c->file, c->format, errp)) {
+        return blk_open(&o, errp);
     }
-    if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
-        return error_set(errp, "aio=native was specified, but it requires cache.direct=on, which was not "
-                         "specified");
+    return NULL;
+}
+
+static bool check_policies(const DriveConfig *c, DriveIf plug, Error **errp)
+{
+    bool bus_can = plug == DRIVE_IF_IDE || plug == DRIVE_IF_VIRTIO || plug == DRIVE_IF_NONE;
+
+    if (c->rerror == BLOCKDEV_ON_ERROR_ENOSPC) {
+        return error_set(errp, "'enospc' invalid read error action");
     }
-    return check_format(c->file, c->format, errp) && blk_open(&o, errp) != NULL;
+    if (!bus_can && (c->werror != BLOCKDEV_ON_ERROR_AUTO || c->rerror != BLOCKDEV_ON_ERROR_AUTO)) {
+        return error_set(errp, "%s is not supported by this bus type",
+                         c->werror != BLOCKDEV_ON_ERROR_AUTO ? "werror" : "rerror");
+    }
+    return true;
 }
 
 static void set_place(Drive *d, const DriveConfig *c, int fallback_index)
@@ -187,10 +217,9 @@ static void set_place(Drive *d, const DriveConfig *c, int fallback_index)
 
 static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_index, Error **errp)
 {
-    static unsigned made;
-    g_autofree char *name = c->id != NULL ? g_strdup(c->id) : g_strdup_printf("drive%u", made++);
+    g_autofree char *id = c->id != NULL ? g_strdup(c->id) : made_id(c);
     Drive d = { .plug = c->if_ == DRIVE_IF_DEFAULT ? DRIVE_IF_IDE : c->if_, .serial = g_strdup(c->serial),
-                .cdrom = c->media == DRIVE_MEDIA_CDROM, .rerror = c->rerror, .werror = c->werror,
+                .cdrom = c->media == DRIVE_MEDIA_CDROM, .named = c->id != NULL,
                 .write_through = c->cache == DRIVE_CACHE_WRITETHROUGH || c->cache == DRIVE_CACHE_DIRECTSYNC };
 
     if (c->file == NULL && !d.cdrom) {
@@ -200,11 +229,15 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
         d.plug != DRIVE_IF_PFLASH) {
         return error_set(errp, "if=%s is not supported", drive_if_name(d.plug));
     }
+    if (!check_policies(c, d.plug, errp)) {
+        return false;
+    }
     if (c->file != NULL) {
-        if (!open_drive_node(c, name, errp)) {
+        const BlkNode *n = open_drive_node(c, id, errp);
+        if (n == NULL) {
             return false;
         }
-        d.node = g_strdup(name);
+        d.node = g_strdup(blk_name(n));
     }
     if (d.plug == DRIVE_IF_PFLASH) {
         int unit = c->has_unit ? (int)c->unit : c->has_index ? (int)c->index : board->pflash[0] != NULL;
@@ -289,6 +322,11 @@ static bool ide_place(Machine *m, Drive *d, json_t *props, Error **errp)
         place = devices_ide_free(per_bus);
     } else {
         place = d->bus == -2 ? (unsigned)d->unit : (unsigned)MAX(d->bus, 0) * per_bus + MAX(d->unit, 0);
+    }
+    if (d->node != NULL && !d->named) {
+        g_autofree char *id = g_strdup_printf("ide%u-%s%u", place / per_bus, d->cdrom ? "cd" : "hd",
+                                              place % per_bus);
+        blk_rename_drive(blk_find(d->node), id);
     }
     json_object_set_new(props, "unit", json_sprintf("%u", place % per_bus));
     json_object_set_new(props, "bus", json_sprintf("ide.%u", place / per_bus));

@@ -27,6 +27,7 @@
 #include "system/drives.h"
 #include "system/objects.h"
 #include "system/process.h"
+#include "system/qmp-disk.h"
 #include "system/qmp-machine.h"
 #include "system/qom.h"
 #include "system/qtest-chardev.h"
@@ -233,6 +234,7 @@ static bool build(const CmdLine *cmd, Config *c, Error **errp)
     }
     map_hold(false);
     machine_set_listener(&qmp_machine_listener);
+    qmp_disk_init();
     return accel()->vcpus_create(m, errp);
 }
 

@@ -8,6 +8,7 @@
  * 4. Of several reasons to stop the gravest names the state; of several to end the first counts. */
 #include "system/runstate.h"
 
+#include "block/front.h"
 #include "core/accel.h"
 #include "core/machine.h"
 #include "qapi/events.h"
@@ -162,8 +163,8 @@ static void want(unsigned bit)
 
 static unsigned gravity(RunState s)
 {
-    return s == RUN_STATE_INTERNAL_ERROR ? 3 : s == RUN_STATE_GUEST_PANICKED ? 2
-         : s == RUN_STATE_SHUTDOWN ? 1 : 0;
+    return s == RUN_STATE_INTERNAL_ERROR ? 4 : s == RUN_STATE_GUEST_PANICKED ? 3
+         : s == RUN_STATE_SHUTDOWN ? 2 : s == RUN_STATE_IO_ERROR ? 1 : 0;
 }
 
 void runstate_stop(RunState state, void (*done)(void *arg), void *arg)
@@ -195,6 +196,7 @@ bool runstate_cont(Error **errp)
     default:
         break;
     }
+    blk_fronts_reset_status();
     set_state(run.asleep ? RUN_STATE_SUSPENDED : RUN_STATE_RUNNING);
     qmp_event_resume();
     if (runstate_running() && !run.stopping) {
@@ -328,6 +330,12 @@ static void on_request(MachineRequest what, uint32_t detail, const char *cause)
         break;
     case REQUEST_WATCHDOG:
         runstate_reset(SHUTDOWN_CAUSE_GUEST_RESET);
+        break;
+    case REQUEST_IO_ERROR:
+        /* A machine that has stopped meanwhile makes the request again all the same. */
+        if (runstate_running()) {
+            runstate_stop(RUN_STATE_IO_ERROR, NULL, NULL);
+        }
         break;
     case REQUEST_COUNT:
         break;

@@ -16,6 +16,8 @@ extern bool fault_armed;
 
 /* Makes the @nth (from 1) fault point whose name matches the glob @pattern fail, once. */
 CTX_ANY void fault_arm(const char *pattern, unsigned nth);
+/* The same for @count of them in a row. */
+CTX_ANY void fault_arm_run(const char *pattern, unsigned nth, unsigned count);
 /* Disarms; returns true if the armed failure was delivered. */
 CTX_ANY bool fault_disarm(void);
 CTX_ANY bool fault_hit(const char *name);

@@ -11,7 +11,9 @@
  * 2. Stopping a port, COMRESET and GHC.HR make orphans of what is in flight: registers read busy
  *    (PxCMD.CR, PxTFD.BSY, GHC.HR) until the last of them is back.
  * 3. A port without FRE drops the FISes it would write.
- * 4. What the guest gave as memory and is not RAM ends the command with PxIS.HBFS and halts the
+ * 4. A command whose request failed so that the machine stops is not in flight any more: its bit is
+ *    back in PxCI, and the port fetches nothing until the machine goes on (held).
+ * 5. What the guest gave as memory and is not RAM ends the command with PxIS.HBFS and halts the
  *    port. */
 #include <errno.h>
 #include <string.h>
@@ -112,6 +114,7 @@ struct AhciPort {
     bool active;               /* one of which is not queued */
     bool stopping;             /* orphans only */
     bool link_pending;         /* COMRESET is over when they are back */
+    bool held;                 /* the machine is about to stop */
     bool running;              /* in run() */
     AhciSlot *slot[SLOTS];     /* made on first use */
 };
@@ -313,6 +316,18 @@ static void ahci_done(IdeCmd *c)
         }
     }
     port_run(p);
+}
+
+/* As if it had not been fetched: the whole command is run again. */
+static void ahci_stopped(IdeCmd *c)
+{
+    AhciPort *p = container_of(c, AhciSlot, c)->port;
+
+    ide_cmd_cancel(c);
+    p->issued &= ~(1u << c->tag);
+    p->ci |= 1u << c->tag;
+    p->active = p->active && c->queued;
+    p->held = true;
 }
 
 static void ahci_dropped(IdeCmd *c)
@@ -523,8 +538,8 @@ static bool can_run(const AhciPort *p)
 {
     const Ahci *s = p->ahci;
 
-    return (p->cmd & CMD_ST) && !p->halted && !p->stopping && !p->active && p->ci != 0 &&
-           !s->p.dev.quiet && !(s->ghc & GHC_HR) && (p->sctl & 0xf) == 0 && drive_of(p) != NULL;
+    return (p->cmd & CMD_ST) && !p->halted && !p->held && !p->stopping && !p->active &&
+           p->ci != 0 && !s->p.dev.quiet && !(s->ghc & GHC_HR) && (p->sctl & 0xf) == 0 && drive_of(p) != NULL;
 }
 
 static void port_run(AhciPort *p)
@@ -551,7 +566,7 @@ static void port_clear(AhciPort *p)
     p->cmd = CMD_SUD | CMD_POD;
     p->tfd = 0x7f;
     p->sig = UINT32_MAX;
-    p->halted = p->srst = p->stopping = p->active = p->link_pending = false;
+    p->halted = p->srst = p->stopping = p->active = p->link_pending = p->held = false;
     p->issued = 0;
 }
 
@@ -611,7 +626,7 @@ static void write_cmd(AhciPort *p, uint32_t val)
     } else if (!(val & CMD_ST) && (old & CMD_ST)) {
         TRACE(ahci_stop, "port=%u issued=0x%08x", p->index, p->issued);
         p->ci = p->sact = 0;
-        p->halted = false;
+        p->halted = p->held = false;
         if (orphan_all(p)) {
             p->cmd &= ~CMD_CR;
         }
@@ -627,6 +642,7 @@ static void write_sctl(AhciPort *p, uint32_t val)
     if (now == 1 && old != 1) {
         TRACE(ahci_comreset, "port=%u issued=0x%08x", p->index, p->issued);
         p->ci = p->sact = 0;
+        p->held = false;
         orphan_all(p);
         p->tfd = 0x7f;
     } else if (now == 0 && old != 0) {
@@ -833,7 +849,8 @@ static void ahci_plugged(IdeHost *h, IdeDrive *d)
 }
 
 static const IdeHostOps ahci_host_ops = {
-    .map = ahci_map, .done = ahci_done, .dropped = ahci_dropped, .plugged = ahci_plugged,
+    .map = ahci_map, .done = ahci_done, .stopped = ahci_stopped,
+    .dropped = ahci_dropped, .plugged = ahci_plugged,
 };
 
 static bool ahci_realize(Device *d, Error **errp)
@@ -917,6 +934,7 @@ static void ahci_resume(Device *d)
     Ahci *s = (Ahci *)d;
 
     for (unsigned i = 0; i < PORTS; i++) {
+        s->port[i].held = false;
         port_run(&s->port[i]);
     }
 }

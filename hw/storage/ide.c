@@ -3,6 +3,7 @@
  *   IDE_IDLE --ide_cmd_start--> drive type decodes --submit--> IDE_WORK --io_done--> more, or ended
  *                                   |  \--show--> IDE_IN, IDE_OUT --ide_cmd_moved--> more, or ended
  *                                   \--no_memory--> IDE_WAIT --ide_cmd_kick--> more
+ *   IDE_WORK --keep, machine_request--> IDE_STOPPED --ide_cmd_again--> IDE_WORK
  *   any --over--> IDE_IDLE
  *
  * 1. With direct, data moves between storage and the guest's own memory, which is pinned by
@@ -49,16 +50,20 @@ static void detach_old(Device *dev, uintptr_t which)
     }
 }
 
-/* What the guest's policy makes of a host error. */
-static int policy(const IdeCmd *c, int ret)
+/* What the user's policy makes of a host error. */
+static BlkErrorAction policy(const IdeCmd *c, int ret)
 {
-    bool report = c->req.op == BLK_READ ? c->drive->report_read : c->drive->report_write;
+    TRACE(ide_io_error, "id=%s op=%d off=%" PRIu64 " len=%" PRIu64 " error=%d", c->drive->dev.id,
+          c->req.op, c->req.off, c->req.len, -ret);
+    return blk_front_error(&c->drive->front, c->node, c->req.op == BLK_READ, ret);
+}
 
-    if (ret < 0) {
-        TRACE(ide_io_error, "id=%s op=%d off=%" PRIu64 " len=%" PRIu64 " error=%d",
-              c->drive->dev.id, c->req.op, c->req.off, c->req.len, -ret);
-    }
-    return ret < 0 && report ? ret : 0;
+/* The command stays as it was before its request. */
+static void keep(IdeCmd *c)
+{
+    c->phase = IDE_STOPPED;
+    c->host->ops->stopped(c);
+    machine_request(REQUEST_IO_ERROR, 0, c->drive->dev.id);
 }
 
 static void show(IdeCmd *c, IdePhase phase)
@@ -76,10 +81,16 @@ static void io_ended(IdeCmd *c, int ret)
 {
     const IdeDriveOps *ops = ide_ops(c->drive);
 
-    ret = policy(c, ret);
     if (ret < 0) {
-        ops->failed(c, ret);
-        return;
+        BlkErrorAction action = policy(c, ret);
+        if (action == BLK_ERROR_STOP) {
+            keep(c);
+            return;
+        }
+        if (action == BLK_ERROR_REPORT) {
+            ops->failed(c, ret);
+            return;
+        }
     }
     if (c->step == IDE_NO_DATA) {
         ops->next(c);
@@ -352,6 +363,9 @@ void ide_take_packet(IdeCmd *c)
 void ide_request(IdeCmd *c, BlkOp op, uint64_t off, uint64_t len)
 {
     c->step = IDE_NO_DATA;
+    c->ask = op;
+    c->ask_off = off;
+    c->ask_len = len;
     submit(c, op, off, len, 0);
 }
 
@@ -423,15 +437,39 @@ void ide_cmd_kick(IdeCmd *c)
     }
 }
 
+/* The guest has filled buf. */
+static void write_buf(IdeCmd *c)
+{
+    c->iov[0] = (struct iovec){ ide_buf(c), c->end };
+    submit(c, BLK_WRITE, c->off, c->end, 1);
+}
+
+void ide_cmd_again(IdeCmd *c)
+{
+    if (c->phase != IDE_STOPPED) {
+        return;
+    }
+    c->phase = IDE_IDLE;
+    TRACE(ide_again, "id=%s command=0x%02x", c->drive->dev.id, c->command);
+    if (c->drive->node == NULL) {
+        ide_ops(c->drive)->failed(c, -ENOMEDIUM);
+    } else if (c->step == IDE_NO_DATA) {
+        submit(c, c->ask, c->ask_off, c->ask_len, 0);
+    } else if (c->step == IDE_WRITE && !c->direct) {
+        write_buf(c);
+    } else {
+        run(c);
+    }
+}
+
 void ide_cmd_moved(IdeCmd *c)
 {
     if (c->phase == IDE_OUT && c->step == IDE_WRITE) {
-        c->iov[0] = (struct iovec){ ide_buf(c), c->end };
         if (c->drive->node == NULL) {
             ide_ops(c->drive)->failed(c, -ENOMEDIUM);
             return;
         }
-        submit(c, BLK_WRITE, c->off, c->end, 1);
+        write_buf(c);
     } else if (c->phase == IDE_OUT || c->phase == IDE_IN) {
         c->at = c->end;
         run(c);
@@ -522,6 +560,11 @@ static bool cmd_check(void *obj, Error **errp)
     if (c->left > UINT64_MAX / 2 || c->off > UINT64_MAX / 2) {
         return error_set(errp, "data at %" PRIu64 ", %" PRIu64 " bytes", c->off, c->left);
     }
+    if (c->phase == IDE_STOPPED &&
+        (c->step == IDE_NO_DATA ? c->ask != BLK_FLUSH && c->ask != BLK_DISCARD
+                                : c->step != IDE_READ && c->step != IDE_WRITE)) {
+        return error_set(errp, "a request of step %u, kind %u", c->step, c->ask);
+    }
     c->orphan = false;
     if (c->phase != IDE_IDLE && c->saved != NULL && c->saved->len > 0) {
         memset(ide_buf(c), 0, IDE_BUF);
@@ -538,7 +581,8 @@ static const StateField cmd_fields[] = {
     STATE_U8(IdeCmd, step),     STATE_U64(IdeCmd, moved),           STATE_U64(IdeCmd, off),
     STATE_U64(IdeCmd, left),    STATE_U64(IdeCmd, first),           STATE_U32(IdeCmd, at),
     STATE_U32(IdeCmd, end),     STATE_U32(IdeCmd, total),           STATE_U32(IdeCmd, drq),
-    STATE_U32(IdeCmd, item),    STATE_BLOB(IdeCmd, saved, IDE_BUF), { 0 },
+    STATE_U32(IdeCmd, item),    STATE_U8(IdeCmd, ask),           STATE_U64(IdeCmd, ask_off),
+    STATE_U64(IdeCmd, ask_len), STATE_BLOB(IdeCmd, saved, IDE_BUF), { 0 },
 };
 
 const StateDesc ide_cmd_state = {
@@ -601,8 +645,6 @@ static void slot_withdraw(Bus *b, Device *dev)
     domain_leave(dev->domain);
 }
 
-static const char *const error_policies[] = { "report", "ignore", "enospc", "stop", "auto", NULL };
-
 static const PropDesc slot_props[] = {
     PROP_U32(IdeDrive, unit, "unit", UINT32_MAX, 0, UINT32_MAX,
              "place on the bus; the first free one if unset"),
@@ -623,10 +665,10 @@ static const PropDesc slot_props[] = {
     PROP_ENUM(IdeDrive, write_cache, "write-cache", prop_onoffauto, ONOFF_AUTO,
               "the guest sees a write cache"),
     PROP_BOOL(IdeDrive, share_rw, "share-rw", false, "others may write to the medium too"),
-    PROP_ENUM(IdeDrive, rerror, "rerror", error_policies, 4,
-              "Error handling policy, report/ignore/auto"),
-    PROP_ENUM(IdeDrive, werror, "werror", error_policies, 4,
-              "Error handling policy, report/ignore/auto"),
+    PROP_ENUM(IdeDrive, rerror, "rerror", blk_on_error_names, BLK_ON_ERROR_AUTO,
+              "Error handling policy, report/ignore/enospc/stop/auto"),
+    PROP_ENUM(IdeDrive, werror, "werror", blk_on_error_names, BLK_ON_ERROR_AUTO,
+              "Error handling policy, report/ignore/enospc/stop/auto"),
     PROP_ENUM(IdeDrive, account_invalid, "account-invalid", prop_onoffauto, ONOFF_AUTO,
               "kept for configuration files"),
     PROP_ENUM(IdeDrive, account_failed, "account-failed", prop_onoffauto, ONOFF_AUTO,
@@ -642,18 +684,6 @@ const SlotType ide_slot = {
 };
 
 /* --- media --- */
-
-enum { POLICY_REPORT, POLICY_IGNORE, POLICY_ENOSPC, POLICY_STOP, POLICY_AUTO };
-
-static bool check_policy(const char *name, int32_t policy_wanted, bool *report, Error **errp)
-{
-    if (policy_wanted == POLICY_ENOSPC || policy_wanted == POLICY_STOP) {
-        return error_set(errp, "%s=%s is not supported: use report or ignore", name,
-                         error_policies[policy_wanted]);
-    }
-    *report = policy_wanted != POLICY_IGNORE;
-    return true;
-}
 
 static bool check_sizes(IdeDrive *d, Error **errp)
 {
@@ -692,9 +722,9 @@ static bool attach_medium(IdeDrive *d, BlkNode *n, unsigned which, bool write, E
 bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
 {
     BlkNode *n = d->drive;
+    bool has_id = d->dev.parent == d->dev.machine->peripheral;
 
-    if (!check_sizes(d, errp) || !check_policy("rerror", d->rerror, &d->report_read, errp) ||
-        !check_policy("werror", d->werror, &d->report_write, errp)) {
+    if (!check_sizes(d, errp)) {
         return false;
     }
     if (write && n != NULL && blk_read_only(n)) {
@@ -709,11 +739,16 @@ bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
     }
     d->current = 0;
     d->node = n;
+    d->front.rerror = (BlkOnError)d->rerror;
+    d->front.werror = (BlkOnError)d->werror;
+    blk_front_open(&d->front, n, has_id ? d->dev.id : NULL,
+                   has_id ? g_strdup(d->dev.id) : device_path(&d->dev));
     return true;
 }
 
 void ide_drive_close(IdeDrive *d)
 {
+    blk_front_close(&d->front);
     blk_detach(&d->users[0]);
     blk_detach(&d->users[1]);
     d->held[0] = d->held[1] = false;

@@ -6,6 +6,7 @@
  *   ops->map  <------------- needs the guest's memory
  *   ops->drq  <------------- buf has bytes for the guest, or wants some
  *   ops->done <------------- ide_finish(), ide_fail() <-------- ...
+ *   ops->stopped <---------- a request failed where rerror or werror says stop
  *
  * 1. A drive shares the domain of its controller.  Everything here runs under it, except that a
  *    request is handed to the block layer, and comes back, on the controller's device loop with
@@ -20,7 +21,7 @@
 #ifndef HW_STORAGE_IDE_H
 #define HW_STORAGE_IDE_H
 
-#include "block/block.h"
+#include "block/front.h"
 #include "core/dma.h"
 #include "core/state.h"
 
@@ -55,6 +56,7 @@ typedef enum IdePhase {
     IDE_WAIT,                  /* map said -EAGAIN: waits for ide_cmd_kick() */
     IDE_IN,                    /* the guest is to read buf[at..end) */
     IDE_OUT,                   /* the guest is to fill buf[at..end) */
+    IDE_STOPPED,               /* its request failed: waits for ide_cmd_again() */
     IDE_PHASES,
 } IdePhase;
 
@@ -77,6 +79,10 @@ typedef struct IdeHostOps {
      * @irq: the guest is to be told. */
     void (*drq)(IdeCmd *c, bool irq);
     void (*done)(IdeCmd *c);
+    /* A request of @c failed and the machine stops: @c is IDE_STOPPED, as if the request had not been
+     * made; what map gave for it is to be given again.  In resume the controller calls ide_cmd_again(),
+     * or it cancels the command now and starts it anew then. */
+    void (*stopped)(IdeCmd *c);
     /* An orphan is over. */
     void (*dropped)(IdeCmd *c);
     /* A drive appeared on a machine that has been reset. */
@@ -126,6 +132,8 @@ struct IdeCmd {
     bool fua, asked;
     uint64_t off, left;        /* storage: next byte, bytes to go; buf: left only */
     uint32_t at, end, total, drq;      /* of buf: window shown, bytes in all, bytes per window */
+    uint8_t ask;               /* IDE_NO_DATA: the BlkOp, and its range */
+    uint64_t ask_off, ask_len;
     uint32_t item;             /* the drive's own: TRIM's range */
     uint64_t first;            /* the drive's own: where the command began, in bytes */
     uint8_t *buf;              /* IDE_BUF bytes, made on first use */
@@ -179,7 +187,7 @@ struct IdeDrive {
     bool held[2];                      /* users that are attached; control */
     unsigned current;                  /* of users */
     unsigned in_use[2];                /* requests in flight, by user */
-    bool report_read, report_write;    /* rerror, werror: false: ignore */
+    BlkFront front;
     uint32_t cyls_default;
     AtaState ata;
     AtapiState cd;
@@ -211,6 +219,8 @@ CTX_CONTROL void ide_bus_init(IdeBus *b, IdeHost *h, unsigned index, unsigned un
 CTX_DOMAIN void ide_cmd_start(IdeCmd *c);
 /* Memory for the data of @c (in IDE_WAIT) is there now. */
 CTX_DOMAIN void ide_cmd_kick(IdeCmd *c);
+/* @c, in IDE_STOPPED, makes its request again. */
+CTX_DOMAIN void ide_cmd_again(IdeCmd *c);
 /* The guest has read or filled buf[at..end). */
 CTX_DOMAIN void ide_cmd_moved(IdeCmd *c);
 /* Gives @c up: true: it is over at once; false: ops->dropped follows. */

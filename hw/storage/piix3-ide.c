@@ -54,6 +54,10 @@ typedef struct Channel {
     uint8_t bm_cmd, bm_status;
     uint32_t bm_prd, prd_addr, prd_left, prd_at; /* table; rest of the present entry; next entry */
     bool prd_end;              /* the present entry is the last */
+    struct {
+        uint32_t addr, left, at;
+        bool end;
+    } mark;                    /* the same before the request in flight; derived */
 } Channel;
 
 typedef struct Piix3Ide {
@@ -217,6 +221,10 @@ static int channel_map(IdeCmd *c, size_t n, DmaDir dir, struct iovec *iov, unsig
     unsigned count = 0;
     bool error = false;
 
+    ch->mark.addr = ch->prd_addr;
+    ch->mark.left = ch->prd_left;
+    ch->mark.at = ch->prd_at;
+    ch->mark.end = ch->prd_end;
     *got = 0;
     if (!(ch->bm_status & BM_ACTIVE)) {
         return -EAGAIN;
@@ -244,6 +252,19 @@ static int channel_map(IdeCmd *c, size_t n, DmaDir dir, struct iovec *iov, unsig
     return count;
 }
 
+/* The bus master goes back to where the request began. */
+static void channel_stopped(IdeCmd *c)
+{
+    Channel *ch = channel_of(c);
+
+    if (c->direct && c->step != IDE_NO_DATA) {
+        ch->prd_addr = ch->mark.addr;
+        ch->prd_left = ch->mark.left;
+        ch->prd_at = ch->mark.at;
+        ch->prd_end = ch->mark.end;
+    }
+}
+
 static void channel_plugged(IdeHost *h, IdeDrive *d)
 {
     Piix3Ide *s = container_of(h, Piix3Ide, host);
@@ -252,8 +273,8 @@ static void channel_plugged(IdeHost *h, IdeDrive *d)
 }
 
 static const IdeHostOps host_ops = {
-    .map = channel_map, .drq = channel_drq, .done = channel_done, .dropped = channel_dropped,
-    .plugged = channel_plugged,
+    .map = channel_map, .drq = channel_drq, .done = channel_done, .stopped = channel_stopped,
+    .dropped = channel_dropped, .plugged = channel_plugged,
 };
 
 /* --- commands --- */
@@ -690,6 +711,7 @@ static void piix_resume(Device *d)
     Piix3Ide *s = (Piix3Ide *)d;
 
     for (unsigned i = 0; i < CHANNELS; i++) {
+        ide_cmd_again(&s->ch[i].cmd);
         if (s->ch[i].bm_status & BM_ACTIVE) {
             ide_cmd_kick(&s->ch[i].cmd);
         }

@@ -350,6 +350,9 @@ bool vq_ready(VirtQueue *q)
     if (!q->running || is_broken(q)) {
         return false;
     }
+    if (q->again) {
+        return true;
+    }
     bool (*ready)(VirtQueue *) = q->packed ? packed_ready : split_ready;
 
     if (ready(q)) {
@@ -371,7 +374,11 @@ bool vq_pop(VirtQueue *q, VirtChain *c)
     if (!vq_ready(q)) {
         return false;
     }
-    if (q->inflight >= q->size) {
+    if (q->again) {
+        vq_pop_parked(q, c);
+        return true;
+    }
+    if (q->inflight + q->parked.length >= q->size) {
         virtio_break(q->v, "queue %u: more chains than entries", q->index);
         return false;
     }

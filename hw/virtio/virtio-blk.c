@@ -4,11 +4,13 @@
  *    the push.
  * 2. Requests of one kick that continue one another become one BlkReq (request-merging); each of them
  *    gets its own answer.
- * 3. Without FLUSH, or with the cache off, a write is answered when it is durable (5.2.6.2). */
+ * 3. Without FLUSH, or with the cache off, a write is answered when it is durable (5.2.6.2).
+ * 4. A request that fails where rerror or werror says stop is parked (vq_park): it is made again, from
+ *    its beginning, when the machine goes on. */
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
-#include "block/block.h"
+#include "block/front.h"
 #include "core/machine.h"
 #include "hw/virtio/virtio-int.h"
 
@@ -19,9 +21,6 @@
 #define AUTO_QUEUES 65535
 #define QUEUES_MAX 1024
 
-enum { ON_ERROR_AUTO, ON_ERROR_REPORT, ON_ERROR_IGNORE, ON_ERROR_ENOSPC, ON_ERROR_STOP };
-static const char *const on_error_names[] = { "auto", "report", "ignore", "enospc", "stop", NULL };
-
 typedef struct VirtioBlk VirtioBlk;
 typedef struct BlkJob BlkJob;
 
@@ -31,7 +30,7 @@ struct BlkJob {
     VirtioBlk *blk;
     VirtChain c;
     uint32_t type;
-    bool noop_error;           /* errors are ignored by policy */
+    VirtKept kept;             /* if an error may stop the machine */
     Iova status_at;
     uint64_t bytes;
     struct iovec *iov;         /* of the first: of all merged jobs together */
@@ -50,7 +49,9 @@ typedef struct BlkQueue {
 struct VirtioBlk {
     VirtioDevice v;
     BlkUser user;
+    BlkFront front;
     BlkNode *node;
+    bool may_stop;             /* an error may stop the machine */
     BlkQueue *bq;
     uint64_t sectors;          /* atomic: capacity in 512-byte units */
     bool wce;                  /* atomic: the write cache is on */
@@ -114,16 +115,24 @@ static void answer_now(VirtQueue *q, BlkQueue *bq, BlkJob *j, uint8_t status)
     job_put(bq, j);
 }
 
-static uint8_t status_of(VirtioBlk *b, const BlkJob *j, int ret)
+/* What the guest is told; false: nothing, the machine stops. */
+static bool status_of(VirtioBlk *b, const BlkJob *j, int ret, uint8_t *status)
 {
-    if (ret >= 0) {
-        return VIRTIO_BLK_S_OK;
+    *status = VIRTIO_BLK_S_OK;
+    if (ret == -ENOTSUP) {
+        *status = VIRTIO_BLK_S_UNSUPP;
+    } else if (ret < 0) {
+        switch (blk_front_error(&b->front, b->node, j->type == VIRTIO_BLK_T_IN, ret)) {
+        case BLK_ERROR_STOP:
+            return false;
+        case BLK_ERROR_REPORT:
+            *status = VIRTIO_BLK_S_IOERR;
+            break;
+        case BLK_ERROR_IGNORE:
+            break;
+        }
     }
-    int32_t policy = j->type == VIRTIO_BLK_T_IN ? b->rerror : b->werror;
-    if (policy == ON_ERROR_IGNORE) {
-        return VIRTIO_BLK_S_OK;
-    }
-    return ret == -ENOTSUP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
+    return true;
 }
 
 static void job_done(BlkReq *r, int ret)
@@ -133,6 +142,7 @@ static void job_done(BlkReq *r, int ret)
     VirtioBlk *b = first->blk;
     BlkQueue *bq = q->opaque;
     struct iovec *iov = first->iov;
+    uint8_t status;
 
     vq_begin(q);
     for (BlkJob *j = first, *next; j; j = next) {
@@ -143,7 +153,13 @@ static void job_done(BlkReq *r, int ret)
             j->c.written = in ? j->bytes : 0;
         }
         TRACE(virtio_blk_done, "%s queue=%u type=%u ret=%d", b->v.dev.id, q->index, j->type, ret);
-        answer_now(q, bq, j, status_of(b, j, ret));
+        if (status_of(b, j, ret, &status)) {
+            answer_now(q, bq, j, status);
+        } else {
+            vq_park(q, &j->c, &j->kept);
+            job_put(bq, j);
+            machine_request(REQUEST_IO_ERROR, 0, b->v.proxy->id);
+        }
     }
     vq_publish_soon(q);
 }
@@ -362,6 +378,9 @@ static void blk_kick(VirtQueue *q)
             job_put(bq, j);
             break;
         }
+        if (b->may_stop) {
+            chain_keep(&j->c, &j->kept);
+        }
         if (!start_job(q, bq, j)) {
             vq_push(q, &j->c);
             job_put(bq, j);
@@ -475,10 +494,6 @@ static bool check_props(VirtioBlk *b, Error **errp)
         return error_set(errp, "invalid queue-size property (%u), must be a power of 2 (max %u)",
                          b->queue_size, VIRTQUEUE_MAX);
     }
-    if (b->werror == ON_ERROR_STOP || b->rerror == ON_ERROR_STOP || b->rerror == ON_ERROR_ENOSPC) {
-        warn_report("%s: stopping the machine on I/O errors is not there yet; errors are reported",
-                    b->v.proxy->id);
-    }
     return true;
 }
 
@@ -516,6 +531,10 @@ static bool blk_realize(Device *d, Error **errp)
         blk_detach(&b->user);
         return false;
     }
+    b->front.rerror = (BlkOnError)b->rerror;
+    b->front.werror = (BlkOnError)b->werror;
+    blk_front_open(&b->front, b->node, b->v.proxy->id, device_path(d));
+    b->may_stop = blk_front_may_stop(&b->front);
     b->sectors = blk_size(b->node) / SECTOR;
     b->seg_max = b->seg_max_adjust ? b->queue_size - 2u : 126;
     b->wce = b->write_cache != ONOFF_OFF;
@@ -532,12 +551,14 @@ static void blk_unrealize(Device *d)
 {
     VirtioBlk *b = (VirtioBlk *)d;
 
+    blk_front_close(&b->front);
     blk_detach(&b->user);
     for (unsigned i = 0; i < b->num_queues; i++) {
         BlkJob *j;
         while ((j = b->bq[i].free) != NULL) {
             b->bq[i].free = j->next;
             g_free(j->iov);
+            g_free(j->kept.segs);
             g_free(j);
         }
     }
@@ -565,8 +586,10 @@ static const PropDesc blk_props[] = {
     PROP_U16(VirtioBlk, queue_size, "queue-size", 256, 0, UINT16_MAX, "entries of a queue"),
     PROP_U16(VirtioBlk, num_queues, "num-queues", AUTO_QUEUES, 0, UINT16_MAX, "default: one a vCPU"),
     PROP_ENUM(VirtioBlk, write_cache, "write-cache", prop_onoffauto, ONOFF_AUTO, "at reset"),
-    PROP_ENUM(VirtioBlk, rerror, "rerror", on_error_names, ON_ERROR_AUTO, "what a read error does"),
-    PROP_ENUM(VirtioBlk, werror, "werror", on_error_names, ON_ERROR_AUTO, "what a write error does"),
+    PROP_ENUM(VirtioBlk, rerror, "rerror", blk_on_error_names, BLK_ON_ERROR_AUTO,
+              "what a read error does"),
+    PROP_ENUM(VirtioBlk, werror, "werror", blk_on_error_names, BLK_ON_ERROR_AUTO,
+              "what a write error does"),
     PROP_ENUM(VirtioBlk, account_failed, "account-failed", prop_onoffauto, ONOFF_AUTO,
               "kept for configuration files"),
     PROP_ENUM(VirtioBlk, account_invalid, "account-invalid", prop_onoffauto, ONOFF_AUTO,

@@ -42,6 +42,13 @@ typedef struct VirtOrder {
     bool done;
 } VirtOrder;
 
+/* A chain popped but not used, nor in flight: it waits for the queue's next start. */
+#define VIRTIO_PARKED_MAX (256u << 20) /* bytes of state: far beyond what a driver has in flight */
+typedef struct VirtParked {
+    uint16_t head, slots, order, nout, nin;
+    VirtSeg segs[];
+} VirtParked;
+
 typedef struct RingDesc {
     Iova addr;
     uint32_t len;
@@ -55,6 +62,15 @@ bool vq_indirect_desc(VirtQueue *q, Iova table, unsigned i, uint8_t raw[16]);
 
 /* Finds the ring's areas in this epoch section; breaks the device when they are not there. */
 bool vq_lookup(VirtQueue *q);
+
+/* queue-parked.c */
+/* The next parked chain whose time has come, as vq_pop() gives it; q->again is not 0. */
+void vq_pop_parked(VirtQueue *q, VirtChain *c);
+/* The queue is reset or goes: at home. */
+void vq_forget_parked(VirtQueue *q);
+/* Parked chains of all queues of @v, and the order they are to be used in, to and from v->saved_parked. */
+void virtio_save_parked(VirtioDevice *v);
+bool virtio_load_parked(VirtioDevice *v, Error **errp);
 
 /* queue-packed.c */
 bool packed_begin(VirtQueue *q);

@@ -74,6 +74,7 @@ static void queue_go(Post *post)
 
     q->running = true;
     q->notify_on = false;
+    q->again = q->parked.length;
     loop_watch(q->loop, q->kick.fd, EPOLLIN, queue_ready, q);
     loop_poll_add(q->loop, queue_poll, q);
     TRACE(virtio_queue_start, "%s queue=%u size=%u", q->v->dev.id, q->index, q->size);
@@ -163,7 +164,9 @@ static void queue_hand_over(VirtQueue *q)
     q->notify_on_empty = virtio_has(v, VIRTIO_F_NOTIFY_ON_EMPTY) && !virtio_has(v, VIRTIO_F_VERSION_1);
     if (q->in_order) {
         q->order = g_renew(VirtOrder, q->order, q->size);
-        q->order_head = q->order_count = 0;
+        if (q->parked.length == 0) {
+            q->order_head = q->order_count = 0;
+        }
     }
     if (q->last_avail >= q->size && packed) {
         q->last_avail = q->used_idx = 0;
@@ -206,6 +209,7 @@ static void queue_fields_reset(VirtQueue *q)
     q->last_avail = q->used_idx = q->told_idx = q->added = 0;
     q->avail_wrap = q->used_wrap = true;
     q->order_head = q->order_count = 0;
+    vq_forget_parked(q);
     __atomic_store_n(&q->vector, VIRTIO_NO_VECTOR, __ATOMIC_RELAXED);
 }
 
@@ -541,6 +545,7 @@ static bool virtio_attach(Bus *b, Device *d, Error **errp)
     v->stop_done.run = stop_opened;
     v->config_vector = VIRTIO_NO_VECTOR;
     v->saved = g_byte_array_new();
+    v->saved_parked = g_byte_array_new();
     v->offered = o->features | UINT64_C(1) << VIRTIO_F_VERSION_1 |
                  (uint64_t)v->p_event_idx << VIRTIO_RING_F_EVENT_IDX |
                  (uint64_t)v->p_indirect << VIRTIO_RING_F_INDIRECT_DESC |
@@ -577,12 +582,14 @@ static void virtio_detach(Bus *b, Device *d)
         if (q->kick.fd >= 0) {
             notifier_close(&q->kick);
         }
+        vq_forget_parked(q);
         g_free(q->segs);
         g_free(q->order);
     }
     g_clear_pointer(&v->queues, g_free);
     v->queue_count = 0;
     g_clear_pointer(&v->saved, g_byte_array_unref);
+    g_clear_pointer(&v->saved_parked, g_byte_array_unref);
     v->worker->users--;
 }
 
@@ -663,6 +670,7 @@ static void before_save(void *obj)
         b[38] = q->used_wrap;
         g_byte_array_append(v->saved, b, sizeof(b));
     }
+    virtio_save_parked(v);
 }
 
 static bool check(void *obj, Error **errp)
@@ -700,7 +708,7 @@ static bool check(void *obj, Error **errp)
         q->avail_wrap = b[37];
         q->used_wrap = b[38];
     }
-    return true;
+    return virtio_load_parked(v, errp);
 }
 
 static const StateField virtio_fields[] = {
@@ -711,6 +719,7 @@ static const StateField virtio_fields[] = {
     STATE_BOOL(VirtioDevice, broken),
     STATE_U16(VirtioDevice, config_vector),
     STATE_BLOB(VirtioDevice, saved, 2048 * QUEUE_BYTES),
+    STATE_BLOB(VirtioDevice, saved_parked, VIRTIO_PARKED_MAX),
     { 0 },
 };
 

@@ -95,6 +95,8 @@ struct VirtQueue {
     uint16_t order_head, order_count;
     Post publish_post;
     bool publish_queued;
+    GQueue parked;             /* VirtParked *: chains that will be popped again */
+    unsigned again;            /* the first ones of them, whose time has come */
     void *opaque;              /* the device's own */
 };
 
@@ -117,7 +119,8 @@ struct VirtioDevice {
     Barrier *quiet_home;       /* a quiesce that waits for them */
     Barrier stop_home;
     Post stop_done;
-    GByteArray *saved;         /* for the state table: the queues */
+    GByteArray *saved;         /* for the state table: the queues, */
+    GByteArray *saved_parked;  /* and the chains parked in them */
     /* properties */
     void *iothread;
     bool p_event_idx, p_indirect, p_packed, p_in_order, p_iommu, p_ring_reset, p_any_layout;
@@ -174,6 +177,19 @@ CTX_LOOP bool vq_begin(VirtQueue *q);
 CTX_LOOP bool vq_pop(VirtQueue *q, VirtChain *c);
 /* Gives back the chain popped last, unused, as if it had not been popped. */
 CTX_LOOP void vq_unpop(VirtQueue *q, VirtChain *c);
+/* What vq_park() needs of a chain: its segments as they were when it was popped.  Zeroed before its
+ * first use, it grows to the longest chain; g_free(segs) ends it. */
+typedef struct VirtKept {
+    VirtSeg *segs;
+    uint16_t nout, nin, room;
+} VirtKept;
+
+/* Keeps the segments of @c, which was just popped: no byte of it was read or written. */
+CTX_LOOP void chain_keep(const VirtChain *c, VirtKept *k);
+/* Instead of vq_push(): the chain is popped again, as if for the first time, when the queue is handed over
+ * next time (the machine stopped and goes on, here or where its state was loaded).  It does not keep the
+ * queue from coming home; a reset forgets it.  vq_publish_soon() as after vq_push(). */
+CTX_LOOP void vq_park(VirtQueue *q, const VirtChain *c, const VirtKept *k);
 /* True if there is a chain to pop; like vq_pop() otherwise. */
 CTX_LOOP bool vq_ready(VirtQueue *q);
 /* Copies; short counts mean the end, or memory that is not there. */

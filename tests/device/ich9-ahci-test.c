@@ -8,6 +8,7 @@
 
 static Medium medium;
 static BlkNode *slow;
+static Medium kept;           /* of the disk that stops the machine; made by its test */
 static AhciBench a;
 
 static int setup(void **state)
@@ -31,6 +32,10 @@ static int teardown(void **state)
     bench_free(*state);
     medium_free(&medium);
     assert_true(blk_close(slow, NULL));
+    if (kept.node != NULL) {
+        medium_free(&kept);
+        kept.node = NULL;
+    }
     return 0;
 }
 
@@ -424,7 +429,71 @@ static void hostile(void **state)
     assert_int_equal(ahci_run(&a, 0, &read_one), 0x50);
 }
 
+/* --- requests that fail so that the machine stops, and are made again --- */
+
+/* Queued commands: what is issued meanwhile waits too. */
+static void stop_queued(Bench *b)
+{
+    AhciCommand queued = fpdma(0x61, 3, 100), other = fpdma(0x61, 5, 200);
+
+    memset(bench_ram(b, queued.data, 4096), 0x6d, 4096);
+    memset(bench_ram(b, other.data, 4096), 0x7e, 4096);
+    ahci_prepare(&a, 2, 3, &queued);
+    ahci_prepare(&a, 2, 5, &other);
+    fault_arm("file-write", 1);
+    px_set(&a, 2, P_SACT, 1 << 3);
+    px_set(&a, 2, P_CI, 1 << 3);
+    wait_io_error(b);
+    px_set(&a, 2, P_SACT, 1 << 5);
+    px_set(&a, 2, P_CI, 1 << 5);
+    bench_run(b);
+    assert_int_equal(px(&a, 2, P_SACT), 1 << 3 | 1 << 5);
+    bench_save_load(b, a.d);
+    ahci_wait(&a, 2, 0, 1 << 3 | 1 << 5);
+    assert_int_equal(px(&a, 2, P_SACT), 0);
+    assert_int_equal(px(&a, 2, P_TFD) & 0x81, 0);
+    assert_int_equal(medium_word(&kept, 107 * 512), 0x6d6d6d6d);
+    assert_int_equal(medium_word(&kept, 200 * 512), 0x7e7e7e7e);
+}
+
+static void stop_on_error(void **state)
+{
+    Bench *b = *state;
+    AhciCommand write = { .command = 0x35, .count = 2, .lba = 70, .data = DATA, .len = 1024 };
+    AhciCommand read = fpdma(0x60, 3, 30);
+
+    kept = medium_new("d1", DISK, false);
+    bench_device(b, &ide_hd_type, "keeper", "drive", "d1", "werror", "stop", "rerror", "stop",
+                 "write-cache", "off", NULL);
+    ahci_start(&a, 2);
+    /* Not queued: busy, until the machine went on. */
+    memset(bench_ram(b, DATA, 1024), 0x5c, 1024);
+    ahci_prepare(&a, 2, 0, &write);
+    fault_arm("file-write", 1);
+    px_set(&a, 2, P_CI, 1);
+    wait_io_error(b);
+    assert_int_equal(px(&a, 2, P_CI), 1);
+    assert_int_equal(px(&a, 2, P_TFD) & 0x81, 0x80);
+    assert_int_equal(blk_front_io_status(blk_front_find("keeper")), BLK_IO_FAILED);
+    bench_save_load(b, a.d);
+    ahci_wait(&a, 2, 1, 0);
+    assert_int_equal(px(&a, 2, P_TFD), 0x50);
+    assert_int_equal(medium_word(&kept, 71 * 512), 0x5c5c5c5c);
+    stop_queued(b);
+    /* A read; stopping the port forgets it. */
+    ahci_prepare(&a, 2, 3, &read);
+    fault_arm_run("file-read", 1, 2);          /* the short cut by the page cache, too */
+    px_set(&a, 2, P_SACT, 1 << 3);
+    px_set(&a, 2, P_CI, 1 << 3);
+    wait_io_error(b);
+    px_set(&a, 2, P_CMD, 0x10);
+    assert_int_equal(px(&a, 2, P_CI) | px(&a, 2, P_SACT), 0);
+    px_set(&a, 2, P_CMD, 0x11);
+    assert_int_equal(ahci_run(&a, 2, &read_one), 0x50);
+}
+
 RUN_TESTS(TEST(registers), TEST(interrupts), TEST(messages), TEST(queue), TEST(queue_error),
           TEST(prd_tables), TEST(bad_memory), TEST(bad_commands), TEST(stop_in_flight),
           TEST(comreset_in_flight), TEST(hba_reset_in_flight), TEST(soft_reset), TEST(quiesced),
-          TEST(reset_in_flight), TEST(hostile))
+          TEST(reset_in_flight), TEST(stop_on_error),
+          TEST(hostile))

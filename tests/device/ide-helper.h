@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "block/block.h"
+#include "block/front.h"
 #include "hw/storage/ide.h"
 #include "tests/device/bench-pci.h"
+#include "util/fault.h"
 
 extern const DeviceType ich9_ahci_type, piix3_ide_type;
 
@@ -92,6 +93,19 @@ static inline uint32_t medium_word(Medium *m, uint64_t off)
 
     assert_int_equal(blk_pread(m->node, off, &raw, 4), 0);
     return le32toh(raw);
+}
+
+static inline bool helper_io_error(void *arg)
+{
+    return ((Bench *)arg)->requests[REQUEST_IO_ERROR] != 0;
+}
+
+/* Waits until a request failed by the fault that is armed and the machine was asked to stop. */
+static inline void wait_io_error(Bench *b)
+{
+    bench_until(b, helper_io_error, b);
+    b->requests[REQUEST_IO_ERROR] = 0;
+    assert_true(fault_disarm());
 }
 
 /* --- AHCI --- */

@@ -8,6 +8,7 @@
 
 static Medium medium, iso;
 static BlkNode *slow;
+static Medium kept;           /* of the disk that stops the machine; made by its test */
 static Device *ide;
 static Gpa bm;
 
@@ -33,6 +34,10 @@ static int teardown(void **state)
     medium_free(&medium);
     medium_free(&iso);
     assert_true(blk_close(slow, NULL));
+    if (kept.node != NULL) {
+        medium_free(&kept);
+        kept.node = NULL;
+    }
     return 0;
 }
 
@@ -445,6 +450,71 @@ static void hostile(void **state)
     assert_int_equal(wait_ready(b, 0), 0x58);
 }
 
+/* --- requests that fail so that the machine stops, and are made again --- */
+
+/* The drive is still busy; save, load, go on. */
+static void go_on(Bench *b)
+{
+    wait_io_error(b);
+    assert_int_equal(bench_in8(b, 0x376), 0x80);
+    bench_save_load(b, ide);
+}
+
+static void stop_pio(Bench *b)
+{
+    /* A write whose data the guest has handed over, and a read. */
+    command(b, 1, 1, 0x30, 50, 2, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(wait_ready(b, 1), 0x58);
+        if (i == 1) {
+            fault_arm("file-write", 1);
+        }
+        for (unsigned j = 0; j < 256; j++) {
+            bench_out16(b, 0x170, (uint16_t)(0x1111 * (i + 1)));
+        }
+    }
+    go_on(b);
+    assert_int_equal(wait_ready(b, 1), 0x50);
+    assert_int_equal(medium_word(&kept, 50 * 512), 0x11111111);
+    assert_int_equal(medium_word(&kept, 51 * 512), 0x22222222);
+    fault_arm_run("file-read", 1, 2);          /* the short cut by the page cache, too */
+    command(b, 1, 1, 0x20, 9, 1, 0);
+    go_on(b);
+    assert_int_equal(wait_ready(b, 1), 0x58);
+    for (unsigned j = 0; j < 128; j++) {
+        assert_int_equal(bench_in32(b, 0x170), 9 * 128 + j);
+    }
+    fault_arm("file-flush", 1);
+    command(b, 1, 1, 0xe7, 0, 0, 0);
+    wait_io_error(b);
+    soft_reset(b, 1);                          /* forgets the command */
+    assert_int_equal(bench_in8(b, 0x376) & 0x80, 0);
+}
+
+static void stop_on_error(void **state)
+{
+    Bench *b = *state;
+
+    kept = medium_new("d1", DISK, false);
+    bench_device(b, &ide_hd_type, "keeper", "drive", "d1", "unit", "1", "werror", "stop", "rerror", "stop",
+                 "write-cache", "off", NULL);
+    /* DMA: the bus master begins its table's entry again. */
+    put_prd(b, 0, DATA, 700, false);
+    put_prd(b, 1, DATA + 0x1000, 324, true);
+    bench_out32(b, bm + 12, PRD);
+    bench_out8(b, bm + 10, 6);
+    fault_arm_run("file-read", 1, 2);
+    command(b, 1, 1, 0xc8, 20, 2, 0);
+    bench_out8(b, bm + 8, 9);
+    go_on(b);
+    assert_int_equal(wait_ready(b, 1), 0x50);
+    assert_int_equal(bench_in8(b, bm + 10) & 7, 4);
+    assert_int_equal(ld32(bench_ram(b, DATA, 4)), 20 * 128);
+    assert_int_equal(ld32(bench_ram(b, DATA + 0x1000, 4)), 20 * 128 + 175);
+    stop_pio(b);
+}
+
 RUN_TESTS(TEST(registers), TEST(pio), TEST(multiple), TEST(saved_in_transfer), TEST(dma),
           TEST(bad_tables), TEST(reset_in_flight), TEST(stop_in_flight), TEST(packets),
-          TEST(packet_dma), TEST(interrupts_off), TEST(hostile))
+          TEST(packet_dma), TEST(interrupts_off), TEST(stop_on_error),
+          TEST(hostile))

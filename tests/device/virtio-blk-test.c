@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "block/block.h"
+#include "block/front.h"
 #include "tests/device/bench-virtio.h"
+#include "util/fault.h"
 
 #define V1 (UINT64_C(1) << VIRTIO_F_VERSION_1)
 #define ALL (V1 | 0xffffff | UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX)
@@ -71,7 +72,7 @@ static Disk *disk_new(bool read_only, const char *prop, const char *value)
     }
     k->b->m->cfg.smp.cpus = 2;
     k->vd = vd_new(k->b, bench_device(k->b, &virtio_blk_pci, "disk", "drive", "d0", "serial", "S-123",
-                                      prop, value, NULL));
+                                      "packed", "on", "in_order", "on", prop, value, NULL));
     return k;
 }
 
@@ -289,6 +290,152 @@ static void test_in_flight(void **state)
     g_free(k);
 }
 
+/* --- errors --- */
+
+static unsigned told;                          /* atomic: errors the listener heard of */
+static BlkErrorAction told_action;
+static int told_err;
+
+static void listener(const BlkFront *f, const BlkNode *node, bool read, BlkErrorAction action, int err)
+{
+    told_action = action;
+    told_err = err;
+    __atomic_add_fetch(&told, 1, __ATOMIC_SEQ_CST);
+}
+
+static bool asked_to_stop(void *arg)
+{
+    Disk *k = arg;
+
+    return k->b->requests[REQUEST_IO_ERROR] != 0;
+}
+
+/* A write that fails by @fault under werror=@policy: its status, 0xff when it is kept. */
+static uint8_t failing_write(const char *policy, const char *fault, BlkErrorAction action, int err)
+{
+    Disk *k = disk_new(false, "werror", policy);
+    uint8_t ret = 0xff;
+
+    vd_start(k->vd, ALL & ~(UINT64_C(1) << VIRTIO_BLK_F_FLUSH), 1);    /* past the page cache's short cut */
+    blk_set_error_listener(listener);
+    __atomic_store_n(&told, 0, __ATOMIC_SEQ_CST);
+    fault_arm(fault, 1);
+    Gpa status = put(k, 0, VIRTIO_BLK_T_OUT, 8, vd_buf(k->vd, 0, 0), 512, false);
+    vd_kick(k->vd, 0);
+    if (action == BLK_ERROR_STOP) {
+        bench_until(k->b, asked_to_stop, k);
+        assert_false(vd_used(k->vd, 0));
+        assert_int_equal(blk_front_io_status(blk_front_find("disk")),
+                         err == -ENOSPC ? BLK_IO_NOSPACE : BLK_IO_FAILED);
+    } else {
+        vd_wait(k->vd, 0, NULL);
+        ret = *bench_ram(k->b, status, 1);
+        assert_int_equal(bench_requests(k->b, REQUEST_IO_ERROR), 0);
+    }
+    assert_true(fault_disarm());
+    assert_int_equal(__atomic_load_n(&told, __ATOMIC_SEQ_CST), 1);
+    assert_int_equal(told_action, action);
+    assert_int_equal(told_err, err);
+    blk_set_error_listener(NULL);
+    disk_free(k);
+    return ret;
+}
+
+static void test_error_policies(void **state)
+{
+    assert_int_equal(failing_write("report", "file-full", BLK_ERROR_REPORT, -ENOSPC), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(failing_write("ignore", "file-full", BLK_ERROR_IGNORE, -ENOSPC), VIRTIO_BLK_S_OK);
+    assert_int_equal(failing_write("enospc", "file-write", BLK_ERROR_REPORT, -EIO), VIRTIO_BLK_S_IOERR);
+    failing_write("enospc", "file-full", BLK_ERROR_STOP, -ENOSPC);
+    failing_write("auto", "file-full", BLK_ERROR_STOP, -ENOSPC);
+    failing_write("stop", "file-write", BLK_ERROR_STOP, -EIO);
+}
+
+/* A request is kept, another one ends meanwhile; saved, loaded, and made again. */
+static void keep_and_retry(uint64_t features, bool loaded)
+{
+    Disk *k = disk_new(false, "werror", "stop");
+    bool in_order = features >> VIRTIO_F_IN_ORDER & 1;
+    uint8_t sector[512];
+    Gpa status[2];
+    uint16_t id[2];
+
+    vd_start(k->vd, (ALL & ~(UINT64_C(1) << VIRTIO_BLK_F_FLUSH)) | features, 1);
+    assert_int_equal(k->vd->agreed & features, features);
+    memset(bench_ram(k->b, vd_buf(k->vd, 0, 0), 512), 0xa1, 512);
+    memset(bench_ram(k->b, vd_buf(k->vd, 0, 1), 512), 0xb2, 512);
+    fault_arm("file-write", 1);
+    status[0] = put(k, 0, VIRTIO_BLK_T_OUT, 40, vd_buf(k->vd, 0, 0), 512, false);
+    vd_kick(k->vd, 0);
+    bench_until(k->b, asked_to_stop, k);
+    assert_true(fault_disarm());
+    status[1] = put(k, 0, VIRTIO_BLK_T_OUT, 50, vd_buf(k->vd, 0, 1), 512, false);
+    vd_kick(k->vd, 0);
+    while (*bench_ram(k->b, status[1], 1) == 0xee) {
+        vd_sync(k->vd);
+    }
+    if (!in_order) {
+        vd_wait(k->vd, 0, &id[1]);
+    } else {
+        assert_false(vd_used(k->vd, 0));
+    }
+    assert_int_equal(*bench_ram(k->b, status[0], 1), 0xee);
+    if (loaded) {
+        bench_save_load(k->b, k->vd->d);
+    } else {
+        bench_quiesce(k->b);
+        bench_resume(k->b);
+    }
+    vd_wait(k->vd, 0, &id[0]);
+    if (in_order) {
+        vd_wait(k->vd, 0, &id[1]);
+    }
+    assert_int_not_equal(id[0], id[1]);
+    assert_int_equal(*bench_ram(k->b, status[0], 1), VIRTIO_BLK_S_OK);
+    assert_int_equal(*bench_ram(k->b, status[1], 1), VIRTIO_BLK_S_OK);
+    assert_int_equal(blk_pread(k->node, 40 * 512, sector, 512), 0);
+    assert_int_equal(sector[511], 0xa1);
+    assert_int_equal(blk_pread(k->node, 50 * 512, sector, 512), 0);
+    assert_int_equal(sector[0], 0xb2);
+    /* And nothing is left over. */
+    assert_int_equal(request(k, VIRTIO_BLK_T_IN, 40, vd_buf(k->vd, 0, 2), 512, true), VIRTIO_BLK_S_OK);
+    disk_free(k);
+}
+
+static void test_stop_and_retry(void **state)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        keep_and_retry((i & 1 ? UINT64_C(1) << VIRTIO_F_RING_PACKED : 0) |
+                       (i & 2 ? UINT64_C(1) << VIRTIO_F_IN_ORDER : 0), i & 4);
+    }
+}
+
+/* The driver resets the device, or a ring of it, while a request is kept: it is forgotten. */
+static void test_reset_of_kept(void **state)
+{
+    for (unsigned ring = 0; ring < 2; ring++) {
+        Disk *k = disk_new(false, "werror", "stop");
+
+        vd_start(k->vd, (ALL & ~(UINT64_C(1) << VIRTIO_BLK_F_FLUSH)) | UINT64_C(1) << VIRTIO_F_RING_RESET, 1);
+        fault_arm("file-write", 1);
+        put(k, 0, VIRTIO_BLK_T_OUT, 40, vd_buf(k->vd, 0, 0), 512, false);
+        vd_kick(k->vd, 0);
+        bench_until(k->b, asked_to_stop, k);
+        assert_true(fault_disarm());
+        if (ring) {
+            vd_set_common(k->vd, VIRTIO_PCI_COMMON_Q_SELECT, 2, 0);
+            vd_set_common(k->vd, VIRTIO_PCI_COMMON_Q_RESET, 2, 1);
+            while (vd_common(k->vd, VIRTIO_PCI_COMMON_Q_RESET, 2)) {
+                vd_sync(k->vd);
+            }
+        } else {
+            vd_reset(k->vd);
+        }
+        assert_int_equal(k->vd->v->queues[0].parked.length, 0);
+        disk_free(k);
+    }
+}
+
 static void test_bad_props(void **state)
 {
     Bench *b = bench_new();
@@ -329,6 +476,9 @@ int main(void)
         cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_in_flight),
+        cmocka_unit_test(test_error_policies),
+        cmocka_unit_test(test_stop_and_retry),
+        cmocka_unit_test(test_reset_of_kept),
         cmocka_unit_test(test_bad_props),
     };
 

@@ -1,0 +1,126 @@
+/* front.c: devices that show nodes to the guest, see front.h. */
+#include "block/front.h"
+
+#include <errno.h>
+#include <string.h>
+
+const char *const blk_on_error_names[] = { "report", "ignore", "enospc", "stop", "auto", NULL };
+
+static BlkFront *first;                /* control */
+static BlkErrorListener *listener;     /* set once at start */
+
+static BlkOnError settle(BlkOnError own, const BlkNode *n, bool read)
+{
+    if (own == BLK_ON_ERROR_AUTO && n != NULL) {
+        own = blk_drive_on_error(n, read);
+    }
+    if (own == BLK_ON_ERROR_AUTO) {
+        own = read ? BLK_ON_ERROR_REPORT : BLK_ON_ERROR_ENOSPC;
+    }
+    return own;
+}
+
+void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
+{
+    BlkFront **at = &first;
+
+    assert_control();
+    f->id = id;
+    f->qdev = take_qdev;
+    f->rerror = settle(f->rerror, node, true);
+    f->werror = settle(f->werror, node, false);
+    __atomic_store_n(&f->node, node, __ATOMIC_RELEASE);
+    __atomic_store_n(&f->io_status, BLK_IO_OK, __ATOMIC_RELAXED);
+    f->next = NULL;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = f;
+}
+
+void blk_front_close(BlkFront *f)
+{
+    assert_control();
+    for (BlkFront **at = &first; *at != NULL; at = &(*at)->next) {
+        if (*at == f) {
+            *at = f->next;
+            g_clear_pointer(&f->qdev, g_free);
+            f->node = NULL;
+            return;
+        }
+    }
+}
+
+BlkFront *blk_front_next(const BlkFront *f)
+{
+    assert_control();
+    return f != NULL ? f->next : first;
+}
+
+BlkFront *blk_front_find(const char *qdev)
+{
+    for (BlkFront *f = blk_front_next(NULL); f != NULL; f = f->next) {
+        if (strcmp(f->qdev, qdev) == 0 || (f->id != NULL && strcmp(f->id, qdev) == 0)) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+BlkFront *blk_front_of_drive(const char *drive)
+{
+    for (BlkFront *f = blk_front_next(NULL); f != NULL; f = f->next) {
+        if (f->node != NULL && strcmp(blk_drive_id(f->node), drive) == 0) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+/* --- errors --- */
+
+BlkErrorAction blk_front_error(BlkFront *f, const BlkNode *node, bool read, int err)
+{
+    BlkOnError policy = read ? f->rerror : f->werror;
+    BlkErrorAction action = BLK_ERROR_REPORT;
+
+    if (policy == BLK_ON_ERROR_IGNORE) {
+        action = BLK_ERROR_IGNORE;
+    } else if (policy == BLK_ON_ERROR_STOP || (policy == BLK_ON_ERROR_ENOSPC && err == -ENOSPC)) {
+        unsigned well = BLK_IO_OK;
+
+        action = BLK_ERROR_STOP;
+        /* The first error since the machine went on names the state. */
+        __atomic_compare_exchange_n(&f->io_status, &well,
+                                    err == -ENOSPC ? BLK_IO_NOSPACE : BLK_IO_FAILED, false,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
+    if (listener != NULL) {
+        listener(f, node, read, action, err);
+    }
+    return action;
+}
+
+bool blk_front_may_stop(const BlkFront *f)
+{
+    return f->werror == BLK_ON_ERROR_STOP || f->werror == BLK_ON_ERROR_ENOSPC ||
+           f->rerror == BLK_ON_ERROR_STOP || f->rerror == BLK_ON_ERROR_ENOSPC;
+}
+
+BlkIoStatus blk_front_io_status(const BlkFront *f)
+{
+    return __atomic_load_n(&f->io_status, __ATOMIC_RELAXED);
+}
+
+void blk_fronts_reset_status(void)
+{
+    for (BlkFront *f = blk_front_next(NULL); f != NULL; f = f->next) {
+        __atomic_store_n(&f->io_status, BLK_IO_OK, __ATOMIC_RELAXED);
+    }
+}
+
+void blk_set_error_listener(BlkErrorListener *l)
+{
+    assert_control();
+    listener = l;
+}

@@ -1,0 +1,76 @@
+/* front.h: what the control plane and the user's wishes see of a device that shows a node to the guest:
+ * where it is, what a failed request does, how the last one ended, its tray.
+ *
+ *   request fails --blk_front_error--> report, ignore: the device answers the guest
+ *                                  \-> stop: the device keeps the request until the machine runs again
+ *
+ * 1. A front is embedded in its device and listed from blk_front_open() to blk_front_close(), on
+ *    control.  Policies do not change in between.
+ * 2. blk_front_error() may be called on any thread; io_status is the only field it writes. */
+#ifndef BLOCK_FRONT_H
+#define BLOCK_FRONT_H
+
+#include "block/block.h"
+
+typedef struct BlkFront BlkFront;
+
+/* What a front does about an error. */
+typedef enum BlkErrorAction { BLK_ERROR_IGNORE, BLK_ERROR_REPORT, BLK_ERROR_STOP } BlkErrorAction;
+
+/* How the last request that stopped the machine failed. */
+typedef enum BlkIoStatus { BLK_IO_OK, BLK_IO_FAILED, BLK_IO_NOSPACE } BlkIoStatus;
+
+typedef struct BlkTrayOps {
+    /* Opens the tray; with @force even when the guest has locked it.  False: *errp is set; the guest
+     * was asked instead when it has locked it. */
+    CTX_CONTROL bool (*open)(BlkFront *f, bool force, Error **errp);
+    CTX_CONTROL void (*close)(BlkFront *f);
+    CTX_ANY bool (*is_open)(const BlkFront *f);
+    CTX_ANY bool (*is_locked)(const BlkFront *f);
+    /* Puts @n (NULL: nothing) in place of the medium; the tray is open, or there is no medium. */
+    CTX_CONTROL bool (*change)(BlkFront *f, BlkNode *n, Error **errp);
+} BlkTrayOps;
+
+struct BlkFront {
+    const char *id;            /* the device's id, or NULL; borrowed while open */
+    char *qdev;                /* id or path, as clients name it; owned */
+    BlkNode *node;             /* NULL: no medium; atomic */
+    bool removable;
+    BlkOnError rerror, werror;         /* never AUTO while open */
+    const BlkTrayOps *tray;    /* NULL: no tray */
+
+    /* Private to block/ from here. */
+    unsigned io_status;        /* BlkIoStatus; atomic */
+    BlkFront *next;
+};
+
+/* Whoever tells people of errors; any thread.  @node may be NULL. */
+typedef void BlkErrorListener(const BlkFront *f, const BlkNode *node, bool read, BlkErrorAction action,
+                              int err);
+
+/* Names of BlkOnError in its order, NULL-terminated. */
+extern const char *const blk_on_error_names[];
+
+/* Lists @f, whose first fields are set: @qdev is taken.  Policies that are AUTO become what the node's
+ * -drive said, or the defaults.  @node may be NULL. */
+CTX_CONTROL void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev);
+/* Nothing happens if it is not listed. */
+CTX_CONTROL void blk_front_close(BlkFront *f);
+/* The front after @f in the order of opening; the first for NULL. */
+CTX_CONTROL BlkFront *blk_front_next(const BlkFront *f);
+/* The front whose device has @id or path, or NULL. */
+CTX_CONTROL BlkFront *blk_front_find(const char *qdev);
+/* The front whose medium was opened by -drive @drive, or NULL. */
+CTX_CONTROL BlkFront *blk_front_of_drive(const char *drive);
+
+/* Decides about a request of @f to @node that failed with @err, a negative errno, and tells the listener.
+ * After BLK_ERROR_STOP the caller asks the machine to stop. */
+CTX_ANY BlkErrorAction blk_front_error(BlkFront *f, const BlkNode *node, bool read, int err);
+/* True if an error can ever mean BLK_ERROR_STOP. */
+CTX_ANY bool blk_front_may_stop(const BlkFront *f);
+CTX_ANY BlkIoStatus blk_front_io_status(const BlkFront *f);
+/* All fronts are well again: the machine goes on. */
+CTX_CONTROL void blk_fronts_reset_status(void);
+CTX_CONTROL void blk_set_error_listener(BlkErrorListener *l);
+
+#endif

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""disk-test.py: what clients see of disks, with the real program and a guest: failed requests, media.
+
+The first argument is the program; words behind it choose tests by name.  Status 77: no /dev/kvm, or no
+mount name space to have a full disk in.
+"""
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+
+from qmp import Machine, check, main, same
+
+INSIDE = "RHEA_DISK_TEST_INSIDE"
+
+
+@contextlib.contextmanager
+def small_disk(size="64k"):
+    """A tmpfs of @size with a sparse image of 1 MiB and a filler that takes all the rest."""
+    with tempfile.TemporaryDirectory(prefix="rhea-full-") as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + size, "full", folder], check=True)
+        try:
+            with open(folder + "/disk.raw", "wb") as f:
+                f.truncate(1 << 20)
+            with open(folder + "/filler", "wb", buffering=0) as f, contextlib.suppress(OSError):
+                while f.write(bytes(4096)):
+                    pass
+            yield folder
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+class Disk:
+    """The first ATA disk of a pc, by programmed I/O."""
+
+    def __init__(self, m):
+        self.m = m
+
+    def command(self, command, lba, count=1):
+        for port, value in ((6, 0xe0), (2, count), (3, lba & 0xff), (4, lba >> 8 & 0xff), (5, 0),
+                            (7, command)):
+            self.m.outb(0x1f0 + port, value)
+
+    def wait(self):
+        while (status := self.m.inb(0x3f6)) & 0x80:
+            pass
+        return status
+
+    def write(self, lba, word):
+        """Hands a sector over; the machine may stop before the last word's answer comes."""
+        self.command(0x30, lba)
+        same(self.wait(), 0x58)
+        for _ in range(255):
+            self.m.outw(0x1f0, word)
+        self.m.outw(0x1f0, word, silent=True)
+
+
+def error(m):
+    e = m.qmp.event("BLOCK_IO_ERROR")
+    e.pop("node-name")
+    return e
+
+
+def test_full_disk_stops():
+    with small_disk() as folder, Machine("-drive", "id=d0,if=ide,format=raw,file=%s/disk.raw" % folder,
+                                         machine="pc") as m:
+        disk, q = Disk(m), m.qmp
+        disk.write(9, 0x4142)
+        want = {"device": "d0", "operation": "write", "action": "stop", "nospace": True,
+                "reason": "No space left on device"}
+        same(error(m), want)
+        q.event("STOP")
+        same(q.status(), "io-error")
+        q.cmd("cont")                                  # still full
+        same(error(m), want)
+        q.event("STOP")
+        same(q.status(), "io-error")
+        os.unlink(folder + "/filler")
+        q.cmd("cont")
+        q.event("RESUME")
+        same(m.guest.take(1), b".", "the last word's answer")
+        same(disk.wait(), 0x50)
+        same(q.status(), "running")
+        same(q.events, [])
+        with open(folder + "/disk.raw", "rb") as f:
+            f.seek(9 * 512)
+            same(f.read(512), b"BA" * 256)
+
+
+def test_policies():
+    rows = (("report", "report", 0x51), ("ignore", "ignore", 0x50))
+    for policy, action, status in rows:
+        with small_disk() as folder, Machine(
+                "-drive", "if=none,id=d0,format=raw,file=%s/disk.raw,werror=%s" % (folder, policy), "-device",
+                "ide-hd,drive=d0", machine="pc") as m:
+            disk = Disk(m)
+            disk.write(9, 0x4142)
+            same(m.guest.take(1), b".", "the last word's answer")
+            same(disk.wait(), status, policy)
+            same(error(m)["action"], action)
+            same(m.qmp.status(), "running")
+
+
+def test_stop_meets_reset_and_stop():
+    """The guest is reset while a request waits; a plain stop does not hide the error's state."""
+    with small_disk() as folder, Machine(
+            "-blockdev", "raw,node-name=n0,file.driver=file,file.filename=%s/disk.raw" % folder, "-device",
+            "ide-hd,drive=n0,werror=stop", machine="pc") as m:
+        q = m.qmp
+        Disk(m).write(9, 0x4142)
+        e = q.event("BLOCK_IO_ERROR")
+        same((e["device"], e["node-name"]), ("", "n0"))
+        q.event("STOP")
+        q.cmd("stop")
+        same(q.status(), "io-error")
+        q.cmd("system_reset")
+        q.event("RESET")
+        same(q.status(), "prelaunch")
+        q.cmd("cont")
+        while m.guest.take(1) != b"S":
+            pass
+        same(Disk(m).wait() & 0x80, 0)
+        same(q.events[1:], [])
+
+
+if __name__ == "__main__":
+    if INSIDE not in os.environ:
+        os.environ[INSIDE] = "1"
+        if subprocess.run(["unshare", "-rm", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+            print("no name spaces here")
+            sys.exit(77)
+        os.execvp("unshare", ["unshare", "-rm", sys.executable] + sys.argv)
+    sys.exit(main([v for k, v in list(globals().items()) if k.startswith("test_")]))
