@@ -367,7 +367,8 @@ bool drives_plug_all(Machine *m, Error **errp)
     for (unsigned i = 0; i < drives->len; i++) {
         Drive *d = &g_array_index(drives, Drive, i);
         if (d->plug != DRIVE_IF_NONE && !plug(m, d, errp)) {
-            return error_context(errp, "-drive: %s", d->node != NULL ? d->node : "CD-ROM");
+            return error_context(errp, "-drive: %s",
+                                 d->node != NULL ? blk_drive_id(blk_find(d->node)) : "CD-ROM");
         }
     }
     return true;

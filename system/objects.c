@@ -6,6 +6,8 @@
 #include "core/iothread.h"
 #include "core/machine.h"
 #include "core/prop.h"
+#include "core/rng.h"
+#include "util/bytes.h"
 
 typedef struct Object {
     char *id;
@@ -13,6 +15,7 @@ typedef struct Object {
     RamBlock *ram;
     bool taken;
     IoThread *iothread;
+    RngSource *rng;
     struct Object *next;
 } Object;
 
@@ -149,7 +152,10 @@ static bool create(Object *o, const ObjectConfig *c, Error **errp)
                                    c->u.iothread.poll_shrink, errp);
         return o->iothread != NULL;
     case OBJECT_CONFIG_QOM_TYPE_RNG_RANDOM:
+        o->rng = rng_new(c->id, c->u.rng_random.filename, errp);
+        return o->rng != NULL;
     case OBJECT_CONFIG_QOM_TYPE_RNG_BUILTIN:
+        o->rng = rng_new(c->id, NULL, errp);
         return true;
     case OBJECT_CONFIG_QOM_TYPE_SECRET:
         return check_secret(&c->u.secret, errp);
@@ -198,9 +204,9 @@ bool objects_create(const ObjectConfig *c, Error **errp)
 
 static bool is_used(const Object *o)
 {
-    const void *targets[] = { o, o->iothread, o->ram };
+    const void *targets[] = { o, o->iothread, o->ram, o->rng };
 
-    for (unsigned i = 0; i < 3 && machine() != NULL; i++) {
+    for (unsigned i = 0; i < ARRAY_LEN(targets) && machine() != NULL; i++) {
         if (targets[i] != NULL && device_linked_to(machine()->root, targets[i]) != NULL) {
             return true;
         }
@@ -224,6 +230,9 @@ bool objects_delete(const char *id, Error **errp)
     }
     if (o->ram != NULL) {
         ram_free(o->ram);
+    }
+    if (o->rng != NULL) {
+        rng_free(o->rng);
     }
     while (*at != o) {
         at = &(*at)->next;
@@ -327,17 +336,16 @@ static void *find_rng(const char *id, Error **errp)
 {
     Object *o = find(id);
 
-    if (o == NULL || (o->config->qom_type != OBJECT_CONFIG_QOM_TYPE_RNG_RANDOM &&
-                      o->config->qom_type != OBJECT_CONFIG_QOM_TYPE_RNG_BUILTIN)) {
+    if (o == NULL || o->rng == NULL) {
         unknown_id("rng object", id, errp);
         return NULL;
     }
-    return o;
+    return o->rng;
 }
 
 static const char *rng_id(void *target)
 {
-    return ((Object *)target)->id;
+    return ((RngSource *)target)->id;
 }
 
 void objects_init(void)

@@ -1,11 +1,12 @@
-/* virtio-rng.c: entropy for the guest from the host's generator (Virtio 1.2, section 5.4).
+/* virtio-rng.c: entropy for the guest (Virtio 1.2, section 5.4).
  *
  * 1. The queue and the budget belong to the worker loop from start to stop.
  * 2. A request is answered once, possibly short, never left behind: when the budget of max-bytes a
- *    period is spent, it is left in the ring until the period ends. */
-#include <errno.h>
+ *    period is spent, or the source has nothing now, it is left in the ring until there is more. */
 #include <linux/virtio_ids.h>
-#include <sys/random.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "core/rng.h"
 #include "hw/virtio/virtio-int.h"
 
 #define PER_REQUEST 65536      /* bytes: more is answered short */
@@ -15,26 +16,13 @@ typedef struct VirtioRng {
     void *rng;                 /* properties */
     uint64_t max_bytes;
     uint32_t period_ms;
+    int fd;                    /* of the source; -1: the host's generator */
     /* loop */
     Timer timer;
     uint64_t budget;
     int64_t period_end;
+    bool dry, watched;         /* the source had nothing; its descriptor is watched */
 } VirtioRng;
-
-/* The kernel's generator never runs dry; EINTR aside it cannot fail for these sizes. */
-static void random_fill(uint8_t *buf, size_t n)
-{
-    while (n) {
-        ssize_t got = getrandom(buf, n, 0);
-        if (got > 0) {
-            buf += got;
-            n -= (size_t)got;
-        } else if (got < 0 && errno != EINTR) {
-            memset(buf, 0, n);
-            return;
-        }
-    }
-}
 
 static bool limited(const VirtioRng *r)
 {
@@ -51,33 +39,71 @@ static void refill(VirtioRng *r)
     }
 }
 
+static void rng_kick(VirtQueue *q);
+
+static void rng_filled(void *arg, unsigned events)
+{
+    VirtQueue *q = arg;
+    VirtioRng *r = (VirtioRng *)vq_device(q);
+
+    loop_unwatch(q->loop, r->fd);
+    r->dry = r->watched = false;
+    if (vq_begin(q)) {
+        rng_kick(q);
+        vq_publish(q);
+    }
+}
+
+/* Nothing now; without @wait never again: such a source (a file) has come to its end. */
+static void run_dry(VirtQueue *q, VirtioRng *r, bool wait)
+{
+    r->dry = true;
+    if (wait) {
+        r->watched = true;
+        loop_watch(q->loop, r->fd, EPOLLIN, rng_filled, q);
+    } else {
+        warn_report("%s: the source of entropy has ended; the guest waits", r->v.proxy->id);
+    }
+}
+
+/* Fills @c as far as budget and source reach; false: not a byte. */
+static bool serve(VirtQueue *q, VirtioRng *r, VirtChain *c)
+{
+    size_t want = MIN(c->left_in, PER_REQUEST), done = 0;
+    uint8_t buf[1024];
+
+    want = limited(r) ? MIN(want, r->budget) : want;
+    while (done < want && !r->dry) {
+        bool wait;
+        size_t n = rng_read(r->fd, buf, MIN(want - done, sizeof(buf)), &wait);
+        if (n == 0) {
+            run_dry(q, r, wait);
+        } else if (chain_write(c, buf, n) < n) {
+            break;
+        }
+        done += n;
+    }
+    r->budget -= limited(r) ? done : 0;
+    return done > 0 || want == 0 || !r->dry;
+}
+
 static void rng_kick(VirtQueue *q)
 {
     VirtioRng *r = (VirtioRng *)vq_device(q);
     VirtChain c;
-    uint8_t buf[1024];
 
     refill(r);
-    while (!limited(r) || r->budget) {
+    while (!r->dry && (!limited(r) || r->budget)) {
         if (!vq_pop(q, &c)) {
             return;
         }
-        size_t want = MIN(c.left_in, PER_REQUEST);
-        if (limited(r)) {
-            want = MIN(want, r->budget);
-            r->budget -= want;
+        if (serve(q, r, &c)) {
+            vq_push(q, &c);
+        } else {
+            vq_unpop(q, &c);
         }
-        while (want) {
-            size_t n = MIN(want, sizeof(buf));
-            random_fill(buf, n);
-            if (chain_write(&c, buf, n) < n) {
-                break;
-            }
-            want -= n;
-        }
-        vq_push(q, &c);
     }
-    if (vq_ready(q)) {
+    if (!r->dry && vq_ready(q)) {
         timer_set(&r->timer, r->period_end);
     }
 }
@@ -95,7 +121,13 @@ static void rng_period(Timer *t)
 
 static void rng_halt(VirtQueue *q)
 {
-    timer_stop(&((VirtioRng *)vq_device(q))->timer);
+    VirtioRng *r = (VirtioRng *)vq_device(q);
+
+    timer_stop(&r->timer);
+    if (r->watched) {
+        loop_unwatch(q->loop, r->fd);
+    }
+    r->dry = r->watched = false;               /* the next start tries again */
 }
 
 static bool rng_realize(Device *d, Error **errp)
@@ -105,6 +137,9 @@ static bool rng_realize(Device *d, Error **errp)
     if (r->period_ms == 0) {
         return error_set(errp, "'period' parameter expects a positive integer");
     }
+    if (!rng_open(r->rng, &r->fd, errp)) {
+        return false;
+    }
     virtio_queues(&r->v, 1, 8);
     timer_init(&r->timer, r->v.worker->loop, CLOCK_VM, rng_period);
     return true;
@@ -112,7 +147,12 @@ static bool rng_realize(Device *d, Error **errp)
 
 static void rng_unrealize(Device *d)
 {
-    timer_stop(&((VirtioRng *)d)->timer);
+    VirtioRng *r = (VirtioRng *)d;
+
+    timer_stop(&r->timer);
+    if (r->fd >= 0) {
+        close(r->fd);
+    }
 }
 
 static const PropDesc rng_props[] = {

@@ -58,6 +58,7 @@ static void queue_ready(void *arg, unsigned events)
 static bool queue_poll(void *arg)
 {
     VirtQueue *q = arg;
+    uint16_t before = q->last_avail;
 
     if (!q->running || __atomic_load_n(&q->v->broken, __ATOMIC_RELAXED) || !vq_begin(q) ||
         !vq_ready(q)) {
@@ -65,7 +66,8 @@ static bool queue_poll(void *arg)
     }
     virtio_ops(q->v)->kick(q);
     vq_publish(q);
-    return true;
+    /* A device that cannot take what is there now has found no work. */
+    return q->last_avail != before;
 }
 
 static void queue_go(Post *post)

@@ -1,11 +1,16 @@
 /* virtio-test.c: the virtio core and its PCI transport, with a device that echoes. */
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_pci.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cmocka.h>
+#include "core/rng.h"
 #include "tests/device/bench-virtio.h"
+#include "util/fault.h"
 #include "util/trace.h"
 
 #define V1 (UINT64_C(1) << VIRTIO_F_VERSION_1)
@@ -438,6 +443,65 @@ static void test_rng_limit(void **state)
     bench_free(b);
 }
 
+static RngSource *source;
+
+static void *find_source(const char *id, Error **errp)
+{
+    return source;
+}
+
+static const char *source_id(void *target)
+{
+    return ((RngSource *)target)->id;
+}
+
+/* What a source has is what the guest gets; when it has nothing, the request waits. */
+static void test_rng_source(void **state)
+{
+    static const LinkClass cls = { "rng", find_source, source_id };
+    Bench *b = bench_new();
+    g_autofree char *dir = g_dir_make_tmp("rhea-rng-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "fifo", NULL);
+    Error *e = NULL;
+
+    link_class_register(&cls);
+    assert_null(rng_new("s0", "/no/such/file", &e));
+    assert_string_equal(error_text(e), "Could not open '/no/such/file': No such file or directory");
+    g_clear_pointer(&e, error_free);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    source = rng_new("s0", path, NULL);
+    int out = open(path, O_WRONLY);
+    assert_true(source != NULL && out >= 0);
+    fault_arm("rng-dup", 1);
+    assert_null(bench_try_device(b, &virtio_rng_pci_modern, "f", &e, "rng", "s0", NULL));
+    assert_true(fault_disarm());
+    assert_string_equal(error_text(e), "rng object 's0': Too many open files");
+    error_free(e);
+    Vd *vd = vd_new(b, bench_device(b, &virtio_rng_pci_modern, "m", "rng", "s0", NULL));
+    VdSeg seg = { 0, 32, true };
+    vd_start(vd, V1, 1);
+    seg.addr = vd_buf(vd, 0, 0);
+    vd_add(vd, 0, &seg, 1, false);
+    vd_kick(vd, 0);
+    vd_sync(vd);
+    assert_false(vd_used(vd, 0));
+    bench_save_load(b, vd->d);                 /* what waits is in the ring */
+    assert_int_equal(write(out, "entropy", 7), 7);
+    assert_int_equal(vd_wait(vd, 0, NULL), 7);
+    assert_memory_equal(bench_ram(b, seg.addr, 7), "entropy", 7);
+    vd_add(vd, 0, &seg, 1, false);
+    vd_kick(vd, 0);
+    close(out);                                /* it ends: the guest waits for ever */
+    vd_sync(vd);
+    vd_sync(vd);
+    assert_false(vd_used(vd, 0));
+    vd_free(vd);
+    bench_free(b);
+    rng_free(source);
+    unlink(path);
+    rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_cfg_window),
         cmocka_unit_test(test_life),
         cmocka_unit_test(test_rng_limit),
+        cmocka_unit_test(test_rng_source),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
