@@ -46,6 +46,8 @@ typedef struct BoardConfig {
     int boot_splash_time_ms, boot_reboot_timeout_ms;       /* -1: unset */
 
     bool graphics, acpi, hpet, usb, smm, nographic;
+    bool no_fd_bootchk;        /* -no-fd-bootchk */
+    bool cpu_pm;               /* -overcommit cpu-pm=on: HLT, PAUSE and MWAIT do not exit */
     int kernel_irqchip;        /* 0 off, 1 on, 2 split */
     int vmport;                /* ONOFF_* */
     bool mem_merge, dump_guest_core;

@@ -23,6 +23,18 @@ static const OptionRow rows[] = {
 #undef ALIAS
 };
 
+typedef struct AbsentRow {
+    const char *name;
+    bool takes;
+    const char *why;
+} AbsentRow;
+
+static const AbsentRow absent[] = {
+#define ABSENT(word, takes_one, reason) { .name = word, .takes = takes_one, .why = reason },
+#include "system/options-absent.def"
+#undef ABSENT
+};
+
 static const OptionRow *row_of(Option o)
 {
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
@@ -43,11 +55,17 @@ static const OptionRow *find(const char *name)
     return NULL;
 }
 
-static bool unknown_option(const char *word, Error **errp)
+static bool unknown_option(const char *word, bool last, Error **errp)
 {
-    const char *names[ARRAY_LEN(rows) + 1];
+    const char *names[ARRAY_LEN(rows) + 1], *name = word + (word[1] == '-' ? 2 : 1);
     unsigned n = 0;
 
+    for (unsigned i = 0; i < ARRAY_LEN(absent); i++) {
+        if (strcmp(absent[i].name, name) == 0) {
+            return last && absent[i].takes ? error_set(errp, "%s: requires an argument", word)
+                                           : error_set(errp, "%s: not supported: %s", word, absent[i].why);
+        }
+    }
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         if (rows[i].name != NULL) {
             names[n++] = rows[i].name;
@@ -73,7 +91,7 @@ bool cmdline_parse(CmdLine *c, int argc, char **argv, Error **errp)
         }
         row = find(word + (word[1] == '-' ? 2 : 1));
         if (row == NULL) {
-            return unknown_option(word, errp);
+            return unknown_option(word, i + 1 == argc, errp);
         }
         if (row->arg != NULL && i + 1 == argc) {
             return error_set(errp, "%s: requires an argument", word);
@@ -81,6 +99,23 @@ bool cmdline_parse(CmdLine *c, int argc, char **argv, Error **errp)
         g_ptr_array_add(c->texts[row->option], row->arg != NULL ? argv[++i] : (char *)"");
     }
     return true;
+}
+
+void cmdline_add(CmdLine *c, Option o, char *take_text)
+{
+    g_ptr_array_add(c->texts[o], take_text);
+}
+
+void cmdline_replace(CmdLine *c, Option o, unsigned n, char *take_text)
+{
+    g_ptr_array_index(c->texts[o], n) = take_text;
+}
+
+Option cmdline_find(const char *name)
+{
+    const OptionRow *row = find(name);
+
+    return row != NULL ? row->option : OPT_COUNT;
 }
 
 void cmdline_free(CmdLine *c)

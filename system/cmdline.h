@@ -25,6 +25,11 @@ typedef struct CmdLine {
  * the nearest one. */
 CTX_CONTROL bool cmdline_parse(CmdLine *c, int argc, char **argv, Error **errp);
 CTX_CONTROL void cmdline_free(CmdLine *c);
+/* As if @take_text, which lives as long as the process, had been given too, or instead of the @n-th. */
+CTX_CONTROL void cmdline_add(CmdLine *c, Option o, char *take_text);
+CTX_CONTROL void cmdline_replace(CmdLine *c, Option o, unsigned n, char *take_text);
+/* The option of that name, without '-'; OPT_COUNT: there is none. */
+CTX_ANY Option cmdline_find(const char *name);
 CTX_ANY bool cmdline_has(const CmdLine *c, Option o);
 /* The last text given, or NULL. */
 CTX_ANY const char *cmdline_last(const CmdLine *c, Option o);

@@ -71,6 +71,9 @@ static bool unknown_machine(const char *name, Error **errp)
 /* What is asked for and not there is refused, rather than left out in silence. */
 static bool check_machine_options(const MachineConfig *m, Error **errp)
 {
+    if (m->usb) {
+        return error_set(errp, "-machine: usb=on is not supported: there is no USB controller");
+    }
     if (m->nvdimm) {
         return error_set(errp, "-machine: nvdimm=on is not supported");
     }
@@ -383,7 +386,8 @@ static bool read_policy(Config *c, const CmdLine *cmd, Error **errp)
 {
     RunPolicy *p = &c->policy;
 
-    *p = (RunPolicy){ REBOOT_ACTION_RESET, SHUTDOWN_ACTION_POWEROFF, PANIC_ACTION_SHUTDOWN };
+    *p = (RunPolicy){ REBOOT_ACTION_RESET, SHUTDOWN_ACTION_POWEROFF, PANIC_ACTION_SHUTDOWN,
+                      WATCHDOG_ACTION_RESET };
     if (cmdline_has(cmd, OPT_NO_REBOOT)) {
         p->reboot = REBOOT_ACTION_SHUTDOWN;
     }
@@ -396,10 +400,17 @@ static bool read_policy(Config *c, const CmdLine *cmd, Error **errp)
             return error_context(errp, "-action %s", cmdline_nth(cmd, OPT_ACTION, i));
         }
         if (a != NULL) {
-            p->reboot = a->has_reboot ? a->reboot : p->reboot;
-            p->shutdown = a->has_shutdown ? a->shutdown : p->shutdown;
-            p->panic = a->has_panic ? a->panic : p->panic;
+            run_policy_apply(p, a);
         }
+    }
+    if (cmdline_has(cmd, OPT_WATCHDOG_ACTION)) {
+        const char *word = cmdline_last(cmd, OPT_WATCHDOG_ACTION);
+        g_autofree char *text = g_strconcat("watchdog=", word, NULL);
+        g_autoptr(ActionConfig) a = NULL;
+        if (!qapi_opt_action(text, &a, errp)) {
+            return error_context(errp, "-watchdog-action %s", word);
+        }
+        run_policy_apply(p, a);
     }
     return true;
 }
@@ -430,9 +441,9 @@ static bool read_host(Config *c, const CmdLine *cmd, Error **errp)
         if (!qapi_opt_overcommit(text, &o, errp)) {
             return error_context(errp, "-overcommit %s", text);
         }
-        if (o != NULL && (o->mem_lock || o->cpu_pm)) {
-            return error_set(errp, "-overcommit: %s=on is not supported",
-                             o->mem_lock ? "mem-lock" : "cpu-pm");
+        if (o != NULL) {
+            c->mem_lock = o->mem_lock;
+            c->board.cpu_pm = o->cpu_pm;
         }
     }
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_SANDBOX); i++) {
@@ -440,6 +451,30 @@ static bool read_host(Config *c, const CmdLine *cmd, Error **errp)
         g_autoptr(SandboxConfig) s = NULL;
         if (!qapi_opt_sandbox(text, &s, errp)) {
             return error_context(errp, "-sandbox %s", text);
+        }
+    }
+    c->mem_path = cmdline_last(cmd, OPT_MEM_PATH);
+    c->mem_prealloc = cmdline_has(cmd, OPT_MEM_PREALLOC);
+    if (c->mem_path != NULL && c->board.memory_backend != NULL) {
+        return error_set(errp, "-mem-path: cannot be used together with -machine memory-backend=");
+    }
+    return true;
+}
+
+/* Nothing makes a sound yet: the ids are kept for devices that name one. */
+static bool read_audiodevs(const CmdLine *cmd, bool *help, Error **errp)
+{
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_AUDIODEV); i++) {
+        const char *text = cmdline_nth(cmd, OPT_AUDIODEV, i);
+        g_autoptr(AudiodevConfig) a = NULL;
+
+        if (strcmp(text, "help") == 0) {
+            printf("Available audio drivers:\nnone\n");
+            *help = true;
+            return true;
+        }
+        if (!qapi_opt_audiodev(text, &a, errp)) {
+            return error_context(errp, "-audiodev %s", text);
         }
     }
     return true;
@@ -475,6 +510,9 @@ bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp)
     if (!read_machine(c, cmd, help, errp) || *help || !read_accel(c, cmd, help, errp) || *help) {
         return *help;
     }
+    if (!read_audiodevs(cmd, help, errp) || *help) {
+        return *help;
+    }
     if (!read_smp(c, cmd, errp) || !read_memory(c, cmd, errp) || !config_read_numa(c, cmd, errp) ||
         !read_boot(c, cmd, errp) || !read_rtc(c, cmd, errp) || !read_name(c, cmd, errp) ||
         !read_policy(c, cmd, errp) || !read_uuid(c, cmd, errp) || !read_lists(c, cmd) ||
@@ -485,6 +523,7 @@ bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp)
     c->nodefaults = cmdline_has(cmd, OPT_NODEFAULTS);
     c->nographic = cmdline_has(cmd, OPT_NOGRAPHIC);
     b->nographic = c->nographic;
+    b->no_fd_bootchk = cmdline_has(cmd, OPT_NO_FD_BOOTCHK);
     take_last(&b->kernel, cmd, OPT_KERNEL);
     take_last(&b->initrd, cmd, OPT_INITRD);
     take_last(&b->append, cmd, OPT_APPEND);

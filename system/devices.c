@@ -6,23 +6,25 @@
 #include "qapi/events.h"
 #include "system/runstate.h"
 
-/* "DRIVER.PROP=VALUE" or "driver=DRIVER,property=PROP,value=VALUE". */
+/* "DRIVER.PROP=VALUE", all of it as it stands, or "driver=DRIVER,property=PROP,value=VALUE". */
 static bool parse_global(const char *text, CompatProp *g, Error **errp)
 {
-    const char *dot = strchr(text, '.'), *eq = strchr(text, '=');
+    size_t driver = strcspn(text, ".="), prop = text[driver] == '.' ? strcspn(text + driver + 1, "=") : 0;
+    g_autoptr(GlobalConfig) c = NULL;
 
-    if (g_str_has_prefix(text, "driver=")) {
-        g_auto(GStrv) parts = g_strsplit(text, ",", 3);
-        if (g_strv_length(parts) == 3 && g_str_has_prefix(parts[1], "property=") &&
-            g_str_has_prefix(parts[2], "value=")) {
-            *g = (CompatProp){ g_strdup(parts[0] + 7), g_strdup(parts[1] + 9), g_strdup(parts[2] + 6) };
-            return true;
-        }
+    if (driver > 0 && prop > 0 && text[driver + 1 + prop] == '=') {
+        *g = (CompatProp){ g_strndup(text, driver), g_strndup(text + driver + 1, prop),
+                           g_strdup(text + driver + prop + 2) };
+        return true;
     }
-    if (dot == NULL || eq == NULL || dot > eq) {
+    if (!qapi_opt_global(text, &c, errp)) {
+        error_context(errp, "-global %s", text);
+        return error_hint(errp, "DRIVER.PROP=VALUE or driver=DRIVER,property=PROP,value=VALUE");
+    }
+    if (c == NULL) {
         return error_set(errp, "-global %s: DRIVER.PROP=VALUE is expected", text);
     }
-    *g = (CompatProp){ g_strndup(text, dot - text), g_strndup(dot + 1, eq - dot - 1), g_strdup(eq + 1) };
+    *g = (CompatProp){ g_strdup(c->driver), g_strdup(c->property), g_strdup(c->value) };
     return true;
 }
 

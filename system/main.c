@@ -23,6 +23,7 @@
 #include "hw/catalogue.h"
 #include "qapi/events.h"
 #include "system/config.h"
+#include "system/config-file.h"
 #include "system/devices.h"
 #include "system/drives.h"
 #include "system/objects.h"
@@ -175,11 +176,12 @@ static bool add_ram(Machine *m, RamBlock *b, Error **errp)
     return b != NULL;
 }
 
-static bool make_ram(Machine *m, Error **errp)
+static bool make_ram(Machine *m, const Config *config, Error **errp)
 {
     const BoardConfig *c = &m->cfg;
-    RamConfig r = { .source = RAM_ANON, .size = c->ram_size, .merge = c->mem_merge,
-                    .dump = c->dump_guest_core };
+    RamConfig r = { .source = config->mem_path != NULL ? RAM_FILE : RAM_ANON, .path = config->mem_path,
+                    .size = c->ram_size, .merge = c->mem_merge, .dump = c->dump_guest_core,
+                    .prealloc = config->mem_prealloc, .prealloc_threads = c->smp.cpus };
 
     m->ram_blocks = g_ptr_array_new();
     if (c->memory_backend != NULL) {
@@ -204,7 +206,8 @@ static bool make_ram(Machine *m, Error **errp)
                error_set(errp, "-numa: total memory for NUMA nodes (0x%" PRIx64 ") should equal RAM size (0x%"
                          PRIx64 ")", sum, c->ram_size);
     }
-    return add_ram(m, ram_new("pc.ram", &r, errp), errp) || error_context(errp, "-m");
+    return add_ram(m, ram_new("pc.ram", &r, errp), errp) ||
+           error_context(errp, config->mem_path != NULL ? "-mem-path" : "-m");
 }
 
 static bool open_back_ends(const CmdLine *cmd, Config *c, bool *help, Error **errp)
@@ -224,7 +227,7 @@ static bool build(const CmdLine *cmd, Config *c, Error **errp)
         return false;
     }
     m->cfg = c->board;
-    if (!make_ram(m, errp) || !accel()->vm_open(m, errp)) {
+    if (!make_ram(m, c, errp) || !accel()->vm_open(m, errp)) {
         return false;
     }
     map_hold(true);
@@ -308,6 +311,9 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
     }
     runstate_init(&config.policy);
     qom_set_machine_config(config.machine);
+    if ((config.mem_lock && !process_lock_memory(errp)) || !process_plan(cmd, errp)) {
+        return false;
+    }
     if (!open_back_ends(cmd, &config, help, errp)) {
         return *help;
     }
@@ -330,7 +336,7 @@ int main(int argc, char **argv)
     int status = 0;
 
     error_set_program(argv[0]);
-    if (!cmdline_parse(&cmd, argc, argv, &err) || !process_begin(&cmd, &err)) {
+    if (!cmdline_parse(&cmd, argc, argv, &err) || !config_edit(&cmd, &err) || !process_begin(&cmd, &err)) {
         error_report(err);
         return 1;
     }

@@ -3,18 +3,28 @@
  * 1. A daemon is the grandchild, in a session without a terminal; it keeps standard error until it is ready,
  *    so a late error is told where it was started.
  * 2. The pid file is locked for the life of the process and removed through a descriptor of its folder, which
- *    neither a change of folder nor of root spoils. */
+ *    neither a change of folder nor of root spoils.
+ * 3. Root folder and user change last, when all that the command line names is open. */
 #include "system/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "chardev/char.h"
+#include "qapi/types.h"
+
+#define HELPER_STACK (64 * 1024)
 
 static int parent_fd = -1;     /* the parent waits for a byte, the exit status */
 static bool daemonized;
@@ -23,6 +33,15 @@ static struct {
     int fd, folder;
     char *name;
 } pidfile = { -1, -1, NULL };
+
+static struct {
+    char *root;                /* -chroot, or NULL */
+    char *user;                /* as given to -runas, or NULL */
+    bool by_number;
+    uid_t uid;
+    gid_t gid;
+    bool async_teardown;
+} run_with;
 
 /* --- -daemonize --- */
 
@@ -108,25 +127,142 @@ int process_end(int status)
     return status;
 }
 
-static bool leave_terminal(Error **errp)
+static void leave_terminal(int null)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-    if (null < 0 || chdir("/") < 0) {
-        return error_set_errno(errp, errno, "-daemonize: not possible to %s",
-                               null < 0 ? "open '/dev/null'" : "chdir to /");
-    }
     process_end(0);
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         dup2(null, fd);
     }
-    close(null);
-    return true;
+}
+
+/* --- -run-with, -runas, -chroot, -async-teardown --- */
+
+static bool find_user(Error **errp)
+{
+    const struct passwd *p = getpwnam(run_with.user);
+    unsigned uid, gid;
+    int end = 0;
+
+    if (p != NULL) {
+        run_with.uid = p->pw_uid;
+        run_with.gid = p->pw_gid;
+        return true;
+    }
+    if (sscanf(run_with.user, "%u:%u%n", &uid, &gid, &end) == 2 && run_with.user[end] == 0 &&
+        g_ascii_isdigit(run_with.user[0]) && uid < UINT32_MAX && gid < UINT32_MAX) {
+        run_with.uid = uid;
+        run_with.gid = gid;
+        run_with.by_number = true;
+        return true;
+    }
+    return error_set(errp, "-runas: User \"%s\" doesn't exist (and is not <uid>:<gid>)", run_with.user);
+}
+
+bool process_plan(const CmdLine *cmd, Error **errp)
+{
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_RUN_WITH); i++) {
+        g_autoptr(RunWithConfig) c = NULL;
+        const char *text = cmdline_nth(cmd, OPT_RUN_WITH, i);
+
+        if (!qapi_opt_run_with(text, &c, errp)) {
+            return error_context(errp, "-run-with %s", text);
+        }
+        if (c != NULL) {
+            run_with.root = c->chroot != NULL ? g_strdup(c->chroot) : run_with.root;
+            run_with.user = c->user != NULL ? g_strdup(c->user) : run_with.user;
+            run_with.async_teardown = c->async_teardown;
+        }
+    }
+    if (cmdline_has(cmd, OPT_CHROOT)) {
+        run_with.root = g_strdup(cmdline_last(cmd, OPT_CHROOT));
+    }
+    if (cmdline_has(cmd, OPT_RUNAS)) {
+        run_with.user = g_strdup(cmdline_last(cmd, OPT_RUNAS));
+    }
+    run_with.async_teardown |= cmdline_has(cmd, OPT_ASYNC_TEARDOWN);
+    return run_with.user == NULL || find_user(errp);
+}
+
+typedef struct Helper {
+    pid_t process;
+    char name[16];
+} Helper;
+
+/* Shares the process's memory and outlives it: then freeing guest RAM is this one's work, and who waits for
+ * the process need not wait for that.  It shares thread-local storage too: no malloc(). */
+static int helper(void *arg)
+{
+    const Helper *h = arg;
+    sigset_t set;
+    int sig;
+
+    prctl(PR_SET_NAME, h->name);
+    close_range(0, ~0u, 0);
+    sigfillset(&set);
+    sigdelset(&set, SIGKILL);
+    prctl(PR_SET_PDEATHSIG, SIGHUP);
+    while (getppid() == h->process) {
+        sigwait(&set, &sig);
+    }
+    return 0;
+}
+
+static bool start_helper(Error **errp)
+{
+    static Helper h;
+    char *stack = mmap(NULL, HELPER_STACK, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    sigset_t all, old;
+    pid_t pid;
+
+    h.process = getpid();
+    g_snprintf(h.name, sizeof(h.name), "cleanup/%d", h.process);
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &old);
+    pid = stack != MAP_FAILED ? clone(helper, stack + HELPER_STACK, CLONE_VM, &h) : -1;
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    return pid > 0 || error_set_errno(errp, errno, "-run-with async-teardown=on: cannot create a process");
+}
+
+static bool change_root(Error **errp)
+{
+    return (chroot(run_with.root) == 0 && chdir("/") == 0) ||
+           error_set_errno(errp, errno, "-chroot: cannot change the root folder to '%s'", run_with.root);
+}
+
+static bool change_user(Error **errp)
+{
+    int ret = run_with.by_number ? setgroups(1, &run_with.gid) : initgroups(run_with.user, run_with.gid);
+
+    if (ret < 0 || setgid(run_with.gid) < 0 || setuid(run_with.uid) < 0) {
+        return error_set_errno(errp, errno, "-runas: cannot become user '%s'", run_with.user);
+    }
+    return run_with.uid == 0 || setuid(0) < 0 || error_set(errp, "-runas: root can be had again");
 }
 
 bool process_ready(Error **errp)
 {
-    return !daemonized || leave_terminal(errp);
+    int null = daemonized ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+
+    if (daemonized && (null < 0 || chdir("/") < 0)) {
+        return error_set_errno(errp, errno, "-daemonize: cannot %s",
+                               null < 0 ? "open /dev/null" : "change to /");
+    }
+    if ((run_with.async_teardown && !start_helper(errp)) || (run_with.root != NULL && !change_root(errp)) ||
+        (run_with.user != NULL && !change_user(errp))) {
+        return false;
+    }
+    if (daemonized) {
+        leave_terminal(null);
+        close(null);
+    }
+    return true;
+}
+
+bool process_lock_memory(Error **errp)
+{
+    return mlockall(MCL_CURRENT | MCL_FUTURE) == 0 ||
+           error_set_errno(errp, errno, "-overcommit: mem-lock=on: locking memory failed");
 }
 
 /* --- -pidfile --- */

@@ -11,10 +11,14 @@
 /* First of all, before any thread and descriptor: goes into the background if -daemonize says so.  The
  * parent never returns. */
 CTX_ANY bool process_begin(const CmdLine *cmd, Error **errp);
+/* -overcommit mem-lock=on: all memory, from now on too, stays in RAM. */
+CTX_CONTROL bool process_lock_memory(Error **errp);
+/* Checks -run-with and its short forms, which process_ready() carries out. */
+CTX_CONTROL bool process_plan(const CmdLine *cmd, Error **errp);
 /* -pidfile: creates and locks it.  It is removed at exit, if it still is this process's. */
 CTX_CONTROL bool process_hold_pidfile(const CmdLine *cmd, Error **errp);
-/* The machine is there and its sockets listen: a waiting parent exits with 0, and a daemon leaves its
- * terminal and its folder. */
+/* The machine is there and its sockets listen: the root folder and the user change, a waiting parent exits
+ * with 0, and a daemon leaves its terminal and its folder. */
 CTX_CONTROL bool process_ready(Error **errp);
 /* Tells a parent that still waits the exit status.  Returns @status. */
 CTX_ANY int process_end(int status);

@@ -38,6 +38,18 @@ bool qmp_cont(Error **errp)
     return runstate_cont(errp);
 }
 
+bool qmp_set_action(const ActionConfig *args, Error **errp)
+{
+    run_policy_apply(runstate_policy(), args);
+    return true;
+}
+
+bool qmp_watchdog_set_action(WatchdogAction action, Error **errp)
+{
+    runstate_policy()->watchdog = action;
+    return true;
+}
+
 bool qmp_quit(Error **errp)
 {
     runstate_quit(SHUTDOWN_CAUSE_HOST_QMP_QUIT, 0);

@@ -39,6 +39,11 @@ static struct {
 
 static void work(void);
 
+RunPolicy *runstate_policy(void)
+{
+    return &run.policy;
+}
+
 RunState runstate(void)
 {
     return run.state;
@@ -293,6 +298,38 @@ static void panicked(void)
     }
 }
 
+static void watchdog_expired(void)
+{
+    WatchdogAction act = run.policy.watchdog;
+
+    qmp_event_watchdog(act);
+    switch (act) {
+    case WATCHDOG_ACTION_RESET:
+        runstate_reset(SHUTDOWN_CAUSE_GUEST_RESET);
+        break;
+    case WATCHDOG_ACTION_SHUTDOWN:
+        runstate_powerdown();
+        break;
+    case WATCHDOG_ACTION_POWEROFF:
+        runstate_quit(SHUTDOWN_CAUSE_GUEST_SHUTDOWN, 0);
+        break;
+    case WATCHDOG_ACTION_PAUSE:
+        runstate_stop(RUN_STATE_WATCHDOG, NULL, NULL);
+        break;
+    case WATCHDOG_ACTION_INJECT_NMI:
+        for (unsigned i = 0; accel()->nmi != NULL && i < accel()->vcpu_count(); i++) {
+            accel()->nmi(i);
+        }
+        break;
+    case WATCHDOG_ACTION_DEBUG:
+        info_report("watchdog: timer fired");
+        break;
+    case WATCHDOG_ACTION_NONE:
+    case WATCHDOG_ACTION_COUNT:
+        break;
+    }
+}
+
 static void on_request(MachineRequest what, uint32_t detail, const char *cause)
 {
     TRACE(runstate_request, "what=%d detail=%u cause=%s", what, detail, cause);
@@ -329,7 +366,7 @@ static void on_request(MachineRequest what, uint32_t detail, const char *cause)
         runstate_stop(RUN_STATE_INTERNAL_ERROR, NULL, NULL);
         break;
     case REQUEST_WATCHDOG:
-        runstate_reset(SHUTDOWN_CAUSE_GUEST_RESET);
+        watchdog_expired();
         break;
     case REQUEST_IO_ERROR:
         /* A machine that has stopped meanwhile makes the request again all the same. */

@@ -19,9 +19,21 @@ typedef struct RunPolicy {
     RebootAction reboot;
     ShutdownAction shutdown;
     PanicAction panic;
+    WatchdogAction watchdog;
 } RunPolicy;
 
+/* What @a says is changed in @p. */
+static inline void run_policy_apply(RunPolicy *p, const ActionConfig *a)
+{
+    p->reboot = a->has_reboot ? a->reboot : p->reboot;
+    p->shutdown = a->has_shutdown ? a->shutdown : p->shutdown;
+    p->panic = a->has_panic ? a->panic : p->panic;
+    p->watchdog = a->has_watchdog ? a->watchdog : p->watchdog;
+}
+
 CTX_CONTROL void runstate_init(const RunPolicy *policy);
+/* What guest actions do from now on; may be changed at any time. */
+CTX_CONTROL RunPolicy *runstate_policy(void);
 CTX_CONTROL RunState runstate(void);
 CTX_CONTROL bool runstate_running(void);
 /* The machine is built and reset: start it, or stay in PRELAUNCH. */

@@ -2,6 +2,7 @@
 #include "system/streams.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "chardev/char.h"
 #include "core/prop.h"
@@ -48,6 +49,23 @@ static void print_help(const char *text)
     }
 }
 
+/* -echr: as strtol() reads numbers, so 0x14 is Ctrl-T. */
+static bool set_escape(const CmdLine *cmd, Error **errp)
+{
+    const char *text = cmdline_last(cmd, OPT_ECHR);
+    char *end;
+    long ch = text != NULL ? strtol(text, &end, 0) : 0;
+
+    if (text == NULL) {
+        return true;
+    }
+    if (end == text || *end != 0 || ch < 0 || ch > 255) {
+        return error_set(errp, "-echr %s: a number from 0 to 255 is expected", text);
+    }
+    chardev_set_escape(ch);
+    return true;
+}
+
 bool streams_open(const CmdLine *cmd, bool *help, Error **errp)
 {
     static const LinkClass cls = { "chardev", find_chardev, chardev_link_id };
@@ -55,6 +73,9 @@ bool streams_open(const CmdLine *cmd, bool *help, Error **errp)
 
     link_class_register(&cls);
     chardev_set_hooks(&hooks);
+    if (!set_escape(cmd, errp)) {
+        return false;
+    }
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_CHARDEV); i++) {
         const char *text = cmdline_nth(cmd, OPT_CHARDEV, i);
         g_autoptr(ChardevConfig) cfg = NULL;

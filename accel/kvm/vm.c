@@ -99,6 +99,21 @@ static bool create_vm(KvmVm *vm, Error **errp)
     return true;
 }
 
+/* -overcommit cpu-pm=on: the guest's waiting is done by the host's processor. */
+static bool let_wait(KvmVm *vm, Error **errp)
+{
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS };
+
+    cap.args[0] = kvm_cap(KVM_CAP_X86_DISABLE_EXITS) &
+                  (KVM_X86_DISABLE_EXITS_MWAIT | KVM_X86_DISABLE_EXITS_HLT |
+                   KVM_X86_DISABLE_EXITS_PAUSE | KVM_X86_DISABLE_EXITS_CSTATE);
+    if (cap.args[0] == 0) {
+        return error_set_class(errp, ERROR_KVM_MISSING_CAP, "-overcommit: cpu-pm=on: the host's KVM does not "
+                               "let a guest put its processor to sleep");
+    }
+    return ioctl(vm->fd, KVM_ENABLE_CAP, &cap) == 0 || error_set_errno(errp, errno, "-overcommit: cpu-pm=on");
+}
+
 static bool vm_set_up(KvmVm *vm, Machine *m, Error **errp)
 {
     uint64_t identity = IDENTITY_AT;
@@ -121,7 +136,7 @@ static bool vm_set_up(KvmVm *vm, Machine *m, Error **errp)
     if (kvm_cap(KVM_CAP_SET_TSS_ADDR) && ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_AT) < 0) {
         return error_set_errno(errp, errno, "-accel kvm: cannot place the task state segment");
     }
-    return kvm_irqchip_open(m, errp);
+    return (!m->cfg.cpu_pm || let_wait(vm, errp)) && kvm_irqchip_open(m, errp);
 }
 
 static void vm_close(Machine *m)

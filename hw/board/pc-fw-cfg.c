@@ -121,7 +121,7 @@ bool pc_boot_order(PcBoard *b, Machine *m, Error **errp)
         codes[i] = boot_code(order[i]);
     }
     rtc_cmos_set(b->rtc, 0x3d, codes[1] << 4 | codes[0]);
-    rtc_cmos_set(b->rtc, 0x38, codes[2] << 4);
+    rtc_cmos_set(b->rtc, 0x38, codes[2] << 4 | (m->cfg.no_fd_bootchk ? 1 : 0));
     if (c->kernel != NULL && b->plan == NULL) {               /* before every disk */
         g_string_append(files, "/rom@genroms/" LINUXBOOT_ROM "\n");
     }

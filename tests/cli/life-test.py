@@ -198,5 +198,146 @@ def test_messages_begin_with():
     fails("-msg timestamp=maybe: Parameter 'timestamp' expects 'on' or 'off'", "-msg", "timestamp=maybe")
 
 
+# --- options that edit options ---
+
+def test_readconfig_and_set():
+    with tempfile.TemporaryDirectory() as folder:
+        path, log = os.path.join(folder, "a.cfg"), os.path.join(folder, "b,c")
+        with open(path, "w") as file:
+            file.write('# the whole machine\n[smp-opts]\n  cpus = "2"\n\n[object "io,1"]\n'
+                       '  qom-type = "iothread"\n[name]\n guest = "a=b,c"\n'
+                       '[chardev "c0"]\n backend = "file"\n path = "/nonexistent/x"\n'
+                       '[chardev "q2"]\n backend = "socket"\n path = "%s/q2"\n server = "on"\n'
+                       ' wait = "off"\n[mon]\n chardev = "q2"\n mode = "control"\n' % folder)
+        with Machine("-S", "-readconfig", path, "-set", "chardev.c0.path=" + log, serial=False) as m:
+            same(m.qmp.cmd("query-name"), {"name": "a=b,c"})
+            same(len(m.qmp.cmd("query-cpus-fast")), 2)
+            same([i["id"] for i in m.qmp.cmd("query-iothreads")], ["io,1"])
+            check(os.path.exists(log), "-set did not set the path")
+            same(m.connect(folder + "/q2").more(), True)
+
+
+# --- what guest actions do ---
+
+def test_set_action():
+    with Machine() as m:
+        q = m.qmp
+        q.fails("set-action", text="reboot", reboot="foo")
+        q.fails("set-action", text="nosuch", nosuch="foo")
+        q.fails("watchdog-set-action", text="action", action="foo")
+        same(q.cmd("watchdog-set-action", action="inject-nmi"), {})
+        same(q.cmd("set-action", reboot="shutdown", shutdown="pause", panic="pause", watchdog="none"), {})
+        m.outb(0xcf9, 6, silent=True)
+        same(q.event("SHUTDOWN"), {"guest": True, "reason": "guest-reset"})
+        q.event("STOP")
+        same(q.status(), "shutdown")
+        q.cmd("set-action", reboot="reset")
+        q.cmd("system_reset")
+        q.event("RESET")
+        same(q.status(), "prelaunch")
+
+
+def test_actions():
+    for option in (["-action", "reboot=shutdown"], ["-no-reboot"],
+                   ["-action", "reboot=shutdown,shutdown=poweroff"]):
+        with Machine(*option) as m:
+            m.outb(0xcf9, 6, silent=True)
+            same(m.qmp.event("SHUTDOWN"), {"guest": True, "reason": "guest-reset"})
+            m.ends(0)
+
+
+# --- memory ---
+
+def test_memory_lock():
+    with Machine("-S", "-overcommit", "mem-lock=on", serial=False) as m:
+        check(int(status_field(m.process.pid, "VmLck").split()[0]) >= 16 << 10, "not locked")
+    with Machine("-S", "-overcommit", "mem-lock=off", serial=False) as m:
+        same(status_field(m.process.pid, "VmLck"), "0 kB")
+
+
+def test_memory_path_and_prealloc():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "ram")
+        with Machine("-S", "-mem-path", path, "-mem-prealloc", serial=False) as m:
+            same(os.stat(path).st_size, 16 << 20)
+            same(os.stat(path).st_blocks * 512, 16 << 20)
+            with open("/proc/%d/maps" % m.process.pid) as maps:
+                check(path in maps.read(), "not mapped")
+
+
+def test_waiting_is_the_guests():
+    with Machine("-overcommit", "cpu-pm=on", serial=False) as m:
+        same(m.qmp.status(), "running")
+
+
+def test_floppy_signature():
+    for option, want in (([], 0), (["-no-fd-bootchk"], 1)):
+        with Machine(*option) as m:
+            m.outb(0x70, 0x38)
+            same(m.inb(0x71) & 1, want)
+
+
+# --- another user, another root ---
+
+def test_another_user():
+    if os.geteuid() != 0:
+        return
+    for option in (["-runas", "nobody"], ["-run-with", "user=nobody"], ["-runas", "65534:65534"]):
+        with Machine("-S", *option, serial=False) as m:
+            m.qmp.status()
+            same(status_field(m.process.pid, "Uid").split(), ["65534"] * 4)
+            same(status_field(m.process.pid, "Gid").split(), ["65534"] * 4)
+            same(status_field(m.process.pid, "Groups"), "65534")
+            same(int(status_field(m.process.pid, "CapEff"), 16), 0)
+
+
+def test_another_root():
+    if os.geteuid() != 0:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        with Machine("-S", "-chroot", folder, "-runas", "nobody", "-pidfile", folder + "/pid",
+                     serial=False) as m:
+            m.qmp.status()
+            same(os.readlink("/proc/%d/root" % m.process.pid), folder)
+            same(os.readlink("/proc/%d/cwd" % m.process.pid), folder)
+            same(status_field(m.process.pid, "Uid").split(), ["65534"] * 4)
+        with Machine("-S", "-run-with", "chroot=" + folder, "-pidfile", folder + "/pid2", serial=False) as m:
+            m.qmp.cmd("quit")
+            m.ends(0)
+            check(not os.path.exists(folder + "/pid2"), "the pid file is left")
+
+
+def helpers_of(pid):
+    """Children of a process, with their memory's size."""
+    found = {}
+    for child in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if int(status_field(int(child), "PPid")) == pid:
+                found[int(child)] = status_field(int(child), "Name")
+        except (OSError, StopIteration):
+            pass
+    return found
+
+
+def test_async_teardown():
+    for option in (["-run-with", "async-teardown=on"], ["-async-teardown"]):
+        with Machine("-S", *option, serial=False) as m:
+            m.qmp.status()
+            helpers = helpers_of(m.process.pid)
+            same(list(helpers.values()), ["cleanup/%d" % m.process.pid])
+            helper = os.pidfd_open(list(helpers)[0])
+            same(len(os.listdir("/proc/%d/fd" % list(helpers)[0])), 0, "descriptors of the helper")
+            m.process.kill()
+            m.process.wait()
+            poll = select.poll()
+            poll.register(helper, select.POLLIN)
+            check(poll.poll(LIMIT * 1000), "the helper stays")
+            os.close(helper)
+    with Machine("-S", serial=False) as m:
+        m.qmp.status()
+        same(helpers_of(m.process.pid), {})
+
+
 if __name__ == "__main__":
     sys.exit(main([f for n, f in list(globals().items()) if n.startswith("test_")]))

@@ -3,8 +3,15 @@
 A row of WRONG is (arguments, pattern of the message, pattern of the hint or None).  The message is the one
 line on standard error without the program's name; it must name the option.  Files: disk.img (1 MiB of
 zeroes), text, empty, noread (mode 0), fifo, kernel.elf (32-bit ELF without a header anybody boots), held.img
-(another process holds it).
+(another process holds it), nogroup.cfg and so on.
 """
+
+CONFIGS = {
+    "nogroup.cfg": 'a = "b"\n',
+    "badgroup.cfg": '# a comment\n[nosuch]\n a = "b"\n',
+    "badvalue.cfg": '[device "x"]\n driver = edu\n',
+    "badprop.cfg": '[device "e"]\n  driver = "edu"\n  foo = "x"\n',
+}
 
 SIZE_HINT = r"a number below 2\^64 with an optional suffix k, M, G, T, P or E"
 
@@ -14,6 +21,27 @@ WRONG = [
     (["--nodefault"], r"--nodefault: invalid option", r"did you mean 'nodefaults'\?"),
     (["-m"], r"-m: requires an argument", None),
     (["-zzzzz"], r"-zzzzz: invalid option", None),
+    (["-vnc", ":1"], r"-vnc: not supported: there is no VNC server", None),
+    (["-vnc"], r"-vnc: requires an argument", None),
+    (["--snapshot"], r"--snapshot: not supported: .*", None),
+    # options that edit options
+    (["-readconfig", "/nonexistent"], r"-readconfig /nonexistent: Could not open .*: No such file .*", None),
+    (["-readconfig", "text"], r"-readconfig text:1: parse error", None),
+    (["-readconfig", "fifo"], r"-readconfig fifo: not a regular file", None),
+    (["-readconfig", "nogroup.cfg"], r"-readconfig nogroup.cfg:1: no group defined", None),
+    (["-readconfig", "badgroup.cfg"],
+     r"-readconfig badgroup.cfg:2: There is no option group 'nosuch'", None),
+    (["-readconfig", "badvalue.cfg"], r"-readconfig badvalue.cfg:2: parse error", None),
+    (["-readconfig", "badprop.cfg"],
+     r"-device id=e,driver=edu,foo=x: Property 'edu.foo' not found", r".*|"),
+    (["-set", "foo"], r'-set foo: can\'t parse: "foo"', None),
+    (["-set", "device.x.a=b"], r'-set device.x.a=b: there is no device "x" defined', None),
+    (["-set", "nosuch.x.a=b"], r"-set nosuch.x.a=b: There is no option group 'nosuch'", None),
+    (["-set", "machine.x.a=b"], r"-set machine.x.a=b: -set is not supported with machine", None),
+    (["-device", '{"driver":"edu","id":"x"}', "-set", "device.x.a=b"],
+     r'-set device.x.a=b: there is no device "x" defined', None),
+    (["-device", "edu,id=x", "-set", "device.x.foo=a,b"],
+     r"-device edu,id=x,foo=a,,b: Property 'edu.foo' not found", r".*|"),
     # machine, accelerator, CPU
     (["-M", "q36"], r"-machine: unsupported machine type 'q36'", r"did you mean 'q35'\?"),
     (["-M", "sparc"], r"-machine: unsupported machine type 'sparc'", r"use -machine help .*"),
@@ -120,7 +148,36 @@ WRONG = [
     (["-device", "virtio-blk-pci"], r"-device virtio-blk-pci: drive property not set", None),
     (["-device", "virtio-blk-pci,drive=nope"], r"-device .*: .*'drive': can't find value 'nope'", None),
     (["-device", "isa-serial,chardev=nope"], r"-device .*: .*Chardev 'nope' not found", None),
-    (["-global", "foo"], r"-global foo: DRIVER.PROP=VALUE is expected", None),
+    (["-global", "foo"], r"-global foo: Parameter 'driver' is missing", r"DRIVER.PROP=VALUE or .*"),
+    (["-global", "driver=edu,property=foo"],
+     r"-global .*: Parameter 'value' is missing", r"DRIVER.PROP=.*"),
+    (["-global", "driver=edu,property=foo,value=1,x=2"],
+     r"-global .*: Parameter 'x' is unexpected", r"DRIVER.PROP=.*"),
+    (["-global", "edu.foo=1"], r"-global edu.foo=1: Property 'edu.foo' not found", None),
+    (["-global", "PIIX4_PM.disable_s3=zz"],
+     r"-global PIIX4_PM.disable_s3=zz: property 'disable_s3' .*", None),
+    # sound
+    (["-audiodev", "none"], r"-audiodev none: Parameter 'id' is missing", None),
+    (["-audiodev", "alsa,id=a"], r"-audiodev alsa,id=a: Parameter 'driver' .* 'alsa'", None),
+    (["-audiodev", "none,id=a,foo=1"], r"-audiodev none,id=a,foo=1: Parameter 'foo' is unexpected", None),
+    (["-M", "pc,usb=on"], r"-machine: usb=on is not supported: there is no USB controller", None),
+    (["-usb"], r"-usb: not supported: there are no USB controllers", None),
+    # memory
+    (["-mem-path", "/nonexistent/x"], r"-mem-path: .*'/nonexistent/x'.*", None),
+    (["-mem-path", "ram", "-object", "memory-backend-ram,id=r,size=128M", "-M", "pc,memory-backend=r"],
+     r"-mem-path: cannot be used together with -machine memory-backend=", None),
+    # the process
+    (["-runas", "no-such-user"], r"-runas: User \"no-such-user\" doesn't exist \(and .*\)", None),
+    (["-runas", "1000:"], r"-runas: User \"1000:\" doesn't exist \(and .*\)", None),
+    (["-runas", "1:2x"], r"-runas: User \"1:2x\" doesn't exist \(and .*\)", None),
+    (["-run-with", "user=no-such-user"], r"-runas: User .*", None),
+    (["-run-with", "foo=1"], r"-run-with foo=1: Parameter 'foo' is unexpected", None),
+    (["-run-with", "async-teardown=1"], r"-run-with .*: Parameter 'async-teardown' expects .*", None),
+    (["-chroot", "/nonexistent"],
+     r"-chroot: cannot change the root folder to '/nonexistent': No such file or directory", None),
+    (["-echr", "foo"], r"-echr foo: a number from 0 to 255 is expected", None),
+    (["-echr", "256"], r"-echr 256: a number from 0 to 255 is expected", None),
+    (["-watchdog-action", "x"], r"-watchdog-action x: Parameter 'watchdog' does not accept value 'x'", None),
     # objects, streams
     (["-object", "memory-backend-ram,id=a,size=1M", "-object", "memory-backend-ram,id=a,size=1M"],
      r"-object .*: .*duplicate.* 'a' .*", None),
@@ -166,7 +223,8 @@ WRONG = [
      r"-fw_cfg: could not open '/nonexistent': No such file .*", None),
     (["-action", "reboot=foo"], r"-action reboot=foo: Parameter 'reboot' .* 'foo'", None),
     (["-sandbox", "maybe"], r"-sandbox maybe: Parameter 'enable' expects .*", None),
-    (["-overcommit", "cpu-pm=on"], r"-overcommit: cpu-pm=on is not supported", None),
+    (["-overcommit", "mem-lock=maybe"], r"-overcommit mem-lock=maybe: .*", None),
+    (["-overcommit", "cpu=on"], r"-overcommit cpu=on: Parameter 'cpu' is unexpected", r".*|"),
     (["-trace", "nosuch*"], r"-trace: no trace event matches 'nosuch\*'", None),
     (["-d", "foo"], r"-d: unknown item 'foo', .*", None),
     (["-D", "/nonexistent/x"],
@@ -182,6 +240,7 @@ WRONG = [
 ]
 
 LISTINGS = [
+    (["-audiodev", "help"], r"Available audio drivers:\nnone\n"),
     (["-version"], r"QEMU emulator version 7\.2\.\d+ \(Rhea .*\)\n"),
     (["--version"], r"QEMU emulator version 7\.2\.\d+ \(Rhea .*\)\n"),
     (["-help"], r"(?s).*\nStandard options:\n.*-machine \[type=\]NAME.*"),
