@@ -204,7 +204,7 @@ def test_readconfig_and_set():
     with tempfile.TemporaryDirectory() as folder:
         path, log = os.path.join(folder, "a.cfg"), os.path.join(folder, "b,c")
         with open(path, "w") as file:
-            file.write('# the whole machine\n[smp-opts]\n  cpus = "2"\n\n[object "io,1"]\n'
+            file.write('# the whole machine\n[smp-opts]\n  cpus = "2"\n\n[object "io1"]\n'
                        '  qom-type = "iothread"\n[name]\n guest = "a=b,c"\n'
                        '[chardev "c0"]\n backend = "file"\n path = "/nonexistent/x"\n'
                        '[chardev "q2"]\n backend = "socket"\n path = "%s/q2"\n server = "on"\n'
@@ -212,7 +212,7 @@ def test_readconfig_and_set():
         with Machine("-S", "-readconfig", path, "-set", "chardev.c0.path=" + log, serial=False) as m:
             same(m.qmp.cmd("query-name"), {"name": "a=b,c"})
             same(len(m.qmp.cmd("query-cpus-fast")), 2)
-            same([i["id"] for i in m.qmp.cmd("query-iothreads")], ["io,1"])
+            same([i["id"] for i in m.qmp.cmd("query-iothreads")], ["io1"])
             check(os.path.exists(log), "-set did not set the path")
             same(m.connect(folder + "/q2").more(), True)
 
