@@ -4,6 +4,7 @@
 #ifndef CORE_ACCEL_H
 #define CORE_ACCEL_H
 
+#include "core/cpu-debug.h"
 #include "core/irq.h"
 #include "core/machine.h"
 #include "core/region.h"
@@ -22,6 +23,7 @@ typedef struct CpuBoot {
     CpuBootMode mode;
     uint64_t rip, rsp, rax, rbx, rsi;
     uint64_t cr3;              /* LONG64 */
+    bool kernel64;             /* FLAT32: what is entered will go to 64-bit mode */
     uint64_t gdt_base;         /* of a table whose entries 0x10 and 0x18 are flat code and data */
     uint16_t gdt_limit;
 } CpuBoot;
@@ -96,6 +98,15 @@ struct AccelOps {
     bool (*vcpu_lapic)(unsigned index, uint8_t page[1024]);
     /* How vCPU 0 starts from the next reset on; @b is copied, NULL: the reset vector. */
     void (*boot_state)(const CpuBoot *b);
+
+    /* Debuggers; control, with the vCPUs parked.  All NULL where there are no vCPUs.  False: no vCPU
+     * @index, or the kernel refused. */
+    bool (*vcpu_regs_set)(unsigned index, const X86Regs *r);       /* all but @halted, @smm, @kernel64 */
+    unsigned (*debug_features)(void);              /* CPU_DEBUG_ bits */
+    /* How vCPU @index runs from its next entry on. */
+    bool (*debug_set)(unsigned index, const CpuDebug *d);
+    /* Once for each REQUEST_DEBUG: why it stopped. */
+    bool (*debug_take)(unsigned index, CpuStop *s);
 };
 
 /* The accelerator of this process; set once by system/ before the machine is built. */

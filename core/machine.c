@@ -119,6 +119,8 @@ static GQueue waiting = G_QUEUE_INIT;  /* Post *: who asked; control */
 static Barrier park;
 static Post parked, home;
 
+static void (*on_move)(bool moves);    /* control */
+
 static void on_home(Post *p);
 
 static void on_parked(Post *p)
@@ -148,6 +150,9 @@ static void on_home(Post *p)
 {
     going_down = false;
     quiesced = true;
+    if (on_move) {
+        on_move(false);
+    }
     TRACE(machine_quiesced, "waiting=%u", waiting.length);
     while (quiesced && waiting.length) {
         Post *done = g_queue_pop_head(&waiting);
@@ -182,11 +187,20 @@ void machine_resume(void)
     }
     quiesced = false;
     TRACE(machine_resume, "vcpus=%u", a && a->vcpu_count ? a->vcpu_count() : 0);
+    if (on_move) {
+        on_move(true);
+    }
     device_resume_tree(the_machine->root);
     clock_vm_run(true);
     if (a && a->vcpus_run) {
         a->vcpus_run();
     }
+}
+
+void machine_on_move(void (*fn)(bool moves))
+{
+    assert_control();
+    on_move = fn;
 }
 
 bool machine_quiesced(void)

@@ -125,6 +125,9 @@ CTX_CONTROL void machine_quiesce(Post *done);
 /* A new machine is quiesced.  No effect unless it is, or while it still goes down. */
 CTX_CONTROL void machine_resume(void);
 CTX_CONTROL bool machine_quiesced(void);
+/* From now on fn(true) is called before vCPUs run, and fn(false) when everything has stopped: whoever
+ * changes the guest behind its back (a debugger's breakpoints) does it there.  NULL: nobody. */
+CTX_CONTROL void machine_on_move(void (*fn)(bool moves));
 /* True once machine_reset() has run: what is realized from now on is hot-plugged. */
 CTX_CONTROL bool machine_was_reset(void);
 /* Resets every device and vCPU, then settles; the machine is quiesced. */
@@ -143,6 +146,7 @@ typedef enum MachineRequest {
     REQUEST_INTERNAL_ERROR,    /* a vCPU cannot go on; its report was printed */
     REQUEST_WATCHDOG,
     REQUEST_IO_ERROR,          /* a disk request failed and is kept until the machine goes on */
+    REQUEST_DEBUG,             /* a vCPU stopped for the debugger; @detail: its index */
     REQUEST_COUNT,
 } MachineRequest;
 /* A kind that is pending already is not queued again: the first detail and cause count.  @cause is

@@ -27,12 +27,15 @@ typedef struct X86Regs {
     uint16_t gdt_limit, idt_limit;
     uint64_t cr0, cr2, cr3, cr4, cr8, efer;
     uint64_t dr[8];            /* 4 and 5 are unused */
-    uint16_t fcw, fsw;
+    uint16_t fcw, fsw, fop;
+    uint64_t fip, fdp;         /* of the last x87 instruction and its operand */
     uint8_t ftw;               /* a bit a register, set: not empty */
     uint32_t mxcsr;
     uint8_t st[8][16];         /* 80 bits each */
     uint8_t xmm[16][16];
+    uint64_t kernel_gs_base;
     bool halted, smm;
+    bool kernel64;             /* whatever the mode: the machine was started with a 64-bit kernel */
 } X86Regs;
 
 typedef enum X86Mode { X86_REAL, X86_PROTECTED16, X86_PROTECTED32, X86_LONG } X86Mode;

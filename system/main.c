@@ -26,6 +26,7 @@
 #include "system/config-file.h"
 #include "system/devices.h"
 #include "system/drives.h"
+#include "system/gdbstub.h"
 #include "system/objects.h"
 #include "system/process.h"
 #include "system/qmp-disk.h"
@@ -246,6 +247,7 @@ static void tear_down(void)
     Machine *m = machine();
 
     streams_drain();
+    gdbstub_stop();
     if (m != NULL) {
         accel()->vm_close(m);                /* first: nobody looks at slots and lines any more */
         device_destroy(m->peripheral);
@@ -317,7 +319,8 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
     if (!open_back_ends(cmd, &config, help, errp)) {
         return *help;
     }
-    if (!process_hold_pidfile(cmd, errp) || !build(cmd, &config, errp) || !streams_monitors(cmd, errp)) {
+    if (!process_hold_pidfile(cmd, errp) || !build(cmd, &config, errp) || !streams_monitors(cmd, errp) ||
+        !gdbstub_start(cmd, errp)) {
         return false;
     }
     machine_reset(RESET_POWER);

@@ -35,6 +35,7 @@ static struct {
     ShutdownCause reset_cause, quit_cause;
     GArray *waiters;           /* Waiter */
     Post stopped;
+    const RunDebugger *debugger;
 } run;
 
 static void work(void);
@@ -136,6 +137,9 @@ static void stopped(Post *p)
         run.ended = true;
         set_state(RUN_STATE_SHUTDOWN);
         tell_waiters();
+        if (run.debugger != NULL) {
+            run.debugger->exited(run.status);
+        }
         return;
     }
     if (wanted & WANT_RESET) {
@@ -148,6 +152,9 @@ static void stopped(Post *p)
         machine_resume();
     }
     tell_waiters();
+    if (wanted & WANT_STOP && run.debugger != NULL && !runstate_running()) {
+        run.debugger->stopped(run.state);
+    }
     work();
 }
 
@@ -374,9 +381,19 @@ static void on_request(MachineRequest what, uint32_t detail, const char *cause)
             runstate_stop(RUN_STATE_IO_ERROR, NULL, NULL);
         }
         break;
+    case REQUEST_DEBUG:
+        if (run.debugger != NULL && run.debugger->wants_stop(detail)) {
+            runstate_stop(RUN_STATE_DEBUG, NULL, NULL);
+        }
+        break;
     case REQUEST_COUNT:
         break;
     }
+}
+
+void runstate_set_debugger(const RunDebugger *d)
+{
+    run.debugger = d;
 }
 
 void runstate_init(const RunPolicy *policy)

@@ -31,6 +31,13 @@ static inline void run_policy_apply(RunPolicy *p, const ActionConfig *a)
     p->watchdog = a->has_watchdog ? a->watchdog : p->watchdog;
 }
 
+/* What a debugger wants to know; all on control. */
+typedef struct RunDebugger {
+    bool (*wants_stop)(unsigned cpu);          /* a vCPU met a breakpoint: stop into DEBUG? */
+    void (*stopped)(RunState state);           /* the machine has stopped, and may be started at once */
+    void (*exited)(int status);
+} RunDebugger;
+
 CTX_CONTROL void runstate_init(const RunPolicy *policy);
 /* What guest actions do from now on; may be changed at any time. */
 CTX_CONTROL RunPolicy *runstate_policy(void);
@@ -44,6 +51,8 @@ CTX_CONTROL bool runstate_cont(Error **errp);
 CTX_CONTROL void runstate_reset(ShutdownCause cause);
 CTX_CONTROL void runstate_powerdown(void);
 CTX_CONTROL bool runstate_wakeup(Error **errp);
+/* From now on @d (borrowed) is told; NULL: nobody. */
+CTX_CONTROL void runstate_set_debugger(const RunDebugger *d);
 /* Ends the program with @status after the devices have come to rest. */
 CTX_CONTROL void runstate_quit(ShutdownCause cause, int status);
 /* Runs the control loop until runstate_quit() is carried out; returns the exit status. */

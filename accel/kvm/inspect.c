@@ -1,7 +1,9 @@
-/* inspect.c: a vCPU's registers for tools, without stopping the machine. */
+/* inspect.c: a vCPU's registers for tools: read without stopping the machine, written while it stands. */
 #include <string.h>
 #include "accel/kvm/kvm-int.h"
 #include "util/bytes.h"
+
+#define MSR_KERNEL_GS_BASE 0xc0000102u
 
 static X86Segment segment(const struct kvm_segment *s)
 {
@@ -63,6 +65,9 @@ static void get_float(KvmVcpu *v, X86Regs *out)
         out->fsw = f.fsw;
         out->ftw = f.ftwx;
         out->mxcsr = f.mxcsr;
+        out->fop = f.last_opcode;
+        out->fip = f.last_ip;
+        out->fdp = f.last_dp;
     }
 }
 
@@ -82,14 +87,32 @@ static void get_rest(KvmVcpu *v, X86Regs *out)
                e.smi.smm;
 }
 
-static void get_regs(KvmVcpu *v, void *arg)
-{
-    X86Regs *out = arg;
+typedef struct OneMsr {
+    struct kvm_msrs head;
+    struct kvm_msr_entry entry[1];
+} OneMsr;
 
+static uint64_t get_kernel_gs(KvmVcpu *v)
+{
+    OneMsr m = { .head.nmsrs = 1, .entry[0].index = MSR_KERNEL_GS_BASE };
+
+    return ioctl(v->fd, KVM_GET_MSRS, &m) == 1 ? m.entry[0].data : 0;
+}
+
+void kvm_vcpu_read_regs(KvmVcpu *v, X86Regs *out)
+{
+    memset(out, 0, sizeof(*out));
     get_general(v, out);
     get_system(v, out);
     get_float(v, out);
     get_rest(v, out);
+    out->kernel_gs_base = get_kernel_gs(v);
+    out->kernel64 = kvm_vm.has_boot && kvm_vm.boot.kernel64;
+}
+
+static void get_regs(KvmVcpu *v, void *arg)
+{
+    kvm_vcpu_read_regs(v, arg);
 }
 
 bool kvm_vcpu_regs(unsigned index, X86Regs *out)
@@ -97,9 +120,85 @@ bool kvm_vcpu_regs(unsigned index, X86Regs *out)
     if (index >= kvm_vm.vcpu_count) {
         return false;
     }
-    memset(out, 0, sizeof(*out));
     kvm_vcpu_call(kvm_vm.vcpu[index], get_regs, out);
     return true;
+}
+
+/* --- writing --- */
+
+static struct kvm_segment segment_out(const X86Segment *s, const struct kvm_segment *old)
+{
+    return (struct kvm_segment){
+        .base = s->base, .limit = s->limit, .selector = s->selector, .type = s->flags >> 8 & 15,
+        .s = s->flags >> 12 & 1, .dpl = s->flags >> 13 & 3, .present = s->flags >> 15 & 1,
+        .avl = s->flags >> 20 & 1, .l = s->flags >> 21 & 1, .db = s->flags >> 22 & 1,
+        .g = s->flags >> 23 & 1, .unusable = old->unusable,
+    };
+}
+
+static bool put_general(KvmVcpu *v, const X86Regs *in)
+{
+    const uint64_t *g = in->gpr;
+    struct kvm_regs r = {
+        .rax = g[X86_RAX], .rcx = g[X86_RCX], .rdx = g[X86_RDX], .rbx = g[X86_RBX], .rsp = g[X86_RSP],
+        .rbp = g[X86_RBP], .rsi = g[X86_RSI], .rdi = g[X86_RDI], .r8 = g[8], .r9 = g[9], .r10 = g[10],
+        .r11 = g[11], .r12 = g[12], .r13 = g[13], .r14 = g[14], .r15 = g[15], .rip = in->rip,
+        .rflags = in->rflags,
+    };
+
+    return ioctl(v->fd, KVM_SET_REGS, &r) == 0;
+}
+
+static bool put_system(KvmVcpu *v, const X86Regs *in)
+{
+    struct kvm_sregs s;
+
+    if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0) {
+        return false;
+    }
+    s.es = segment_out(&in->seg[X86_ES], &s.es);
+    s.cs = segment_out(&in->seg[X86_CS], &s.cs);
+    s.ss = segment_out(&in->seg[X86_SS], &s.ss);
+    s.ds = segment_out(&in->seg[X86_DS], &s.ds);
+    s.fs = segment_out(&in->seg[X86_FS], &s.fs);
+    s.gs = segment_out(&in->seg[X86_GS], &s.gs);
+    s.cr0 = in->cr0;
+    s.cr2 = in->cr2;
+    s.cr3 = in->cr3;
+    s.cr4 = in->cr4;
+    s.cr8 = in->cr8;
+    s.efer = in->efer;
+    return ioctl(v->fd, KVM_SET_SREGS, &s) == 0;
+}
+
+static bool put_float(KvmVcpu *v, const X86Regs *in)
+{
+    struct kvm_fpu f = {
+        .fcw = in->fcw, .fsw = in->fsw, .ftwx = in->ftw, .last_opcode = in->fop, .last_ip = in->fip,
+        .last_dp = in->fdp, .mxcsr = in->mxcsr,
+    };
+
+    memcpy(f.fpr, in->st, sizeof(f.fpr));
+    memcpy(f.xmm, in->xmm, sizeof(f.xmm));
+    return ioctl(v->fd, KVM_SET_FPU, &f) == 0;
+}
+
+static bool put_kernel_gs(KvmVcpu *v, uint64_t value)
+{
+    OneMsr m = { .head.nmsrs = 1, .entry[0] = { .index = MSR_KERNEL_GS_BASE, .data = value } };
+
+    return value == get_kernel_gs(v) || ioctl(v->fd, KVM_SET_MSRS, &m) == 1;
+}
+
+bool kvm_vcpu_regs_set(unsigned index, const X86Regs *r)
+{
+    KvmVcpu *v = index < kvm_vm.vcpu_count ? kvm_vm.vcpu[index] : NULL;
+
+    if (v == NULL) {
+        return false;
+    }
+    v->fresh = false;          /* the next reset has something to undo */
+    return put_system(v, r) && put_general(v, r) && put_float(v, r) && put_kernel_gs(v, r->kernel_gs_base);
 }
 
 typedef struct LapicWanted {

@@ -71,6 +71,9 @@ typedef struct KvmVcpu {
     int fd;
     unsigned todo;             /* atomic: TODO_ bits */
     bool stuck;                /* own thread: cannot go on until it was parked and run again */
+    CpuDebug debug;            /* what the kernel was told: set while parked */
+    CpuStop stop;              /* own thread, then control: valid when @stopped */
+    bool stopped;              /* atomic: a debugger has to look at @stop */
 
     unsigned index;
     uint32_t apic_id;
@@ -174,7 +177,17 @@ uint32_t kvm_vcpu_apic_id(unsigned index);
 
 /* --- inspect.c --- */
 bool kvm_vcpu_regs(unsigned index, X86Regs *out);
+bool kvm_vcpu_regs_set(unsigned index, const X86Regs *r);
+/* As kvm_vcpu_regs(), on the vCPU's own thread or while it is parked. */
+void kvm_vcpu_read_regs(KvmVcpu *v, X86Regs *out);
 bool kvm_vcpu_lapic(unsigned index, uint8_t page[KVM_APIC_REG_SIZE]);
+
+/* --- debug.c --- */
+unsigned kvm_debug_features(void);
+bool kvm_debug_set(unsigned index, const CpuDebug *d);
+bool kvm_debug_take(unsigned index, CpuStop *s);
+/* KVM_EXIT_DEBUG; true: it is for the debugger, false: the guest got its exception.  Its own thread. */
+bool kvm_debug_exit(KvmVcpu *v);
 
 /* --- x86.c --- */
 /* @d becomes what a processor is after RESET (SDM vol. 3, table 10-1), with the boot entry. */

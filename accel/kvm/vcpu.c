@@ -282,6 +282,11 @@ static void __attribute__((noinline)) on_rare_exit(KvmVcpu *v)
     case KVM_EXIT_SYSTEM_EVENT:
         on_system_event(v);
         break;
+    case KVM_EXIT_DEBUG:
+        if (kvm_debug_exit(v)) {
+            stuck(v, REQUEST_DEBUG, v->index, "debugger");
+        }
+        break;
     default:
         on_error(v, 0);
     }
@@ -367,7 +372,7 @@ void kvm_vcpus_run(void)
         KvmVcpu *v = kvm_vm.vcpu[i];
 
         lock_take(&v->lock);
-        if (v->state == VCPU_PARKED) {
+        if (v->state == VCPU_PARKED && !v->debug.hold) {
             v->state = VCPU_RUNNING;
             v->fresh = false;
             lock_broadcast(&v->cond);

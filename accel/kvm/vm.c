@@ -284,4 +284,8 @@ const AccelOps kvm_accel = {
     .vcpu_regs = kvm_vcpu_regs,
     .vcpu_lapic = kvm_vcpu_lapic,
     .boot_state = kvm_boot_state,
+    .vcpu_regs_set = kvm_vcpu_regs_set,
+    .debug_features = kvm_debug_features,
+    .debug_set = kvm_debug_set,
+    .debug_take = kvm_debug_take,
 };

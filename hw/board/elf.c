@@ -202,6 +202,7 @@ bool pvh_load(BootPlan *p, Machine *m, Error **errp)
         st32(info + MEMMAP_OFF + 24 * i + 16, p->e820[i].type);
     }
     p->cpu.mode = CPU_BOOT_FLAT32;
+    p->cpu.kernel64 = is64(&p->kernel);
     p->cpu.rip = entry;
     p->cpu.rbx = BOOT_INFO_AT;
     return pvh_initrd(p, m, info, end, errp) &&
