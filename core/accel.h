@@ -39,6 +39,8 @@ typedef struct SoftIrqchip {
 struct AccelOps {
     const char *name;                        /* "kvm", "qtest" */
 
+    /* Whether guests can be run here by it; opens nothing for good.  NULL: always. */
+    bool (*usable)(Error **errp);
     /* Opens the VM for @m: irqchip, identity map, capabilities.  Before any slot or vCPU. */
     bool (*vm_open)(Machine *m, Error **errp);
     /* Everything vm_open() and vcpus_create() made; vCPUs are parked.  Process exit. */

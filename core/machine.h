@@ -66,6 +66,7 @@ typedef struct MachineType {
     const char *alias;         /* "q35", or NULL */
     const char *desc;          /* "Standard PC (Q35 + ICH9, 2009)" */
     bool is_default;
+    bool empty;                /* no board, no RAM, no vCPU: the accelerator opens no VM for it */
     unsigned max_cpus;
     const char *default_cpu, *default_nic, *default_display;
     const struct CompatProp *compat;     /* what this version sets back; NULL: the newest */

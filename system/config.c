@@ -38,7 +38,6 @@ static void print_machines(void)
         }
         printf("%-20s %s%s\n", (*t)->name, (*t)->desc, (*t)->is_default ? " (default)" : "");
     }
-    printf("%-20s %s\n", "none", "empty machine");
 }
 
 static const MachineType *default_machine(void)
@@ -107,7 +106,7 @@ static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp
     }
     if (m->type != NULL) {
         c->type = machine_type_find(m->type);
-        if (c->type == NULL && strcmp(m->type, "none") != 0) {
+        if (c->type == NULL) {
             return unknown_machine(m->type, errp);
         }
     }
@@ -248,7 +247,7 @@ static bool read_memory(Config *c, const CmdLine *cmd, Error **errp)
     g_autoptr(MemoryConfig) m = NULL;
     BoardConfig *b = &c->board;
 
-    b->ram_size = 128 * MiB;
+    b->ram_size = c->type->empty ? 0 : 128 * MiB;
     if (text[0] != 0) {
         if (!qapi_opt_m(text, &m, errp)) {
             return error_context(errp, "-m %s", text);
@@ -259,7 +258,10 @@ static bool read_memory(Config *c, const CmdLine *cmd, Error **errp)
             b->ram_slots = m->has_slots ? m->slots : 0;
         }
     }
-    if (b->ram_size < 1 * MiB) {
+    if (c->type->empty && b->ram_size != 0) {
+        return error_set(errp, "-m: machine 'none' has no RAM");
+    }
+    if (b->ram_size < 1 * MiB && !c->type->empty) {
         return error_set(errp, "-m: %" PRIu64 " bytes of RAM are too few, 1 MiB is the least", b->ram_size);
     }
     if (b->ram_size > UINT64_C(1) << 42) {

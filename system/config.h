@@ -9,7 +9,7 @@
 
 /* What the command line says that is not about the board. */
 typedef struct Config {
-    const MachineType *type;   /* NULL: -machine none */
+    const MachineType *type;
     MachineConfig *machine;    /* what -machine says; never freed */
     BoardConfig board;
     RunPolicy policy;

@@ -151,22 +151,37 @@ static void take_signals(void)
 
 /* --- building --- */
 
+static const AccelOps *find_accel(const char *name)
+{
+    return strcmp(name, "kvm") == 0 ? &kvm_accel : strcmp(name, "qtest") == 0 ? &qtest_accel : NULL;
+}
+
+/* The first of the list that can run guests here.  An empty machine runs none, so that tools can ask on any
+ * host: where they name a choice that is not usable or not there, it is content with nothing. */
 static bool choose_accel(const Config *c, Error **errp)
 {
     g_auto(GStrv) choices = g_strsplit(c->accel, ":", -1);
+    Error *why = NULL;
 
     for (unsigned i = 0; choices[i] != NULL; i++) {
-        if (strcmp(choices[i], "kvm") == 0) {
-            accel_set(&kvm_accel);
-            return true;
+        const AccelOps *a = find_accel(choices[i]);
+
+        if (a == NULL && choices[i + 1] == NULL && why == NULL) {
+            error_set(&why, "-accel %s: invalid accelerator %s", c->accel, choices[i]);
+            error_hint(&why, "Rhea runs guests by kvm, and device tests by qtest");
         }
-        if (strcmp(choices[i], "qtest") == 0) {
-            accel_set(&qtest_accel);
+        if (a != NULL && (a->usable == NULL || a->usable(why == NULL ? &why : NULL))) {
+            error_free(why);
+            accel_set(a);
             return true;
         }
     }
-    error_set(errp, "-accel %s: invalid accelerator %s", c->accel, c->accel);
-    return error_hint(errp, "Rhea runs guests by kvm, and device tests by qtest");
+    if (c->type->empty && choices[0] != NULL && choices[1] != NULL) {
+        error_free(why);
+        accel_set(&qtest_accel);
+        return true;
+    }
+    return error_move(errp, why);
 }
 
 static bool add_ram(Machine *m, RamBlock *b, Error **errp)
@@ -228,18 +243,19 @@ static bool build(const CmdLine *cmd, Config *c, Error **errp)
         return false;
     }
     m->cfg = c->board;
-    if (!make_ram(m, c, errp) || !accel()->vm_open(m, errp)) {
+    if (!c->type->empty && (!make_ram(m, c, errp) || !accel()->vm_open(m, errp))) {
         return false;
     }
     map_hold(true);
     if (!devices_read_globals(cmd, m, errp) || !c->type->build(m, errp) || !drives_plug_all(m, errp) ||
-        !streams_plug(cmd, c, errp) || !devices_add_all(cmd, errp) || !c->type->complete(m, errp)) {
+        !streams_plug(cmd, c, errp) || !devices_add_all(cmd, errp) ||
+        (c->type->complete != NULL && !c->type->complete(m, errp))) {
         return false;
     }
     map_hold(false);
     machine_set_listener(&qmp_machine_listener);
     qmp_disk_init();
-    return accel()->vcpus_create(m, errp);
+    return c->type->empty || accel()->vcpus_create(m, errp);
 }
 
 static void tear_down(void)
@@ -249,7 +265,9 @@ static void tear_down(void)
     streams_drain();
     gdbstub_stop();
     if (m != NULL) {
-        accel()->vm_close(m);                /* first: nobody looks at slots and lines any more */
+        if (!m->type->empty) {
+            accel()->vm_close(m);            /* first: nobody looks at slots and lines any more */
+        }
         device_destroy(m->peripheral);
         device_destroy(m->root);
     }
@@ -297,9 +315,6 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
     if (!ask_only(cmd, argv0, help, errp) || *help || !start_logging(cmd, help, errp) || *help ||
         !config_read(&config, cmd, help, errp) || *help) {
         return *help;
-    }
-    if (config.type == NULL) {
-        return error_set(errp, "-machine none is not supported");
     }
     if (config.process_name != NULL) {
         prctl(PR_SET_NAME, config.process_name);

@@ -169,7 +169,7 @@ static bool is_machine_type(const char *name)
     }
     base = g_strndup(name, strlen(name) - strlen("-machine"));
     t = machine_type_find(base);
-    return strcmp(base, "none") == 0 || (t != NULL && strcmp(t->name, base) == 0);
+    return t != NULL && strcmp(t->name, base) == 0;
 }
 
 static int object_type(const char *name)
@@ -260,7 +260,6 @@ void qom_each_type(void (*fn)(const char *name, const char *parent, bool abstrac
 
         fn(name, "machine", false, arg);
     }
-    fn("none-machine", "machine", false, arg);
     for (unsigned v = 0; v < OBJECT_CONFIG_QOM_TYPE_COUNT; v++) {
         const char *name = object_config_qom_type_name(v);
 

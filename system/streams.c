@@ -156,7 +156,8 @@ bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp)
             return false;
         }
     }
-    if (n == 0 && !c->nodefaults && !plug_serial(c->nographic ? "mon:stdio" : "null", 0, errp)) {
+    if (n == 0 && !c->nodefaults && !c->type->empty &&
+        !plug_serial(c->nographic ? "mon:stdio" : "null", 0, errp)) {
         return false;
     }
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_DEBUGCON); i++) {

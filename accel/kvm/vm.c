@@ -173,6 +173,17 @@ static bool vm_open(Machine *m, Error **errp)
     return true;
 }
 
+static bool usable(Error **errp)
+{
+    KvmVm probe = { .kvm = -1, .fd = -1 };
+    bool ok = open_device(&probe, errp);
+
+    if (probe.kvm >= 0) {
+        close(probe.kvm);
+    }
+    return ok;
+}
+
 /* --- memory --- */
 
 static void slot_set(unsigned slot, Gpa at, void *host, uint64_t size, unsigned flags)
@@ -258,6 +269,7 @@ static void coalesce_set(SpaceKind kind, Gpa at, uint64_t size, bool on)
 
 const AccelOps kvm_accel = {
     .name = "kvm",
+    .usable = usable,
     .vm_open = vm_open,
     .vm_close = vm_close,
     .slot_set = slot_set,

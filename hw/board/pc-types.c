@@ -34,7 +34,7 @@ Q35_TYPE(q35_7_2, "7.2", "q35");
 
 void pc_types_register(void)
 {
-    static const MachineType *const types[] = { &pc_7_2, &q35_7_2, NULL };
+    static const MachineType *const types[] = { &pc_7_2, &q35_7_2, &none_machine, NULL };
 
     machine_types_register(types);
 }

@@ -2,9 +2,11 @@
 #ifndef HW_BOARD_PC_TYPES_H
 #define HW_BOARD_PC_TYPES_H
 
-#include "util/context.h"
+#include "core/machine.h"
 
-/* Registers pc-i440fx-*, pc-q35-* and their aliases; before any option is read. */
+extern const MachineType none_machine;
+
+/* Registers pc-i440fx-*, pc-q35-*, their aliases, and none; before any option is read. */
 CTX_CONTROL void pc_types_register(void);
 
 #endif

@@ -101,7 +101,7 @@ class Qmp(Stream):
                 return message
             self.events.append(message)
 
-    def execute(self, name, **arguments):
+    def execute(self, name, /, **arguments):
         """Runs a command; the whole reply.  Underscores of argument names stay; give others by **."""
         message = {"execute": name}
         if arguments:
@@ -109,12 +109,12 @@ class Qmp(Stream):
         self.send(json.dumps(message) + "\n")
         return self.reply()
 
-    def cmd(self, name, **arguments):
+    def cmd(self, name, /, **arguments):
         got = self.execute(name, **arguments)
         check("return" in got, name + " failed:", got)
         return got["return"]
 
-    def fails(self, name, kind="GenericError", text=None, **arguments):
+    def fails(self, name, /, kind="GenericError", text=None, **arguments):
         got = self.execute(name, **arguments)
         check("error" in got, "%s %r should fail, returned" % (name, arguments), got)
         same(got["error"]["class"], kind, name)
