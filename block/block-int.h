@@ -24,10 +24,19 @@ typedef struct Extent {
         EXT_DATA,              /* in @node */
         EXT_ZERO,              /* reads as zeroes; for ZERO and DISCARD: metadata did it all */
         EXT_NONE,              /* not in this layer and nothing below: reads as zeroes */
+        EXT_BYTES,             /* READ, from resolve_slow(): here they are, in @bytes */
     } is;
-    bool link;                 /* commit() is to be called after the data landed */
+    bool link;                 /* commit() is to be called when the data landed, or failed to */
     uint64_t cookie;           /* the driver's own, from resolve to commit */
+    /* WRITE, EXT_DATA, link: bytes before and after the piece that are to be written with it, as
+     * this node reads there now: copy on write. */
+    uint64_t head, tail;
+    uint8_t *bytes;            /* @len bytes, g_free()d by the walk */
 } Extent;
+
+enum {
+    BLK_QUIET = 1 << 8,        /* a flag of requests: not counted in the statistics */
+};
 
 enum {
     BLK_OPT_FILENAME = 1 << 0, /* must be given */
@@ -38,6 +47,7 @@ enum {
     BLK_OPT_SIZE = 1 << 5,
     BLK_OPT_LATENCY = 1 << 6,
     BLK_OPT_ZEROES = 1 << 7,
+    BLK_OPT_BACKING = 1 << 8,
 };
 
 struct BlkDriver {
@@ -61,12 +71,14 @@ struct BlkDriver {
     int (*blocking)(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov,
                     unsigned niov, uint64_t len);
 
-    /* Formats: where is r->pos?  Never waits; -EAGAIN: ask resolve_slow(), which may, on the
-     * pool. */
+    /* Formats: where is r->pos?  Never waits.  -EAGAIN: ask resolve_slow(), which may, on the
+     * pool.  -EINPROGRESS (from both): a request in flight is in the way; ask again after
+     * blk_wake() with the key left in e->cookie. */
     int (*resolve)(BlkNode *n, const BlkReq *r, Extent *e);
     int (*resolve_slow)(BlkNode *n, const BlkReq *r, Extent *e);
-    /* Formats, on the pool: @e's data landed, link it in.  NULL if no extent sets link. */
-    int (*commit)(BlkNode *n, const BlkReq *r, const Extent *e);
+    /* Formats: @e's data landed (@ret 0: link it in) or did not (give the space back).  Never
+     * waits; on the loop, or the thread of a blocking request.  NULL if no extent sets link. */
+    int (*commit)(BlkNode *n, const BlkReq *r, const Extent *e, int ret);
     /* Formats, on the pool: write the metadata out before a flush.  NULL: there is none. */
     int (*flush_meta)(BlkNode *n);
 };
@@ -78,6 +90,7 @@ struct BlkNode {
     char *drive_id;            /* NULL: not made by -drive */
     BlkOnError rerror, werror;
     uint64_t size;             /* atomic */
+    uint64_t room;             /* how far a format above may go: blk_grow(); atomic */
     bool read_only, auto_read_only, direct, no_flush, unmap;
     int fd;                    /* protocols on a descriptor; else -1 */
     BlkAio aio;
@@ -90,10 +103,21 @@ struct BlkNode {
     BlkUser *users;
     Lock lanes_lock;           /* guards changes of lanes; readers are in an epoch */
     BlkLane *lanes;
+    Lock wait_lock;            /* guards the three below */
+    uint64_t wakes;            /* calls of blk_wake(); read without the lock, atomic */
+    struct Walk *waiting;      /* on a request in flight, oldest first */
+    LockCond woken;            /* for blocking requests that wait */
     BlkNode *next;
 };
 
 typedef struct BlkDrainItem BlkDrainItem;
+
+/* A wait for the requests in flight. */
+typedef struct BlkGrace BlkGrace;
+struct BlkGrace {
+    void (*over)(BlkGrace *g);
+    unsigned left;             /* lanes with older requests; atomic */
+};
 
 struct BlkLane {
     Loop *loop;
@@ -102,6 +126,9 @@ struct BlkLane {
     BlkLane *child;            /* of node->child, on the same loop */
     BlkLane *next;             /* of node->lanes */
     unsigned in_flight;        /* written by the loop alone, read by blk_close() */
+    unsigned phase, bit;       /* requests that come in now carry @phase in bit @bit of phases */
+    unsigned older;            /* in flight with the other phase, while a grace waits for them */
+    BlkGrace *grace;
     BlkDrainItem *drains;      /* to be left when in_flight is 0 */
     BlkStats stats;            /* written by the loop alone, read by anyone */
     EpochItem epoch;
@@ -122,7 +149,7 @@ struct BlkLoop {
     BlkLoop *next;
 };
 
-extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_null_co, blk_null_aio;
+extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio;
 
 /* request.c */
 
@@ -140,6 +167,11 @@ BlkLoop *blk_loop_get(Loop *l);
 /* Drops the state of @l with its engines, and @l's lanes of node @n. */
 void blk_loop_drop(Loop *l);
 void blk_lanes_drop(BlkNode *n, const Loop *l);
+/* A request with @key in a format's own reckoning is out of the way.  Any thread. */
+void blk_wake(BlkNode *n, uint64_t key);
+/* Calls g->over, on any thread and at once if there are none, when every request of a loop that is in
+ * flight at @n has left it.  One at a time for a node. */
+void blk_grace(BlkNode *n, BlkGrace *g);
 /* A blocking transfer through the graph, for blk_pread() and for formats on the pool. */
 int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len);
 
@@ -147,6 +179,8 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
 
 /* Adds a driver beside the built-in ones: for tests. */
 void blk_add_driver(const BlkDriver *d);
+/* Lets requests from above reach up to @to, past the end of a node that can grow.  Any thread. */
+void blk_grow(BlkNode *n, uint64_t to);
 /* Sets the size and tells the users. */
 void blk_set_size(BlkNode *n, uint64_t size);
 

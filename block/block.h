@@ -63,6 +63,7 @@ struct BlkReq {
     int64_t start;
     BlkReq *next;
     void *aux;
+    uint32_t phases;
     uint64_t engine[8] __attribute__((aligned(8)));
 };
 
@@ -101,6 +102,7 @@ typedef struct BlkLimits {
     uint64_t max_discard;      /* most bytes one DISCARD or ZERO should have; 0: no limit */
     bool can_zero;             /* BLK_ZERO does not write zeroes out */
     bool rotational;
+    bool can_grow;             /* a format may write past the end, where there are zeroes */
 } BlkLimits;
 
 CTX_ANY const char *blk_name(const BlkNode *n);
@@ -178,7 +180,7 @@ typedef enum BlkLocking { BLK_LOCKING_AUTO, BLK_LOCKING_ON, BLK_LOCKING_OFF } Bl
  * during the call.  An option a driver does not know is refused when it is set. */
 typedef struct BlkOptions BlkOptions;
 struct BlkOptions {
-    const char *driver;        /* "file", "host_device", "raw", "null-co", "null-aio" */
+    const char *driver;        /* "file", "host_device", "raw", "qcow2", "null-co", "null-aio" */
     const char *node_name;     /* NULL: one is made up, "#block" and a number */
     const char *drive_id;      /* the -drive that made it, or NULL */
     BlkOnError rerror, werror; /* with a drive_id: what that -drive said */
@@ -194,6 +196,10 @@ struct BlkOptions {
 
     const BlkOptions *child;   /* formats, "file": a node for this one alone, closed with it, */
     const char *child_ref;     /* or the name of an existing node */
+    const BlkOptions *backing; /* qcow2: what is below, in the place of what the image names, */
+    const char *backing_ref;   /* or the name of an existing node, */
+    bool backing_none;         /* or nothing */
+    unsigned depth;            /* images between this one and the one that was asked for */
     uint64_t offset;           /* raw: first byte of the child shown */
     bool has_size;
     uint64_t size;             /* raw: bytes shown; null-*: size, default 1 GiB */

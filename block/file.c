@@ -182,6 +182,7 @@ static void find_limits(BlkNode *n)
     n->limits.align = MAX(f->align, f->mem_align);
     f->ordered = n->direct && f->align > 512;
     n->limits.can_zero = true;
+    n->limits.can_grow = !f->is_device;
     if (f->is_device) {
         device_limits(n);
     } else if (n->unmap && fstat(n->fd, &st) == 0) {

@@ -15,10 +15,10 @@ static BlkNode *nodes;
 static unsigned anonymous;
 
 static const BlkDriver *drivers[16] = {
-    &blk_file, &blk_host_device, &blk_raw, &blk_null_co, &blk_null_aio,
+    &blk_file, &blk_host_device, &blk_raw, &blk_qcow2, &blk_null_co, &blk_null_aio,
 };
 static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
-    "file", "host_device", "raw", "null-co", "null-aio",
+    "file", "host_device", "raw", "qcow2", "null-co", "null-aio",
 };
 
 void blk_add_driver(const BlkDriver *d)
@@ -248,6 +248,17 @@ void blk_set_size(BlkNode *n, uint64_t size)
     }
 }
 
+void blk_grow(BlkNode *n, uint64_t to)
+{
+    for (; n && n->limits.can_grow; n = n->child) {
+        uint64_t room = __atomic_load_n(&n->room, __ATOMIC_RELAXED);
+
+        while (room < to && !__atomic_compare_exchange_n(&n->room, &room, to, true, __ATOMIC_RELAXED,
+                                                         __ATOMIC_RELAXED)) {
+        }
+    }
+}
+
 static void child_resized(BlkUser *u)
 {
     BlkNode *n = container_of(u, BlkNode, child_use);
@@ -364,6 +375,7 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
         { BLK_OPT_SIZE, o->has_size, "size" },
         { BLK_OPT_LATENCY, o->latency_ns, "latency-ns" },
         { BLK_OPT_ZEROES, o->read_zeroes, "read-zeroes" },
+        { BLK_OPT_BACKING, o->backing || o->backing_ref || o->backing_none, "backing" },
     };
 
     for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
@@ -435,6 +447,7 @@ static void node_free(BlkNode *n)
     }
     blk_lanes_drop(n, NULL);
     lock_destroy(&n->lanes_lock);
+    lock_destroy(&n->wait_lock);
     g_free(n->name);
     g_free(n->filename);
     g_free(n->drive_id);
@@ -465,6 +478,7 @@ static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
     n->fd = -1;
     n->limits = (BlkLimits){ .align = 1, .logical = 512, .physical = 512 };
     lock_init(&n->lanes_lock, RANK_NODE, "blk-lanes");
+    lock_init(&n->wait_lock, RANK_LEAF, "blk-wait");
     return n;
 }
 

@@ -31,6 +31,7 @@ static bool raw_open(BlkNode *n, const BlkOptions *o, Error **errp)
     }
     n->size = o->has_size ? o->size : ALIGN_DOWN(below - o->offset, 512);
     n->limits = n->child->limits;
+    n->limits.can_grow &= o->offset == 0 && !o->has_size;
     return true;
 }
 

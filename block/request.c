@@ -152,6 +152,7 @@ static BlkLane *lane_new(BlkNode *n, Loop *loop)
     l->node = n;
     l->bl = blk_loop_get(loop);
     l->child = n->child ? lane_of(n->child, loop) : NULL;
+    l->bit = l->child ? MIN(l->child->bit + 1, 31) : 0;
     lock_take(&n->lanes_lock);
     l->next = n->lanes;
     epoch_store(n->lanes, l);
@@ -203,9 +204,58 @@ static void count(uint64_t *at, uint64_t add)
     __atomic_store_n(at, *at + add, __ATOMIC_RELAXED);
 }
 
-static void lane_enter(BlkLane *l)
+static void lane_enter(BlkLane *l, BlkReq *r)
 {
     __atomic_store_n(&l->in_flight, l->in_flight + 1, __ATOMIC_RELAXED);
+    r->phases |= l->phase << l->bit;
+}
+
+/* --- grace --- */
+
+typedef struct GraceItem {
+    Post post;
+    Loop *loop;
+    BlkNode *node;
+    BlkGrace *grace;
+} GraceItem;
+
+static void grace_leave(BlkGrace *g)
+{
+    if (__atomic_sub_fetch(&g->left, 1, __ATOMIC_ACQ_REL) == 0) {
+        g->over(g);
+    }
+}
+
+static void grace_here(Post *p)
+{
+    GraceItem *item = container_of(p, GraceItem, post);
+    BlkLane *l = lane_find(item->node, item->loop);
+
+    if (l && l->in_flight) {
+        l->older = l->in_flight;
+        l->phase ^= 1;
+        l->grace = item->grace;
+    } else {
+        grace_leave(item->grace);
+    }
+    g_free(item);
+}
+
+void blk_grace(BlkNode *n, BlkGrace *g)
+{
+    __atomic_store_n(&g->left, 1, __ATOMIC_RELAXED);
+    epoch_enter();
+    for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {
+        if (__atomic_load_n(&l->in_flight, __ATOMIC_ACQUIRE) == 0) {
+            continue;
+        }
+        GraceItem *item = g_new0(GraceItem, 1);
+        *item = (GraceItem){ .post.run = grace_here, .loop = l->loop, .node = n, .grace = g };
+        __atomic_add_fetch(&g->left, 1, __ATOMIC_RELAXED);
+        loop_post(l->loop, &item->post);
+    }
+    epoch_leave();
+    grace_leave(g);
 }
 
 /* --- drain --- */
@@ -250,8 +300,11 @@ static void lane_empty(BlkLane *l)
     }
 }
 
-static void lane_leave(BlkLane *l)
+static void lane_leave(BlkLane *l, uint32_t phases)
 {
+    if (G_UNLIKELY(l->older) && (phases >> l->bit & 1) != l->phase && --l->older == 0) {
+        grace_leave(l->grace);
+    }
     __atomic_store_n(&l->in_flight, l->in_flight - 1, __ATOMIC_RELAXED);
     if (l->in_flight == 0 && l->drains) {
         lane_empty(l);
@@ -283,7 +336,7 @@ static void descend(BlkReq *r, BlkLane *l)
         int ret = 0;
 
         r->at = l;
-        lane_enter(l);
+        lane_enter(l, r);
         if (drv->submit) {
             drv->submit(l, r);
             return;
@@ -297,7 +350,7 @@ static void descend(BlkReq *r, BlkLane *l)
             ret = drv->resolve(l->node, r, &e);
             if (ret < 0 || e.is != EXT_DATA || e.link || e.len < r->left ||
                 e.node != l->node->child) {
-                walk_start(r, l);
+                walk_start(r, l, ret == 0 ? &e : NULL);
                 return;
             }
             r->pos = e.off;
@@ -313,7 +366,7 @@ static int check_request(const BlkNode *n, BlkReq *r)
         r->left = 0;
         return 0;
     }
-    if (!fits(r->off, r->len, blk_size(n))) {
+    if (!fits(r->off, r->len, MAX(blk_size(n), __atomic_load_n(&n->room, __ATOMIC_RELAXED)))) {
         return -EIO;
     }
     if (r->op != BLK_READ && n->read_only) {
@@ -348,11 +401,12 @@ void blk_submit(BlkNode *n, BlkReq *r)
     r->cur = r->iov;
     r->ncur = r->niov;
     r->aux = NULL;
+    r->phases = 0;
     int ret = check_request(n, r);
     if (ret == 0 && (r->left || r->op == BLK_FLUSH)) {
         descend(r, l);
     } else {
-        lane_enter(l);
+        lane_enter(l, r);
         blk_complete_later(r, ret);
     }
 }
@@ -375,15 +429,16 @@ static void account(BlkLane *l, const BlkReq *r, int ret)
 void blk_complete(BlkReq *r, int ret)
 {
     BlkLane *l = r->lane, *last = r->at;
+    uint32_t phases = r->phases;
 
-    if (r->op < BLK_OPS) {
+    if (r->op < BLK_OPS && !(r->flags & BLK_QUIET)) {
         account(l, r, ret);
     }
     r->done(r, ret);
     for (;; l = l->child) {
         BlkLane *child = l == last ? NULL : l->child;
 
-        lane_leave(l);
+        lane_leave(l, phases);
         if (!child) {
             break;
         }
@@ -419,27 +474,82 @@ void blk_stats(BlkNode *n, BlkStats *out)
 
 /* --- blocking --- */
 
+/* Waits until blk_wake() was called after @seq was read. */
+static void wait_woken(BlkNode *n, uint64_t seq)
+{
+    lock_take(&n->wait_lock);
+    while (n->wakes == seq) {
+        lock_wait(&n->wait_lock, &n->woken, -1);
+    }
+    lock_drop(&n->wait_lock);
+}
+
+/* Where is @r->pos?  On a thread that may block. */
+static int blocking_resolve(BlkNode *n, BlkReq *r, Extent *e)
+{
+    for (;;) {
+        uint64_t seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE);
+
+        *e = (Extent){ 0 };
+        int ret = n->drv->resolve(n, r, e);
+        if (ret == -EAGAIN && n->drv->resolve_slow) {
+            *e = (Extent){ 0 };
+            ret = n->drv->resolve_slow(n, r, e);
+        }
+        if (ret != -EINPROGRESS) {
+            return ret;
+        }
+        wait_woken(n, seq);
+    }
+}
+
+/* Writes @len bytes of @buf with what copy on write puts before and after them. */
+static int blocking_cow(BlkNode *n, const BlkReq *r, const Extent *e, const void *buf, uint64_t len)
+{
+    uint64_t total = e->head + len + e->tail, from = r->pos - e->head;
+    g_autofree uint8_t *whole = g_try_malloc0(total);
+
+    if (!whole) {
+        return -ENOMEM;
+    }
+    uint64_t there = from < blk_size(n) ? MIN(total, blk_size(n) - from) : 0;
+    int ret = blk_blocking(n, BLK_READ, 0, from, whole, there);
+    if (ret < 0) {
+        return ret;
+    }
+    if (buf) {
+        memcpy(whole + e->head, buf, len);
+    } else {                   /* BLK_ZERO */
+        memset(whole + e->head, 0, len);
+    }
+    return blk_blocking(e->node, BLK_WRITE, r->flags, e->off - e->head, whole, total);
+}
+
 /* One blocking step at @r->pos; returns the bytes done, or -errno. */
 static int64_t blocking_step(BlkNode *n, BlkReq *r, const struct iovec *iov)
 {
-    Extent e = { 0 };
-    int ret = n->drv->resolve(n, r, &e);
+    Extent e;
+    int ret = blocking_resolve(n, r, &e);
 
-    if (ret == -EAGAIN && n->drv->resolve_slow) {
-        e = (Extent){ 0 };
-        ret = n->drv->resolve_slow(n, r, &e);
-    }
     if (ret < 0) {
         return ret;
     }
     uint64_t len = MIN(e.len, r->left);
-    if (e.is == EXT_DATA) {
+    r->left = len;
+    if (e.is == EXT_BYTES) {
+        memcpy(iov->iov_base, e.bytes, len);
+        g_free(e.bytes);
+    } else if (e.is == EXT_DATA && (e.head || e.tail)) {
+        ret = blocking_cow(n, r, &e, iov->iov_base, len);
+    } else if (e.is == EXT_DATA) {
         ret = blk_blocking(e.node, r->op, r->flags, e.off, iov->iov_base, len);
     } else if (r->op == BLK_READ) {
         memset(iov->iov_base, 0, len);
     }
-    if (ret == 0 && e.link) {
-        ret = n->drv->commit(n, r, &e);
+    if (e.link) {
+        int linked = n->drv->commit(n, r, &e, ret);
+
+        ret = ret < 0 ? ret : linked;
     }
     return ret < 0 ? ret : (int64_t)len;
 }
@@ -463,14 +573,15 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
     }
     r.cur = &iov;
     r.ncur = 1;
-    while (r.left) {
+    while (len) {
+        r.left = len;
         int64_t step = blocking_step(n, &r, &iov);
 
         if (step < 0) {
             return (int)step;
         }
         r.pos += step;
-        r.left -= step;
+        len -= step;
         iov.iov_base = (char *)iov.iov_base + (buf ? step : 0);
     }
     return 0;

@@ -1,14 +1,22 @@
 /* walk.c: requests that a format answers in several pieces.
  *
- * 1. Per piece the order is: resolve (or resolve_slow on the pool), data, commit on the pool; that
- *    order is the format's crash safety.  Pieces of one request run at the same time.
+ * 1. Per piece the order is: resolve (or resolve_slow on the pool), data, commit; that order is the
+ *    format's crash safety.  Pieces of one request run at the same time.
  * 2. @pending counts the pieces not yet home, plus one for the walk itself while it goes on.
- * 3. After an error no new piece starts; the first error is the request's. */
+ * 3. After an error no new piece starts; the first error is the request's.
+ * 4. Copy on write reads through the node itself, so it does not matter what the old contents are
+ *    (a backing file's, shared, compressed, zeroes): the mapping changes only at commit. */
+#include <stdlib.h>
 #include "block/walk.h"
 #include "block/pool.h"
 #include "util/bytes.h"
+#include "util/fault.h"
 
-typedef struct Walk {
+/* A hole in the middle of a copied range up to this size is read with it, in one request. */
+#define COW_ONE_READ (32 * KiB)
+
+typedef struct Walk Walk;
+struct Walk {
     BlkReq *r;                 /* r->pos and r->left are the cursor */
     BlkLane *lane;
     uint64_t total;            /* r->left at the start */
@@ -17,15 +25,23 @@ typedef struct Walk {
     bool linked;               /* some piece changed metadata */
     PoolJob job;
     Extent e;                  /* resolve_slow's answer */
-} Walk;
+    uint64_t seq, key;         /* of the wait for a request in flight */
+    Post woken;
+    Walk *next;                /* of node->waiting */
+};
 
 typedef struct Piece {
-    BlkReq req;                /* at the child; or its fields alone when there is no data */
+    BlkReq req;                /* at the child, or a read for copy on write */
+    BlkReq tail;               /* the second such read */
     BlkReq here;               /* the piece in the format's own bytes, for commit() */
     Walk *w;
     Extent e;
+    uint64_t skip;             /* bytes of the request's buffers before the piece */
     struct iovec *iov;
-    PoolJob job;
+    struct iovec whole, after; /* parts of @buf */
+    uint8_t *buf;              /* copy on write: head, piece and tail */
+    unsigned reads;
+    int ret;
 } Piece;
 
 static void walk_on(Walk *w);
@@ -82,17 +98,17 @@ static void flush_child_done(BlkReq *r, int ret)
     walk_finish(w);
 }
 
-static void flush_start(Walk *w)
+static void to_pool(Walk *w, void (*run)(PoolJob *j), void (*ran)(Post *p))
 {
-    w->job.run = flush_run;
-    w->job.post.run = flush_written;
+    w->job.run = run;
+    w->job.post.run = ran;
     w->job.next = NULL;
     pool_add(&w->job, 1);
 }
 
 void walk_flush(BlkReq *r, BlkLane *l)
 {
-    flush_start(walk_new(r, l));
+    to_pool(walk_new(r, l), flush_run, flush_written);
 }
 
 static void walk_leave(Walk *w)
@@ -101,7 +117,7 @@ static void walk_leave(Walk *w)
         return;
     }
     if (w->ret == 0 && w->linked && (w->r->flags & BLK_FUA)) {
-        flush_start(w);
+        to_pool(w, flush_run, flush_written);
         return;
     }
     walk_finish(w);
@@ -116,51 +132,122 @@ static void walk_fail(Walk *w, int ret)
 
 /* --- pieces --- */
 
-static void piece_free(Piece *p)
+static void piece_end(Piece *p, int ret)
 {
     Walk *w = p->w;
+    BlkNode *n = w->lane->node;
 
+    if (p->e.link) {
+        w->linked = true;
+        int linked = n->drv->commit(n, &p->here, &p->e, ret);
+        ret = ret < 0 ? ret : linked;
+    }
+    if (ret < 0) {
+        walk_fail(w, ret);
+    }
+    free(p->buf);
     g_free(p->iov);
     g_free(p);
     walk_leave(w);
 }
 
-static void commit_run(PoolJob *job)
-{
-    Piece *p = container_of(job, Piece, job);
-    BlkNode *n = p->w->lane->node;
-
-    p->here.ret = n->drv->commit(n, &p->here, &p->e);
-}
-
-static void commit_ran(Post *post)
-{
-    Piece *p = container_of(container_of(post, PoolJob, post), Piece, job);
-
-    if (p->here.ret < 0) {
-        walk_fail(p->w, (int)p->here.ret);
-    }
-    piece_free(p);
-}
-
-static void piece_commit(Piece *p)
-{
-    p->w->linked = true;
-    p->job = (PoolJob){ .run = commit_run, .loop = p->w->lane->loop, .post.run = commit_ran };
-    pool_add(&p->job, 1);
-}
-
 static void piece_done(BlkReq *r, int ret)
 {
-    Piece *p = container_of(r, Piece, req);
+    piece_end(container_of(r, Piece, req), ret);
+}
 
-    if (ret < 0) {
-        walk_fail(p->w, ret);
-    } else if (p->e.link) {
-        piece_commit(p);
+/* --- copy on write --- */
+
+static void cow_write(Piece *p)
+{
+    const Walk *w = p->w;
+    const BlkReq *r = w->r;
+
+    if (r->op == BLK_WRITE) {
+        blk_iov_read(r->cur, r->ncur, p->skip, p->buf + p->e.head, p->here.left);
+    } else {
+        memset(p->buf + p->e.head, 0, p->here.left);
+    }
+    p->whole = (struct iovec){ p->buf, p->e.head + p->here.left + p->e.tail };
+    p->req = (BlkReq){ .op = BLK_WRITE, .flags = r->flags, .off = p->e.off - p->e.head,
+                       .len = p->whole.iov_len, .iov = &p->whole, .niov = 1,
+                       .loop = w->lane->loop, .done = piece_done };
+    blk_submit(p->e.node, &p->req);
+}
+
+static void cow_arrived(Piece *p, int ret)
+{
+    if (ret < 0 && p->ret == 0) {
+        p->ret = ret;
+    }
+    if (--p->reads > 0) {
         return;
     }
-    piece_free(p);
+    if (p->ret < 0) {
+        piece_end(p, p->ret);
+        return;
+    }
+    cow_write(p);
+}
+
+static void cow_head_read(BlkReq *r, int ret)
+{
+    cow_arrived(container_of(r, Piece, req), ret);
+}
+
+static void cow_tail_read(BlkReq *r, int ret)
+{
+    cow_arrived(container_of(r, Piece, tail), ret);
+}
+
+/* Reads [@from, @from + @len) of the node to its place in p->buf; past the end there are zeroes. */
+static void cow_read(Piece *p, BlkReq *req, struct iovec *iov, uint64_t from, uint64_t len)
+{
+    const Walk *w = p->w;
+    uint8_t *to = p->buf + (from - (p->here.pos - p->e.head));
+    uint64_t size = blk_size(w->lane->node);
+    uint64_t there = from >= size ? 0 : MIN(len, size - from);
+
+    memset(to + there, 0, len - there);
+    *iov = (struct iovec){ to, there };
+    *req = (BlkReq){ .op = BLK_READ, .flags = BLK_QUIET, .off = from, .len = there, .iov = iov,
+                     .niov = there ? 1 : 0, .loop = w->lane->loop,
+                     .done = req == &p->req ? cow_head_read : cow_tail_read };
+    blk_submit(w->lane->node, req);
+}
+
+static void *cow_buffer(const Extent *e, uint64_t len)
+{
+    void *buf = NULL;
+
+    if (FAULT("blk-cow-buffer") || posix_memalign(&buf, 4096, e->head + len + e->tail)) {
+        return NULL;
+    }
+    return buf;
+}
+
+static void cow_start(Piece *p)
+{
+    const Extent *e = &p->e;
+    uint64_t pos = p->here.pos, len = p->here.left;
+
+    p->buf = cow_buffer(e, len);
+    if (!p->buf) {
+        piece_end(p, -ENOMEM);
+        return;
+    }
+    if (e->head && e->tail && len <= COW_ONE_READ) {
+        p->reads = 1;
+        cow_read(p, &p->req, &p->whole, pos - e->head, e->head + len + e->tail);
+        return;
+    }
+    p->reads = (e->head != 0) + (e->tail != 0);
+    if (e->head) {
+        cow_read(p, &p->req, &p->whole, pos - e->head, e->head);
+    }
+    if (e->tail) {
+        cow_read(p, &p->tail, &p->after, pos + len, e->tail);
+    }
 }
 
 static void piece_start(Walk *w, const Extent *e, uint64_t len)
@@ -170,19 +257,80 @@ static void piece_start(Walk *w, const Extent *e, uint64_t len)
 
     p->w = w;
     p->e = *e;
+    p->skip = w->total - r->left;
     p->here = (BlkReq){ .op = r->op, .flags = r->flags, .pos = r->pos, .left = len };
     w->pending++;
     if (e->is != EXT_DATA) {
-        piece_commit(p);
+        piece_end(p, 0);
+        return;
+    }
+    if (e->head || e->tail) {
+        cow_start(p);
         return;
     }
     p->req = (BlkReq){ .op = r->op, .flags = r->flags, .off = e->off, .len = len,
                        .loop = w->lane->loop, .done = piece_done };
     if (r->op == BLK_READ || r->op == BLK_WRITE) {
-        p->iov = blk_iov_slice(r->cur, r->ncur, w->total - r->left, len, &p->req.niov);
+        p->iov = blk_iov_slice(r->cur, r->ncur, p->skip, len, &p->req.niov);
         p->req.iov = p->iov;
     }
     blk_submit(e->node, &p->req);
+}
+
+/* --- waiting for a request in flight --- */
+
+static void walk_woken(Post *p)
+{
+    walk_on(container_of(p, Walk, woken));
+}
+
+/* Queues @w until blk_wake(@key); false: it was called since w->seq was taken, so look again. */
+static bool walk_wait(Walk *w, uint64_t key)
+{
+    BlkNode *n = w->lane->node;
+
+    w->key = key;
+    w->woken.run = walk_woken;
+    w->next = NULL;
+    lock_take(&n->wait_lock);
+    bool missed = n->wakes != w->seq;
+    Walk **at = &n->waiting;
+    while (!missed && *at) {
+        at = &(*at)->next;
+    }
+    if (!missed) {
+        *at = w;
+    }
+    lock_drop(&n->wait_lock);
+    return !missed;
+}
+
+void blk_wake(BlkNode *n, uint64_t key)
+{
+    Walk *go = NULL, **end = &go;
+
+    lock_take(&n->wait_lock);
+    __atomic_store_n(&n->wakes, n->wakes + 1, __ATOMIC_RELEASE);
+    for (Walk **at = &n->waiting; *at;) {
+        Walk *w = *at;
+
+        if (w->key != key) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        *end = w;
+        end = &w->next;
+        w->next = NULL;
+    }
+    lock_broadcast(&n->woken);
+    lock_drop(&n->wait_lock);
+    while (go) {
+        Walk *next = go->next;
+
+        loop_post(go->lane->loop, &go->woken);
+        go = next;
+    }
 }
 
 /* --- the walk --- */
@@ -196,7 +344,10 @@ static void walk_extent(Walk *w, const Extent *e)
         walk_fail(w, -EIO);    /* a driver's mistake must not become an endless walk */
         return;
     }
-    if (e->is != EXT_DATA && r->op == BLK_READ) {
+    if (e->is == EXT_BYTES) {
+        blk_iov_write(r->cur, r->ncur, w->total - r->left, e->bytes, len);
+        g_free(e->bytes);
+    } else if (e->is != EXT_DATA && r->op == BLK_READ) {
         blk_iov_zero(r->cur, r->ncur, w->total - r->left, len);
     }
     if (e->is == EXT_DATA || e->link) {
@@ -211,15 +362,21 @@ static void slow_run(PoolJob *job)
     Walk *w = container_of(job, Walk, job);
     BlkNode *n = w->lane->node;
 
+    w->seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE);
     w->r->ret = n->drv->resolve_slow(n, w->r, &w->e);
 }
 
 static void slow_ran(Post *p)
 {
     Walk *w = container_of(container_of(p, PoolJob, post), Walk, job);
+    int ret = (int)w->r->ret;
 
-    if (w->r->ret < 0) {
-        walk_fail(w, (int)w->r->ret);
+    if (ret == -EINPROGRESS) {
+        if (walk_wait(w, w->e.cookie)) {
+            return;
+        }
+    } else if (ret < 0) {
+        walk_fail(w, ret);
     } else {
         walk_extent(w, &w->e);
     }
@@ -233,15 +390,19 @@ static void walk_on(Walk *w)
 
     while (r->left && w->ret == 0) {
         Extent e = { 0 };
-        int ret = n->drv->resolve(n, r, &e);
 
+        w->seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE);
+        int ret = n->drv->resolve(n, r, &e);
         if (ret == -EAGAIN && n->drv->resolve_slow) {
             w->e = (Extent){ 0 };
-            w->job.run = slow_run;
-            w->job.post.run = slow_ran;
-            w->job.next = NULL;
-            pool_add(&w->job, 1);
+            to_pool(w, slow_run, slow_ran);
             return;
+        }
+        if (ret == -EINPROGRESS) {
+            if (walk_wait(w, e.cookie)) {
+                return;
+            }
+            continue;
         }
         if (ret < 0) {
             walk_fail(w, ret);
@@ -252,7 +413,12 @@ static void walk_on(Walk *w)
     walk_leave(w);
 }
 
-void walk_start(BlkReq *r, BlkLane *l)
+void walk_start(BlkReq *r, BlkLane *l, const Extent *first)
 {
-    walk_on(walk_new(r, l));
+    Walk *w = walk_new(r, l);
+
+    if (first) {
+        walk_extent(w, first);
+    }
+    walk_on(w);
 }

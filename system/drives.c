@@ -8,6 +8,7 @@
 #include "block/block.h"
 #include "core/prop.h"
 #include "qapi/types.h"
+#include "system/blockdev.h"
 #include "system/devices.h"
 
 /* A -drive that becomes a device once the board is there. */
@@ -55,59 +56,9 @@ void drives_init(void)
 
 /* --- -blockdev --- */
 
-static void file_options(BlkOptions *o, const BlockdevFile *f)
-{
-    o->filename = f->filename;
-    o->aio = (BlkAio)f->aio;
-    o->locking = f->locking == ON_OFF_AUTO_ON ? BLK_LOCKING_ON
-                 : f->locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO;
-}
-
-/* The schema's words as block/'s options; @child is filled for a definition in place. */
-static bool node_options(const BlockdevConfig *c, BlkOptions *o, BlkOptions *child, Error **errp)
-{
-    *o = (BlkOptions){
-        .driver = blockdev_config_driver_name(c->driver), .node_name = c->node_name,
-        .read_only = c->read_only,
-        .auto_read_only = c->auto_read_only, .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP,
-        .cache_direct = c->cache != NULL && c->cache->direct,
-        .cache_no_flush = c->cache != NULL && c->cache->no_flush,
-    };
-    switch (c->driver) {
-    case BLOCKDEV_CONFIG_DRIVER_FILE:
-        file_options(o, &c->u.file);
-        break;
-    case BLOCKDEV_CONFIG_DRIVER_HOST_DEVICE:
-        file_options(o, (const BlockdevFile *)&c->u.host_device);
-        break;
-    case BLOCKDEV_CONFIG_DRIVER_RAW:
-        o->offset = c->u.raw.offset;
-        o->has_size = c->u.raw.has_size;
-        o->size = c->u.raw.size;
-        if (c->u.raw.file->is == BLOCKDEV_REF_REFERENCE) {
-            o->child_ref = c->u.raw.file->u.reference;
-        } else {
-            if (child == NULL || c->u.raw.file->u.definition->driver == BLOCKDEV_CONFIG_DRIVER_RAW) {
-                return error_set(errp, "file: a raw node directly over another one is not supported");
-            }
-            o->child = child;
-            return node_options(c->u.raw.file->u.definition, child, NULL, errp);
-        }
-        break;
-    default:
-        o->has_size = true;
-        o->size = c->u.null_co.size;
-        o->latency_ns = c->u.null_co.latency_ns;
-        o->read_zeroes = c->u.null_co.read_zeroes;
-        break;
-    }
-    return true;
-}
-
 static bool open_blockdev(const char *text, bool *help, Error **errp)
 {
     g_autoptr(BlockdevConfig) c = NULL;
-    BlkOptions o, child;
 
     if (!qapi_opt_blockdev(text, &c, errp)) {
         return error_context(errp, "-blockdev %s", text);
@@ -123,32 +74,22 @@ static bool open_blockdev(const char *text, bool *help, Error **errp)
     if (c->node_name == NULL) {
         return error_set(errp, "-blockdev %s: 'node-name' must be specified for the root node", text);
     }
-    return (node_options(c, &o, &child, errp) && blk_open(&o, errp) != NULL) ||
-           error_context(errp, "-blockdev %s", text);
+    return blockdev_open(c, errp) != NULL || error_context(errp, "-blockdev %s", text);
 }
 
 /* --- -drive --- */
 
-/* Formats that would be shown to the guest as they are if raw was assumed: refuse what is known. */
-static bool check_format(const char *path, const char *format, Error **errp)
+/* The format of @path when the option does not say: what its first bytes claim. */
+static const char *probe_format(const char *path)
 {
     uint8_t head[4] = { 0 };
-    int fd;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd >= 0 ? read(fd, head, sizeof(head)) : 0;
 
-    if (format != NULL) {
-        return strcmp(format, "raw") == 0 ||
-               error_set(errp, "Unknown driver '%s': only raw images are supported", format);
-    }
-    fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
-        ssize_t n = read(fd, head, sizeof(head));
         close(fd);
-        if (n == 4 && memcmp(head, "QFI\xfb", 4) == 0) {
-            error_set(errp, "'%s' is a qcow2 image: only raw images are supported", path);
-            return error_hint(errp, "format=raw would show the guest the file as it is");
-        }
     }
-    return true;
+    return n == sizeof(head) && memcmp(head, "QFI\xfb", 4) == 0 ? "qcow2" : "raw";
 }
 
 /* The names a -drive without an id gets, as far as they do not depend on the board. */
@@ -170,7 +111,7 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
                    : c->file_locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO,
     };
     BlkOptions o = {
-        .driver = "raw", .drive_id = id, .rerror = (BlkOnError)c->rerror,
+        .driver = c->format != NULL ? c->format : probe_format(c->file), .drive_id = id, .rerror = (BlkOnError)c->rerror,
         .werror = (BlkOnError)c->werror, .read_only = read_only, .auto_read_only = false,
         .cache_direct = c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC,
         .cache_no_flush = c->cache == DRIVE_CACHE_UNSAFE,
@@ -185,7 +126,7 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
         error_set(errp, "Duplicate ID '%s' for drive", id);
     } else if (blk_find(id) != NULL) {
         error_set(errp, "Device name '%s' conflicts with an existing node name", id);
-    } else if (check_format(c->file, c->format, errp)) {
+    } else {
         return blk_open(&o, errp);
     }
     return NULL;

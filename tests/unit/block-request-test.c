@@ -405,12 +405,12 @@ static int toy_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e)
     return toy_look(n->state, n, r, e, true);
 }
 
-static int toy_commit(BlkNode *n, const BlkReq *r, const Extent *e)
+static int toy_commit(BlkNode *n, const BlkReq *r, const Extent *e, int landed)
 {
     Toy *t = n->state;
 
     lock_take(&t->lock);
-    int ret = t->fail_commit;
+    int ret = landed < 0 ? landed : t->fail_commit;
     if (ret == 0) {
         t->linked[e->cookie] = r->op == BLK_WRITE;
         t->commits++;

@@ -1,0 +1,248 @@
+/* qcow2-header.c: the header of a qcow2 image, read, checked and brought up to date.
+ *
+ * 1. Every number is checked here, once, before anything is allocated or read by it.
+ * 2. Feature bits we do not know: incompatible ones refuse the image by name, compatible ones are
+ *    left alone, autoclear ones are cleared by the first writer. */
+#include <inttypes.h>
+#include "block/qcow2-int.h"
+#include "util/bytes.h"
+
+#define HEADER_V2 72
+#define HEADER_V3 104
+#define EXT_END 0
+#define EXT_BACKING_FORMAT 0xe2792acau
+#define EXT_FEATURES 0x6803f857u
+#define EXT_DATA_FILE 0x44415441u
+#define L1_MAX_BYTES (32 * MiB)
+#define RT_MAX_BYTES (8 * MiB)
+#define SNAPSHOTS_MAX 65536
+
+typedef struct RawHeader {
+    Be32 magic, version;
+    Be64 backing_off;
+    Be32 backing_len, cluster_bits;
+    Be64 size;
+    Be32 crypt_method, l1_size;
+    Be64 l1_off, rt_off;
+    Be32 rt_clusters, snapshots;
+    Be64 snapshots_off;
+    Be64 incompat, compat, autoclear;         /* from here on: version 3 */
+    Be32 refcount_order, length;
+    uint8_t compression, pad[7];
+} RawHeader;
+
+G_STATIC_ASSERT(sizeof(RawHeader) == 112);
+
+static void decode(const RawHeader *raw, Qcow2Header *h)
+{
+    *h = (Qcow2Header){
+        .version = be32(raw->version), .cluster_bits = be32(raw->cluster_bits), .size = be64(raw->size),
+        .crypt_method = be32(raw->crypt_method), .l1_size = be32(raw->l1_size), .l1_off = be64(raw->l1_off),
+        .rt_off = be64(raw->rt_off), .rt_clusters = be32(raw->rt_clusters), .snapshots = be32(raw->snapshots),
+        .snapshots_off = be64(raw->snapshots_off), .refcount_order = 4, .length = HEADER_V2,
+    };
+    if (h->version >= 3) {
+        h->incompat = be64(raw->incompat);
+        h->compat = be64(raw->compat);
+        h->autoclear = be64(raw->autoclear);
+        h->refcount_order = be32(raw->refcount_order);
+        h->length = be32(raw->length);
+        h->compression = h->length > HEADER_V3 ? raw->compression : QCOW2_ZLIB;
+    }
+}
+
+/* --- checks --- */
+
+/* The name the image gives an incompatible feature bit in its feature table, or NULL. */
+static char *feature_name(const uint8_t *table, uint32_t len, unsigned bit)
+{
+    for (; len >= 48; len -= 48, table += 48) {
+        if (table[0] == 0 && table[1] == bit) {
+            return g_strndup((const char *)table + 2, 46);
+        }
+    }
+    return NULL;
+}
+
+static bool refuse_features(uint64_t unknown, const uint8_t *table, uint32_t len, Error **errp)
+{
+    g_autoptr(GString) names = g_string_new(NULL);
+
+    for (unsigned bit = 0; bit < 64; bit++) {
+        if (unknown >> bit & 1) {
+            g_autofree char *name = feature_name(table, len, bit);
+
+            g_string_append_printf(names, "%s", names->len ? ", " : "");
+            if (name) {
+                g_string_append(names, name);
+            } else {
+                g_string_append_printf(names, "Unknown incompatible feature: %" PRIx64, UINT64_C(1) << bit);
+            }
+        }
+    }
+    return error_set(errp, "Unsupported qcow2 feature(s): %s", names->str);
+}
+
+/* A table of @bytes at @off lies where one may. */
+static bool table_ok(const char *what, uint64_t off, uint64_t bytes, uint64_t max, uint64_t cluster, Error **errp)
+{
+    if (bytes > max) {
+        return error_set(errp, "%s too large: %" PRIu64 " bytes", what, bytes);
+    }
+    if (bytes && (off % cluster || off < cluster || off > QCOW2_OFFSET - bytes)) {
+        return error_set(errp, "%s offset invalid: %#" PRIx64, what, off);
+    }
+    return true;
+}
+
+static bool sizes_ok(const Qcow2Header *h, Error **errp)
+{
+    uint64_t cluster = UINT64_C(1) << h->cluster_bits;
+    unsigned l2_bits = h->cluster_bits - (h->incompat & QCOW2_INCOMPAT_EXT_L2 ? 4 : 3);
+    unsigned shift = h->cluster_bits + l2_bits;
+
+    if (h->size > (uint64_t)INT64_MAX - cluster) {
+        return error_set(errp, "Image size %" PRIu64 " is too big", h->size);
+    }
+    if (h->l1_size < (h->size >> shift) + (h->size & ((UINT64_C(1) << shift) - 1) ? 1 : 0)) {
+        return error_set(errp, "L1 table is too small: %u entries", h->l1_size);
+    }
+    if (h->rt_clusters == 0) {
+        return error_set(errp, "Image does not contain a reference count table");
+    }
+    return table_ok("Active L1 table", h->l1_off, (uint64_t)h->l1_size * 8, L1_MAX_BYTES, cluster, errp) &&
+           table_ok("Reference count table", h->rt_off, h->rt_clusters * cluster, RT_MAX_BYTES, cluster, errp) &&
+           (h->snapshots <= SNAPSHOTS_MAX ||
+            error_set(errp, "Snapshot table too large: %u entries", h->snapshots)) &&
+           table_ok("Snapshot table", h->snapshots_off, h->snapshots, SNAPSHOTS_MAX, cluster, errp);
+}
+
+static bool header_ok(const Qcow2Header *h, Error **errp)
+{
+    if (h->version < 2 || h->version > 3) {
+        return error_set(errp, "Unsupported qcow2 version %u", h->version);
+    }
+    if (h->cluster_bits < 9 || h->cluster_bits > 21) {
+        return error_set(errp, "Unsupported cluster size: 2^%u", h->cluster_bits);
+    }
+    if (h->version >= 3 && (h->length < HEADER_V3 || h->length % 8 || h->length > UINT64_C(1) << h->cluster_bits)) {
+        return error_set(errp, "qcow2 header length %u is invalid", h->length);
+    }
+    if (h->refcount_order > 6) {
+        return error_set(errp, "Reference count entry width too large; may not exceed 64 bits");
+    }
+    if (h->incompat & QCOW2_INCOMPAT_EXT_L2 && h->cluster_bits < 14) {
+        return error_set(errp, "Extended L2 entries are not possible with clusters of 2^%u bytes", h->cluster_bits);
+    }
+    if (h->crypt_method != 0) {
+        return error_set(errp, "Encrypted images (method %u) are not supported", h->crypt_method);
+    }
+    if (h->compression > QCOW2_ZSTD ||
+        (h->compression != QCOW2_ZLIB) != !!(h->incompat & QCOW2_INCOMPAT_COMPRESSION)) {
+        return error_set(errp, "Unknown compression type: %u", h->compression);
+    }
+    return true;
+}
+
+/* --- extensions --- */
+
+static bool extensions_read(const uint8_t *head, uint64_t cluster, Qcow2Header *h, Error **errp)
+{
+    uint64_t at = h->length, end = cluster, features_at = 0, features_len = 0;
+    uint64_t unknown = h->incompat & ~(uint64_t)QCOW2_INCOMPAT_KNOWN;
+    const RawHeader *raw = (const RawHeader *)head;
+
+    if (be64(raw->backing_off)) {
+        end = be64(raw->backing_off);
+        if (end < h->length || !fits(end, be32(raw->backing_len), cluster) || be32(raw->backing_len) > 1023) {
+            return error_set(errp, "Invalid backing file offset %#" PRIx64 " or length %u", end,
+                             be32(raw->backing_len));
+        }
+        h->backing_file = g_strndup((const char *)head + end, be32(raw->backing_len));
+    }
+    while (end - at >= 8) {
+        uint32_t type = be32(*(const Be32 *)(head + at)), len = be32(*(const Be32 *)(head + at + 4));
+
+        at += 8;
+        if (type == EXT_END) {
+            break;
+        }
+        if (len > end - at) {
+            return error_set(errp, "Header extension %#x too large: %u bytes at %#" PRIx64, type, len, at);
+        }
+        if (type == EXT_BACKING_FORMAT) {
+            g_free(h->backing_format);
+            h->backing_format = g_strndup((const char *)head + at, len);
+        } else if (type == EXT_DATA_FILE) {
+            g_free(h->data_file);
+            h->data_file = g_strndup((const char *)head + at, len);
+        } else if (type == EXT_FEATURES) {
+            features_at = at;
+            features_len = len;
+        }
+        at = MIN(ALIGN_UP(at + len, 8), end);
+    }
+    return !unknown || refuse_features(unknown, head + features_at, (uint32_t)features_len, errp);
+}
+
+/* --- reading and writing --- */
+
+bool qcow2_header_read(BlkNode *file, Qcow2Header *h, Error **errp)
+{
+    RawHeader raw = { 0 };
+    int ret = blk_size(file) < HEADER_V2 ? 0 : blk_pread(file, 0, &raw, MIN(sizeof(raw), blk_size(file)));
+
+    *h = (Qcow2Header){ 0 };
+    if (ret < 0) {
+        return error_set_errno(errp, -ret, "Could not read qcow2 header");
+    }
+    if (be32(raw.magic) != QCOW2_MAGIC) {
+        return error_set(errp, "Image is not in qcow2 format");
+    }
+    decode(&raw, h);
+    if (!header_ok(h, errp) || !sizes_ok(h, errp)) {
+        return false;
+    }
+    uint64_t cluster = UINT64_C(1) << h->cluster_bits;
+    g_autofree uint8_t *head = g_malloc0(cluster);
+    ret = blk_pread(file, 0, head, MIN(cluster, blk_size(file)));
+    if (ret < 0) {
+        return error_set_errno(errp, -ret, "Could not read qcow2 header");
+    }
+    if (!extensions_read(head, cluster, h, errp)) {
+        qcow2_header_clear(h);
+        return false;
+    }
+    return true;
+}
+
+void qcow2_header_clear(Qcow2Header *h)
+{
+    g_clear_pointer(&h->backing_file, g_free);
+    g_clear_pointer(&h->backing_format, g_free);
+    g_clear_pointer(&h->data_file, g_free);
+}
+
+int qcow2_header_update(BlkNode *file, const Qcow2Header *h)
+{
+    RawHeader raw;
+    size_t len = h->version >= 3 ? HEADER_V3 : HEADER_V2;
+    int ret = blk_pread(file, 0, &raw, len);
+
+    if (ret < 0) {
+        return ret;
+    }
+    raw.size = to_be64(h->size);
+    raw.l1_size = to_be32(h->l1_size);
+    raw.l1_off = to_be64(h->l1_off);
+    raw.rt_off = to_be64(h->rt_off);
+    raw.rt_clusters = to_be32(h->rt_clusters);
+    raw.snapshots = to_be32(h->snapshots);
+    raw.snapshots_off = to_be64(h->snapshots_off);
+    if (h->version >= 3) {
+        raw.incompat = to_be64(h->incompat);
+        raw.compat = to_be64(h->compat);
+        raw.autoclear = to_be64(h->autoclear);
+    }
+    return blk_pwrite(file, 0, &raw, len);
+}

@@ -1,0 +1,178 @@
+/* qcow2-int.h: an open qcow2 image, shared by the files that make it work; private to block/.
+ *
+ * The format is that of the published description "QCOW2 image format" (version 2 and 3).
+ *
+ * 1. q->lock guards everything that changes.  It is never held over host I/O, so the loops take it
+ *    for as long as a look-up lasts.
+ * 2. Metadata in memory is the truth; the file follows in flushes, in an order that leaves leaks at
+ *    worst when it is cut anywhere (qcow2-flush.c).
+ * 3. Space is taken in runs: refcounts first, then, without more metadata, cluster by cluster.  A
+ *    run always reads as zeroes. */
+#ifndef BLOCK_QCOW2_INT_H
+#define BLOCK_QCOW2_INT_H
+
+#include "block/block-int.h"
+
+#define QCOW2_MAGIC 0x514649fb
+#define QCOW2_COPIED (UINT64_C(1) << 63)      /* the reference count is exactly one */
+#define QCOW2_COMPRESSED (UINT64_C(1) << 62)
+#define QCOW2_ZERO UINT64_C(1)                /* version 3: reads as zeroes */
+#define QCOW2_OFFSET UINT64_C(0x00fffffffffffe00)
+#define QCOW2_SUBS 32                         /* subclusters of an extended L2 entry */
+
+enum {
+    QCOW2_INCOMPAT_DIRTY = 1 << 0,
+    QCOW2_INCOMPAT_CORRUPT = 1 << 1,
+    QCOW2_INCOMPAT_DATA_FILE = 1 << 2,
+    QCOW2_INCOMPAT_COMPRESSION = 1 << 3,
+    QCOW2_INCOMPAT_EXT_L2 = 1 << 4,
+    QCOW2_INCOMPAT_KNOWN = (1 << 5) - 1,
+    QCOW2_COMPAT_LAZY_REFCOUNTS = 1 << 0,
+    QCOW2_AUTOCLEAR_BITMAPS = 1 << 0,
+    QCOW2_AUTOCLEAR_RAW_DATA = 1 << 1,
+};
+
+typedef enum Qcow2Compression { QCOW2_ZLIB, QCOW2_ZSTD } Qcow2Compression;
+
+/* The header, in host order, with the extensions we act on. */
+typedef struct Qcow2Header {
+    uint32_t version, cluster_bits, crypt_method, l1_size, rt_clusters, snapshots;
+    uint32_t refcount_order, length;
+    uint64_t size, l1_off, rt_off, snapshots_off;
+    uint64_t incompat, compat, autoclear;
+    Qcow2Compression compression;
+    char *backing_file, *backing_format, *data_file;    /* owned; NULL: none */
+} Qcow2Header;
+
+typedef enum SliceKind { SLICE_REF, SLICE_L2 } SliceKind;
+
+/* Part of an L2 table or refcount block, as it is on disk. */
+typedef struct Slice Slice;
+struct Slice {
+    uint64_t off;              /* in the image file */
+    uint8_t *data;
+    uint8_t *frozen;           /* what the flush in progress writes; may be @data itself */
+    SliceKind kind;
+    unsigned pins;
+    bool loading, dirty;
+    int error;                 /* loading failed */
+    Slice *hash_next, *older, *newer;
+};
+
+typedef struct SliceCache {
+    Slice **buckets;
+    unsigned bucket_bits, count, max, dirty;
+    Slice *oldest, *newest;    /* all slices, in order of use */
+    unsigned slice_bytes;
+} SliceCache;
+
+/* A piece of guest space whose mapping is about to change. */
+typedef struct Change Change;
+struct Change {
+    uint64_t id;               /* blk_wake()'s key */
+    uint64_t first, count;     /* guest clusters */
+    bool placed;               /* data comes to @host; else they are cleared */
+    uint64_t host;             /* the first one's place */
+    Slice *slice;              /* with their L2 entries, pinned */
+    unsigned users;            /* requests that are to commit it */
+    bool shared;               /* others may write into the same new clusters meanwhile */
+    bool fresh;                /* the host clusters were taken for this */
+    Change *next;
+};
+
+typedef struct Freed {
+    uint64_t host, count;      /* clusters to lose one reference */
+} Freed;
+
+typedef struct Qcow2 {
+    Qcow2Header h;
+    BlkNode *data;             /* where guest clusters are: the child, or an external data file, */
+    bool external;             /* where they lie at their guest offsets and are not counted */
+    BlkNode *backing;          /* NULL: none */
+    BlkUser backing_use, data_use;
+    bool owns_backing, owns_data;
+
+    unsigned cluster_bits, l2_bits, unit_bits, entry_size;
+    uint64_t cluster;          /* bytes */
+    uint64_t grow_from;        /* the file holds nothing at or after this: it reads as zeroes */
+
+    Lock lock;                 /* guards everything from here on */
+    LockCond changed;          /* a slice was loaded, a flush ended */
+    SliceCache cache;
+    uint64_t *l1;              /* host order, h.l1_size entries */
+    uint64_t *rt;              /* the refcount table, host order */
+    uint64_t rt_size;          /* entries */
+    bool *l1_dirty, *rt_dirty; /* per sector of 512 bytes */
+    bool any_l1_dirty, any_rt_dirty;
+    uint64_t run, run_end;     /* clusters taken and not yet given out */
+    uint64_t hint;             /* no free cluster below */
+    bool refilling;            /* a pool thread takes a run or makes a table */
+    Change *changes;
+    uint64_t next_id;
+    GArray *freed;             /* Freed: to be applied after the next flush, */
+    GArray *limbo;             /* and, off the disk, after the requests in flight; NULL: none */
+    bool limbo_over;           /* they are done */
+    BlkGrace grace;
+    bool flushing;
+    bool corrupt;              /* no more writes */
+} Qcow2;
+
+/* --- qcow2-header.c --- */
+
+/* Reads and checks the header of @file into @h; the caller clears it with qcow2_header_clear(). */
+bool qcow2_header_read(BlkNode *file, Qcow2Header *h, Error **errp);
+void qcow2_header_clear(Qcow2Header *h);
+/* Writes the fields of @h that may change in an open image (sizes, places, feature bits). */
+int qcow2_header_update(BlkNode *file, const Qcow2Header *h);
+
+/* --- qcow2-cache.c --- */
+
+bool qcow2_cache_init(Qcow2 *q, uint64_t bytes);
+void qcow2_cache_free(Qcow2 *q);
+/* The slice with the byte at @off if it is in memory, else NULL. */
+Slice *qcow2_slice_find_locked(Qcow2 *q, uint64_t off);
+/* The same, read from the file if it must be; pinned.  Drops the lock meanwhile: on the pool. */
+int qcow2_slice_get_locked(BlkNode *n, SliceKind kind, uint64_t off, Slice **out);
+/* The cluster at @off belongs to nobody: forgets what is in memory of it. */
+void qcow2_slice_forget_locked(Qcow2 *q, uint64_t off);
+/* Before a change of s->data: the slice will be written, and a flush keeps what it has. */
+void qcow2_slice_change_locked(Qcow2 *q, Slice *s);
+static inline void qcow2_slice_pin(Slice *s) { s->pins++; }
+static inline void qcow2_slice_unpin(Slice *s) { s->pins--; }
+
+/* --- qcow2-refcount.c --- */
+
+/* On the pool: q->run has a free cluster afterwards. */
+int qcow2_refill_locked(BlkNode *n);
+/* On the pool: adds @by (1 or -1) to the reference count of each of @count clusters at @host. */
+int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by);
+/* On the pool: the count of one cluster. */
+int qcow2_refcount_get_locked(BlkNode *n, uint64_t host, uint64_t *out);
+/* One reference to each of @count clusters at @host goes, once what had it is off the disk. */
+void qcow2_free_later_locked(Qcow2 *q, uint64_t host, uint64_t count);
+/* The clusters that are left of the run go back: before closing. */
+int qcow2_run_return_locked(BlkNode *n);
+
+/* --- qcow2-map.c --- */
+
+int qcow2_resolve(BlkNode *n, const BlkReq *r, Extent *e);
+int qcow2_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e);
+int qcow2_commit(BlkNode *n, const BlkReq *r, const Extent *e, int ret);
+
+/* --- qcow2-flush.c --- */
+
+/* Writes all metadata changed until now; on the pool, or closing. */
+int qcow2_flush_meta(BlkNode *n);
+/* q->grace is over. */
+void qcow2_limbo_over(BlkGrace *g);
+/* What was freed, flushed and is out of everybody's hands loses its references; on the pool. */
+int qcow2_release_locked(BlkNode *n);
+/* The image contradicts itself: marks it and lets no more writes in.  @format: what is wrong. */
+void qcow2_corrupt_locked(BlkNode *n, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* --- qcow2-compress.c --- */
+
+/* On the pool: the cluster of compressed L2 entry @entry, in a new buffer of q->cluster bytes. */
+int qcow2_decompress(BlkNode *n, uint64_t entry, uint8_t **out);
+
+#endif

@@ -1,0 +1,368 @@
+/* qcow2-refcount.c: which clusters of the file are in use, and how often.
+ *
+ * 1. Free space is taken in runs of up to RUN clusters on the pool; giving clusters out of the run
+ *    needs no metadata.  A crash leaks at most the rest of one run.
+ * 2. A refcount block that is made lies in the first cluster of the space it describes, and counts
+ *    itself: where there is no block, nothing is in use.
+ * 3. A reference is dropped in memory only after a flush put what held it off the disk; so nothing
+ *    on disk ever points at a cluster that is given out anew. */
+#include <errno.h>
+#include <inttypes.h>
+#include "block/qcow2-int.h"
+#include "util/bytes.h"
+
+#define RUN 256                /* clusters */
+#define RUN_BYTES (64 * MiB)
+#define RT_MAX_BYTES (8 * MiB)
+
+/* Clusters one refcount block describes, as a shift. */
+static unsigned block_shift(const Qcow2 *q)
+{
+    return q->cluster_bits + 3 - q->h.refcount_order;
+}
+
+static uint64_t count_read(const Qcow2 *q, const uint8_t *block, uint64_t i)
+{
+    unsigned bits = 1u << q->h.refcount_order;
+
+    switch (bits) {
+    case 8:
+        return block[i];
+    case 16:
+        return (uint64_t)block[2 * i] << 8 | block[2 * i + 1];
+    case 32:
+        return be32(((const Be32 *)block)[i]);
+    case 64:
+        return be64(((const Be64 *)block)[i]);
+    default:
+        return block[i * bits / 8] >> (i * bits % 8) & ((1u << bits) - 1);
+    }
+}
+
+static void count_write(const Qcow2 *q, uint8_t *block, uint64_t i, uint64_t v)
+{
+    unsigned bits = 1u << q->h.refcount_order;
+    unsigned shift = i * bits % 8;
+
+    switch (bits) {
+    case 8:
+        block[i] = (uint8_t)v;
+        break;
+    case 16:
+        block[2 * i] = (uint8_t)(v >> 8);
+        block[2 * i + 1] = (uint8_t)v;
+        break;
+    case 32:
+        ((Be32 *)block)[i] = to_be32((uint32_t)v);
+        break;
+    case 64:
+        ((Be64 *)block)[i] = to_be64(v);
+        break;
+    default:
+        block[i * bits / 8] = (uint8_t)((block[i * bits / 8] & ~(((1u << bits) - 1) << shift)) | v << shift);
+    }
+}
+
+/* The largest count the width holds. */
+static uint64_t count_max(const Qcow2 *q)
+{
+    return q->h.refcount_order == 6 ? INT64_MAX : (UINT64_C(1) << (1u << q->h.refcount_order)) - 1;
+}
+
+/* Counts in one slice, and @cluster's place there. */
+static uint64_t per_slice(const Qcow2 *q)
+{
+    return (uint64_t)q->cache.slice_bytes * 8 >> q->h.refcount_order;
+}
+
+/* The slice with the count of @cluster, pinned; *out NULL: there is no block, all are free. */
+static int count_slice_locked(BlkNode *n, uint64_t cluster, Slice **out)
+{
+    Qcow2 *q = n->state;
+    uint64_t block = cluster >> block_shift(q);
+    uint64_t at = block < q->rt_size ? q->rt[block] & ~UINT64_C(511) : 0;
+
+    *out = NULL;
+    if (!at) {
+        return 0;
+    }
+    if (at % q->cluster) {
+        qcow2_corrupt_locked(n, "refcount table entry %" PRIu64 ": the block's offset %#" PRIx64 " is not aligned to a "
+                      "cluster", block, at);
+        return -EIO;
+    }
+    uint64_t i = cluster & ((UINT64_C(1) << block_shift(q)) - 1);
+    return qcow2_slice_get_locked(n, SLICE_REF, at + (i << q->h.refcount_order >> 3), out);
+}
+
+int qcow2_refcount_get_locked(BlkNode *n, uint64_t host, uint64_t *out)
+{
+    Qcow2 *q = n->state;
+    uint64_t cluster = host >> q->cluster_bits;
+    Slice *s;
+    int ret = count_slice_locked(n, cluster, &s);
+
+    if (ret == 0) {
+        *out = s ? count_read(q, s->data, cluster % per_slice(q)) : 0;
+        if (s) {
+            qcow2_slice_unpin(s);
+        }
+    }
+    return ret;
+}
+
+/* --- refcount blocks --- */
+
+static void rt_set_locked(Qcow2 *q, uint64_t block, uint64_t at)
+{
+    q->rt[block] = at;
+    q->rt_dirty[block / 64] = true;
+    q->any_rt_dirty = true;
+}
+
+/* Moves the refcount table to the start of the space of @block, which is free, so that it has room
+ * for that block; the space it needs there gets its counts first. */
+static int table_grow_locked(BlkNode *n, uint64_t block)
+{
+    Qcow2 *q = n->state;
+    uint64_t per_block = UINT64_C(1) << block_shift(q);
+    uint64_t first = block << block_shift(q);
+    uint64_t size = q->rt_size, blocks, clusters;
+
+    do {                       /* blocks for the table and for themselves; entries for the blocks */
+        size = MAX(size + size / 2, block + 1);
+        clusters = DIV_ROUND_UP(size * 8, q->cluster);
+        for (blocks = 1; blocks * per_block < blocks + clusters; blocks++) {
+        }
+    } while (block + blocks > size);
+    if (clusters * q->cluster > RT_MAX_BYTES) {
+        return -EFBIG;
+    }
+    size = clusters * q->cluster / 8;
+    uint64_t bytes = (blocks + clusters) * q->cluster;
+    g_autofree uint8_t *all = g_try_malloc0(bytes);
+    g_autofree uint64_t *table = g_try_new0(uint64_t, size);
+    g_autofree bool *dirty = g_try_new0(bool, size / 64 + 1);
+    if (!all || !table || !dirty) {
+        return -ENOMEM;
+    }
+    memcpy(table, q->rt, q->rt_size * 8);
+    for (uint64_t i = 0; i < blocks + clusters; i++) {
+        count_write(q, all + i / per_block * q->cluster, i % per_block, 1);
+    }
+    for (uint64_t i = 0; i < blocks; i++) {
+        table[block + i] = (first + i) << q->cluster_bits;
+    }
+    for (uint64_t i = 0; i < size; i++) {
+        ((Be64 *)(all + blocks * q->cluster))[i] = to_be64(table[i]);
+    }
+    uint64_t old_off = q->h.rt_off, old_clusters = q->h.rt_clusters;
+    blk_grow(n->child, first * q->cluster + bytes);
+    q->grow_from = MAX(q->grow_from, first * q->cluster + bytes);
+    lock_drop(&q->lock);
+    /* The blocks that the old table lists are on disk before the new one is. */
+    int ret = qcow2_flush_meta(n);
+    ret = ret < 0 ? ret : blk_pwrite(n->child, first * q->cluster, all, bytes);
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    lock_take(&q->lock);
+    if (ret < 0) {
+        return ret;
+    }
+    q->h.rt_off = (first + blocks) * q->cluster;
+    q->h.rt_clusters = (uint32_t)clusters;
+    lock_drop(&q->lock);
+    ret = qcow2_header_update(n->child, &q->h);
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    lock_take(&q->lock);
+    if (ret < 0) {
+        return ret;
+    }
+    uint64_t *old_table = q->rt;
+    bool *old_dirty = q->rt_dirty;
+    q->rt = g_steal_pointer(&table);
+    q->rt_dirty = g_steal_pointer(&dirty);
+    q->rt_size = size;
+    g_free(old_table);
+    g_free(old_dirty);
+    qcow2_free_later_locked(q, old_off, old_clusters);
+    q->hint = MAX(q->hint, first + blocks + clusters);
+    return 0;
+}
+
+/* Makes the block for the space of @block. */
+static int block_make_locked(BlkNode *n, uint64_t block)
+{
+    Qcow2 *q = n->state;
+    uint64_t at = block << block_shift(q) << q->cluster_bits;
+    Slice *s;
+
+    if (block >= q->rt_size) {
+        return table_grow_locked(n, block);
+    }
+    /* What the file has there is left over from nobody: the block must read as zeroes. */
+    uint64_t grown = q->grow_from;
+    blk_grow(n->child, at + q->cluster);
+    q->grow_from = MAX(q->grow_from, at + q->cluster);
+    if (at < grown || !n->child->limits.can_grow) {
+        lock_drop(&q->lock);
+        int ret = blk_blocking(n->child, BLK_ZERO, 0, at, NULL, q->cluster);
+        lock_take(&q->lock);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    int ret = qcow2_slice_get_locked(n, SLICE_REF, at, &s);
+    if (ret < 0) {
+        return ret;
+    }
+    qcow2_slice_change_locked(q, s);
+    count_write(q, s->data, 0, 1);
+    qcow2_slice_unpin(s);
+    rt_set_locked(q, block, at);
+    return 0;
+}
+
+/* --- runs --- */
+
+/* The first free cluster from @from on and how many follow it, up to @want, in one slice. */
+static int find_free_locked(BlkNode *n, uint64_t from, uint64_t want, uint64_t *first, uint64_t *count)
+{
+    Qcow2 *q = n->state;
+    uint64_t step = per_slice(q);
+    uint64_t limit = n->child->limits.can_grow ? QCOW2_OFFSET >> q->cluster_bits
+                                               : blk_size(n->child) >> q->cluster_bits;
+
+    for (uint64_t c = from; c < limit; c = ALIGN_DOWN(c, step) + step) {
+        uint64_t end = MIN(ALIGN_DOWN(c, step) + step, limit), found = 0;
+        Slice *s;
+        int ret = count_slice_locked(n, c, &s);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (!s) {
+            ret = block_make_locked(n, c >> block_shift(q));
+            ret = ret < 0 ? ret : count_slice_locked(n, c, &s);
+            if (ret < 0 || !s) {
+                return ret < 0 ? ret : -EIO;
+            }
+        }
+        for (; c < end && found < want; c++) {
+            if (count_read(q, s->data, c % step) == 0) {
+                *first = found++ ? *first : c;
+            } else if (found) {
+                break;
+            }
+        }
+        qcow2_slice_unpin(s);
+        if (found) {
+            *count = found;
+            return 0;
+        }
+        c = end - 1;
+    }
+    return -ENOSPC;
+}
+
+/* Makes clusters [@first, @first + @count) read as zeroes. */
+static int run_zero_locked(BlkNode *n, uint64_t first, uint64_t count)
+{
+    Qcow2 *q = n->state;
+    uint64_t from = first << q->cluster_bits, to = (first + count) << q->cluster_bits;
+    uint64_t used = n->child->limits.can_grow ? MIN(MAX(q->grow_from, from), to) : to;
+
+    blk_grow(n->child, to);
+    q->grow_from = MAX(q->grow_from, to);
+    if (used == from) {
+        return 0;
+    }
+    lock_drop(&q->lock);
+    int ret = blk_blocking(n->child, BLK_ZERO, BLK_MAY_UNMAP, from, NULL, used - from);
+    lock_take(&q->lock);
+    return ret;
+}
+
+int qcow2_refill_locked(BlkNode *n)
+{
+    Qcow2 *q = n->state;
+    uint64_t first = 0, count = 0;
+    int ret = 0;
+
+    while (q->refilling) {
+        lock_wait(&q->lock, &q->changed, -1);
+    }
+    if (q->run < q->run_end) {
+        return 0;
+    }
+    q->refilling = true;
+    ret = find_free_locked(n, q->hint, CLAMP(RUN_BYTES >> q->cluster_bits, 1, RUN), &first, &count);
+    ret = ret < 0 ? ret : qcow2_refcount_add_locked(n, first << q->cluster_bits, count, 1);
+    ret = ret < 0 ? ret : run_zero_locked(n, first, count);
+    if (ret == 0) {
+        q->hint = first + count;
+        q->run = first;
+        q->run_end = first + count;
+    }
+    q->refilling = false;
+    lock_broadcast(&q->changed);
+    return ret;
+}
+
+int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by)
+{
+    Qcow2 *q = n->state;
+    uint64_t first = host >> q->cluster_bits, step = per_slice(q);
+
+    for (uint64_t c = first, end = first + count; c < end;) {
+        Slice *s;
+        int ret = count_slice_locked(n, c, &s);
+
+        if (ret == 0 && !s) {
+            ret = by > 0 ? block_make_locked(n, c >> block_shift(q)) : -EIO;
+            ret = ret < 0 ? ret : count_slice_locked(n, c, &s);
+        }
+        if (ret < 0 || !s) {
+            return ret < 0 ? ret : -EIO;
+        }
+        qcow2_slice_change_locked(q, s);
+        for (uint64_t last = ALIGN_DOWN(c, step) + step; c < end && c < last; c++) {
+            uint64_t v = count_read(q, s->data, c % step);
+
+            if (by < 0 ? v == 0 : v >= count_max(q)) {
+                qcow2_slice_unpin(s);
+                return by < 0 ? -EUCLEAN : -ERANGE;
+            }
+            count_write(q, s->data, c % step, v + (uint64_t)(int64_t)by);
+            if (by < 0 && v == 1) {
+                q->hint = MIN(q->hint, c);
+                qcow2_slice_forget_locked(q, c << q->cluster_bits);
+            }
+        }
+        qcow2_slice_unpin(s);
+    }
+    return 0;
+}
+
+void qcow2_free_later_locked(Qcow2 *q, uint64_t host, uint64_t count)
+{
+    Freed *last = q->freed->len ? &g_array_index(q->freed, Freed, q->freed->len - 1) : NULL;
+    Freed f = { host, count };
+
+    if (last && last->host + (last->count << q->cluster_bits) == host) {
+        last->count += count;
+        return;
+    }
+    g_array_append_val(q->freed, f);
+}
+
+int qcow2_run_return_locked(BlkNode *n)
+{
+    Qcow2 *q = n->state;
+    int ret = 0;
+
+    if (q->run < q->run_end) {
+        ret = qcow2_refcount_add_locked(n, q->run << q->cluster_bits, q->run_end - q->run, -1);
+        q->run = q->run_end;
+    }
+    return ret;
+}

@@ -1,0 +1,81 @@
+/* blockdev.c: the schema's words for block nodes as block/'s options, see blockdev.h.
+ *
+ * 1. Options point at one another as the definitions contain one another; an arena owns them. */
+#include "system/blockdev.h"
+
+static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena);
+
+static void set_file(BlkOptions *o, const BlockdevFile *f)
+{
+    o->filename = f->filename;
+    o->aio = (BlkAio)f->aio;
+    o->locking = f->locking == ON_OFF_AUTO_ON ? BLK_LOCKING_ON
+                 : f->locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO;
+}
+
+static void set_child(BlkOptions *o, const BlockdevRef *ref, GPtrArray *arena)
+{
+    if (ref->is == BLOCKDEV_REF_REFERENCE) {
+        o->child_ref = ref->u.reference;
+    } else {
+        o->child = options_of(ref->u.definition, arena);
+    }
+}
+
+static void set_backing(BlkOptions *o, const BlockdevRefOrNull *ref, GPtrArray *arena)
+{
+    if (ref == NULL) {
+        return;
+    }
+    o->backing_none = ref->is == BLOCKDEV_REF_OR_NULL_NULL;
+    if (ref->is == BLOCKDEV_REF_OR_NULL_REFERENCE) {
+        o->backing_ref = ref->u.reference;
+    } else if (ref->is == BLOCKDEV_REF_OR_NULL_DEFINITION) {
+        o->backing = options_of(ref->u.definition, arena);
+    }
+}
+
+static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
+{
+    BlkOptions *o = g_new(BlkOptions, 1);
+
+    g_ptr_array_add(arena, o);
+    *o = (BlkOptions){
+        .driver = blockdev_config_driver_name(c->driver), .node_name = c->node_name, .read_only = c->read_only,
+        .auto_read_only = c->auto_read_only, .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP,
+        .cache_direct = c->cache != NULL && c->cache->direct,
+        .cache_no_flush = c->cache != NULL && c->cache->no_flush,
+    };
+    switch (c->driver) {
+    case BLOCKDEV_CONFIG_DRIVER_FILE:
+        set_file(o, &c->u.file);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_HOST_DEVICE:
+        set_file(o, (const BlockdevFile *)&c->u.host_device);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_RAW:
+        o->offset = c->u.raw.offset;
+        o->has_size = c->u.raw.has_size;
+        o->size = c->u.raw.size;
+        set_child(o, c->u.raw.file, arena);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_QCOW2:
+        set_child(o, c->u.qcow2.file, arena);
+        set_backing(o, c->u.qcow2.backing, arena);
+        break;
+    default:
+        o->has_size = true;
+        o->size = c->u.null_co.size;
+        o->latency_ns = c->u.null_co.latency_ns;
+        o->read_zeroes = c->u.null_co.read_zeroes;
+        break;
+    }
+    return o;
+}
+
+BlkNode *blockdev_open(const BlockdevConfig *c, Error **errp)
+{
+    g_autoptr(GPtrArray) arena = g_ptr_array_new_with_free_func(g_free);
+
+    return blk_open(options_of(c, arena), errp);
+}

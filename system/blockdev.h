@@ -1,0 +1,11 @@
+/* blockdev.h: block nodes from what -blockdev, blockdev-add and -drive say in the schema's words. */
+#ifndef SYSTEM_BLOCKDEV_H
+#define SYSTEM_BLOCKDEV_H
+
+#include "block/block.h"
+#include "qapi/types.h"
+
+/* Opens the node @c describes with those defined inside it; NULL and @errp when that fails. */
+CTX_CONTROL BlkNode *blockdev_open(const BlockdevConfig *c, Error **errp);
+
+#endif
