@@ -111,7 +111,8 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
                    : c->file_locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO,
     };
     BlkOptions o = {
-        .driver = c->format != NULL ? c->format : probe_format(c->file), .drive_id = id, .rerror = (BlkOnError)c->rerror,
+        .driver = c->format != NULL ? c->format : probe_format(c->file),
+        .drive_id = id, .rerror = (BlkOnError)c->rerror,
         .werror = (BlkOnError)c->werror, .read_only = read_only, .auto_read_only = false,
         .cache_direct = c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC,
         .cache_no_flush = c->cache == DRIVE_CACHE_UNSAFE,

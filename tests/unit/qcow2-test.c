@@ -64,7 +64,8 @@ static bool have_tools(void)
 static BlkNode *open_image(const Bench *b, bool read_only)
 {
     BlkOptions file = { .driver = "file", .filename = b->path };
-    BlkOptions o = { .driver = "qcow2", .child = &file, .read_only = read_only, .discard_unmap = b->c->unmap };
+    BlkOptions o = { .driver = "qcow2", .child = &file, .read_only = read_only,
+                     .discard_unmap = b->c->unmap };
 
     return open_ok(&o);
 }
@@ -78,8 +79,8 @@ static void bench_begin(Bench *b, const Case *c, unsigned seed)
 
         b->backing = temp_file(half, true);
         file_get(b->backing, 0, b->model, half);
-        assert_true(run_tool("qemu-img create -q -f qcow2 -F raw -b %s -o %s %s %" PRIu64, b->backing, c->options,
-                             b->path, c->size));
+        assert_true(run_tool("qemu-img create -q -f qcow2 -F raw -b %s -o %s %s %" PRIu64, b->backing,
+                             c->options, b->path, c->size));
     } else {
         assert_true(run_tool("qemu-img create -q -f qcow2 -o %s %s %" PRIu64, c->options, b->path, c->size));
     }
@@ -164,7 +165,8 @@ static void pick(Bench *b, BlkOp *op, uint64_t *off, uint64_t *len)
     unsigned what = g_rand_int_range(b->rand, 0, 20);
     uint64_t most = g_rand_int_range(b->rand, 0, 8) == 0 ? 2 * MiB : 64 * KiB;
 
-    *op = what < 9 ? BLK_WRITE : what < 15 ? BLK_READ : what < 17 ? BLK_ZERO : what < 19 ? BLK_DISCARD : BLK_FLUSH;
+    *op = what < 9 ? BLK_WRITE : what < 15 ? BLK_READ : what < 17 ? BLK_ZERO
+          : what < 19 ? BLK_DISCARD : BLK_FLUSH;
     *len = (uint64_t)g_rand_int_range(b->rand, 1, (int)(most / SECTOR)) * SECTOR;
     *off = (uint64_t)g_rand_int_range(b->rand, 0, (int)(b->c->size / SECTOR)) * SECTOR;
     if (g_rand_boolean(b->rand)) {
