@@ -224,7 +224,8 @@ int qcow2_release_locked(BlkNode *n)
         int one = qcow2_refcount_add_locked(n, f->host, f->count, -1);
 
         if (one == -EUCLEAN) {
-            qcow2_corrupt_locked(n, "the cluster at %#" PRIx64 " is in use, but its reference count is 0", f->host);
+            qcow2_corrupt_locked(n, "the cluster at %#" PRIx64 " is in use, but its reference count is 0",
+                                 f->host);
         }
         ret = ret < 0 ? ret : one;
     }

@@ -84,7 +84,8 @@ static bool refuse_features(uint64_t unknown, const uint8_t *table, uint32_t len
 }
 
 /* A table of @bytes at @off lies where one may. */
-static bool table_ok(const char *what, uint64_t off, uint64_t bytes, uint64_t max, uint64_t cluster, Error **errp)
+static bool table_ok(const char *what, uint64_t off, uint64_t bytes, uint64_t max, uint64_t cluster,
+                      Error **errp)
 {
     if (bytes > max) {
         return error_set(errp, "%s too large: %" PRIu64 " bytes", what, bytes);
@@ -111,7 +112,8 @@ static bool sizes_ok(const Qcow2Header *h, Error **errp)
         return error_set(errp, "Image does not contain a reference count table");
     }
     return table_ok("Active L1 table", h->l1_off, (uint64_t)h->l1_size * 8, L1_MAX_BYTES, cluster, errp) &&
-           table_ok("Reference count table", h->rt_off, h->rt_clusters * cluster, RT_MAX_BYTES, cluster, errp) &&
+           table_ok("Reference count table", h->rt_off, h->rt_clusters * cluster, RT_MAX_BYTES, cluster,
+                    errp) &&
            (h->snapshots <= SNAPSHOTS_MAX ||
             error_set(errp, "Snapshot table too large: %u entries", h->snapshots)) &&
            table_ok("Snapshot table", h->snapshots_off, h->snapshots, SNAPSHOTS_MAX, cluster, errp);
@@ -125,14 +127,16 @@ static bool header_ok(const Qcow2Header *h, Error **errp)
     if (h->cluster_bits < 9 || h->cluster_bits > 21) {
         return error_set(errp, "Unsupported cluster size: 2^%u", h->cluster_bits);
     }
-    if (h->version >= 3 && (h->length < HEADER_V3 || h->length % 8 || h->length > UINT64_C(1) << h->cluster_bits)) {
+    if (h->version >= 3 && (h->length < HEADER_V3 || h->length % 8 ||
+                            h->length > UINT64_C(1) << h->cluster_bits)) {
         return error_set(errp, "qcow2 header length %u is invalid", h->length);
     }
     if (h->refcount_order > 6) {
         return error_set(errp, "Reference count entry width too large; may not exceed 64 bits");
     }
     if (h->incompat & QCOW2_INCOMPAT_EXT_L2 && h->cluster_bits < 14) {
-        return error_set(errp, "Extended L2 entries are not possible with clusters of 2^%u bytes", h->cluster_bits);
+        return error_set(errp, "Extended L2 entries are not possible with clusters of 2^%u bytes",
+                         h->cluster_bits);
     }
     if (h->crypt_method != 0) {
         return error_set(errp, "Encrypted images (method %u) are not supported", h->crypt_method);

@@ -103,12 +103,14 @@ static bool place_bad(BlkNode *n, const Entry *e, uint64_t pos, uint64_t len)
     uint64_t at = e->host + (pos & (q->cluster - 1));
 
     if (e->host % q->cluster) {
-        qcow2_corrupt_locked(n, "L2 entry of guest offset %#" PRIx64 ": data offset %#" PRIx64 " is not aligned "
+        qcow2_corrupt_locked(n, "L2 entry of guest offset %#" PRIx64 ": data offset %#" PRIx64
+                             " is not aligned "
                              "to a cluster", pos, e->host);
         return true;
     }
     if (is_table(q, at, len)) {
-        qcow2_corrupt_locked(n, "L2 entry of guest offset %#" PRIx64 ": data offset %#" PRIx64 " overlaps the "
+        qcow2_corrupt_locked(n, "L2 entry of guest offset %#" PRIx64 ": data offset %#" PRIx64
+                             " overlaps the "
                              "header, the L1 table or the refcount table", pos, at);
         return true;
     }
@@ -182,7 +184,8 @@ static int read_locked(BlkNode *n, const BlkReq *r, Extent *e, uint64_t *compres
         return -EIO;
     }
     if (kind == UNIT_DATA) {
-        *e = (Extent){ .is = EXT_DATA, .node = q->data, .off = entry.host + in_cluster(q, r->pos), .len = len };
+        *e = (Extent){ .is = EXT_DATA, .node = q->data, .off = entry.host + in_cluster(q, r->pos),
+                       .len = len };
     } else if (kind == UNIT_ZERO) {
         *e = (Extent){ .is = EXT_ZERO, .len = len };
     } else {
@@ -319,7 +322,8 @@ static int write_locked(BlkNode *n, const BlkReq *r, Extent *e)
     if (entry.own && unit_of(q, &entry, r->pos) == UNIT_DATA) {
         uint64_t len = same_units(q, s, r->pos, r->left, UNIT_DATA, true);
 
-        *e = (Extent){ .is = EXT_DATA, .node = q->data, .off = entry.host + in_cluster(q, r->pos), .len = len };
+        *e = (Extent){ .is = EXT_DATA, .node = q->data, .off = entry.host + in_cluster(q, r->pos),
+                       .len = len };
         return place_bad(n, &entry, r->pos, len) ? -EIO : 0;
     }
     if (entry.there && place_bad(n, &entry, r->pos, 1)) {
@@ -518,7 +522,8 @@ static int fetch_locked(BlkNode *n, const BlkReq *r)
     int ret = 0;
 
     if ((l1 & QCOW2_OFFSET) % q->cluster) {
-        qcow2_corrupt_locked(n, "L1 entry %" PRIu64 ": L2 table offset %#" PRIx64 " is not aligned to a cluster",
+        qcow2_corrupt_locked(n, "L1 entry %" PRIu64 ": L2 table offset %#" PRIx64
+                             " is not aligned to a cluster",
                       g >> q->l2_bits, l1 & QCOW2_OFFSET);
         return -EIO;
     }

@@ -87,7 +87,8 @@ static int count_slice_locked(BlkNode *n, uint64_t cluster, Slice **out)
         return 0;
     }
     if (at % q->cluster) {
-        qcow2_corrupt_locked(n, "refcount table entry %" PRIu64 ": the block's offset %#" PRIx64 " is not aligned to a "
+        qcow2_corrupt_locked(n, "refcount table entry %" PRIu64 ": the block's offset %#" PRIx64
+                             " is not aligned to a "
                       "cluster", block, at);
         return -EIO;
     }

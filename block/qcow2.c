@@ -13,12 +13,14 @@
 
 static int qcow2_probe(const uint8_t *head, size_t n)
 {
-    return n >= 8 && be32(*(const Be32 *)head) == QCOW2_MAGIC && be32(*(const Be32 *)(head + 4)) >= 2 ? 100 : 0;
+    return n >= 8 && be32(*(const Be32 *)head) == QCOW2_MAGIC &&
+           be32(*(const Be32 *)(head + 4)) >= 2 ? 100 : 0;
 }
 
 /* --- opening --- */
 
-static bool table_read(BlkNode *n, const char *what, uint64_t off, uint64_t size, uint64_t **out, Error **errp)
+static bool table_read(BlkNode *n, const char *what, uint64_t off, uint64_t size, uint64_t **out,
+                       Error **errp)
 {
     uint64_t *table = g_try_new0(uint64_t, size ? size : 1);
 
@@ -59,7 +61,8 @@ static bool open_tables(BlkNode *n, Error **errp)
     q->rt_dirty = g_new0(bool, q->rt_size / 64 + 1);
     if (!fits(h->l1_off, (uint64_t)h->l1_size * 8, q->grow_from) ||
         !fits(h->rt_off, q->rt_size * 8, q->grow_from)) {
-        return error_set(errp, "The L1 table at %#" PRIx64 " or the refcount table at %#" PRIx64 " ends after the "
+        return error_set(errp, "The L1 table at %#" PRIx64 " or the refcount table at %#" PRIx64
+                         " ends after the "
                          "end of the file", h->l1_off, h->rt_off);
     }
     return table_read(n, "L1 table", h->l1_off, h->l1_size, &q->l1, errp) &&
@@ -78,7 +81,8 @@ static char *beside(const char *of, const char *name)
 }
 
 /* Opens @name with @format (NULL: the bare file) beside the image. */
-static BlkNode *open_beside(BlkNode *n, const BlkOptions *o, const char *name, const char *format, bool read_only,
+static BlkNode *open_beside(BlkNode *n, const BlkOptions *o, const char *name, const char *format,
+                             bool read_only,
                             Error **errp)
 {
     g_autofree char *path = beside(blk_filename(n), name);
@@ -231,7 +235,8 @@ static void qcow2_close(BlkNode *n)
         ret = ret < 0 ? ret : blk_pflush(n->child);
     }
     if (ret < 0) {
-        warn_report("closing '%s': %s: what was not flushed before is lost", blk_filename(n), g_strerror(-ret));
+        warn_report("closing '%s': %s: what was not flushed before is lost", blk_filename(n),
+                    g_strerror(-ret));
     }
     qcow2_free(n);
 }
@@ -239,7 +244,8 @@ static void qcow2_close(BlkNode *n)
 static bool qcow2_rights(BlkNode *n, unsigned need, unsigned share, Error **errp)
 {
     Qcow2 *q = n->state;
-    unsigned below = need & (BLK_PERM_WRITE | BLK_PERM_RESIZE) ? BLK_PERM_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE
+    unsigned below = need & (BLK_PERM_WRITE | BLK_PERM_RESIZE)
+                     ? BLK_PERM_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE
                                                                 : need & BLK_PERM_READ;
     unsigned keep = need ? BLK_PERM_READ : share;
 

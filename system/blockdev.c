@@ -42,7 +42,8 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
     g_ptr_array_add(arena, o);
     *o = (BlkOptions){
         .driver = blockdev_config_driver_name(c->driver), .node_name = c->node_name,
-        .read_only = c->read_only, .auto_read_only = c->auto_read_only, .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP,
+        .read_only = c->read_only, .auto_read_only = c->auto_read_only,
+        .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP,
         .cache_direct = c->cache != NULL && c->cache->direct,
         .cache_no_flush = c->cache != NULL && c->cache->no_flush,
     };
