@@ -662,12 +662,12 @@ static void monitor_command(Gdb *g, const char *p)
         gdb_error(g, EINVAL);
         return;
     }
-    if (!g->host.monitor) {
+    said = g->host.monitor(line);
+    if (!said) {
         gdb_reply(g, "");
         return;
     }
-    said = g->host.monitor(line);
-    for (size_t at = 0, total = said ? strlen(said) : 0; at < total; at += MONITOR_CHUNK) {
+    for (size_t at = 0, total = strlen(said); at < total; at += MONITOR_CHUNK) {
         g_autoptr(GString) text = g_string_new("O");
 
         gdb_bytes_write(text, said + at, MIN(total - at, MONITOR_CHUNK));

@@ -202,7 +202,7 @@ void gdb_stopped(Gdb *g, GdbSignal why)
     if (g->state != GDB_RUNNING && g->state != GDB_STOPPING) {
         return;
     }
-    bool silent = g->state == GDB_STOPPING && !g->resuming;    /* nobody waits for a stop reply */
+    bool silent = !g->resuming;        /* nobody waits for a stop reply */
 
     g->resuming = false;
     g->signal = g->has_stop ? GDB_SIGTRAP : why;

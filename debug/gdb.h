@@ -32,7 +32,7 @@ typedef struct GdbHost {
     bool (*cont)(Error **errp);
     void (*reset)(void);
     void (*quit)(void);
-    char *(*monitor)(const char *command);     /* NULL: no human monitor; what it printed, owned */
+    char *(*monitor)(const char *command);     /* what it printed, owned; NULL: no human monitor */
     size_t (*send)(void *arg, const uint8_t *buf, size_t n);   /* as char_send() */
     void (*more)(void *arg);                   /* gdb_space() has grown */
     void *arg;

@@ -124,12 +124,17 @@ static void exited(int status)
     gdb_exited(gdb, status);
 }
 
+static char *run_monitor(const char *command)
+{
+    return monitor != NULL ? monitor(command) : NULL;
+}
+
 static void make_session(void)
 {
     static const RunDebugger debugger = { wants_stop, stopped, exited };
     const GdbHost host = {
         .running = runstate_running, .stop = pause_machine, .cont = runstate_cont, .reset = reset_machine,
-        .quit = quit, .monitor = monitor, .send = send, .more = more,
+        .quit = quit, .monitor = run_monitor, .send = send, .more = more,
     };
 
     gdb = gdb_new(&host);
