@@ -127,6 +127,7 @@ CTX_CONTROL BlkNode *blk_child(const BlkNode *n, unsigned i);
 
 typedef struct BlkStats {
     uint64_t ops[BLK_OPS], bytes[BLK_OPS], ns[BLK_OPS], failed[BLK_OPS];
+    uint64_t wr_highest;       /* end of the highest write; not a sum */
 } BlkStats;
 
 /* The sums over all loops since the node was opened; ns is time between submit and completion. */

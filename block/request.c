@@ -424,6 +424,9 @@ static void account(BlkLane *l, const BlkReq *r, int ret)
     count(&s->ops[r->op], 1);
     count(&s->bytes[r->op], r->op == BLK_FLUSH ? 0 : r->len);
     count(&s->ns[r->op], l->bl->now - r->start);
+    if ((r->op == BLK_WRITE || r->op == BLK_ZERO) && r->off + r->len > s->wr_highest) {
+        __atomic_store_n(&s->wr_highest, r->off + r->len, __ATOMIC_RELAXED);
+    }
 }
 
 void blk_complete(BlkReq *r, int ret)
@@ -465,9 +468,10 @@ void blk_stats(BlkNode *n, BlkStats *out)
     for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {
         const uint64_t *from = (const uint64_t *)&l->stats;
 
-        for (unsigned i = 0; i < sizeof(*out) / sizeof(*sum); i++) {
+        for (unsigned i = 0; i < offsetof(BlkStats, wr_highest) / sizeof(*sum); i++) {
             sum[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
         }
+        out->wr_highest = MAX(out->wr_highest, __atomic_load_n(&l->stats.wr_highest, __ATOMIC_RELAXED));
     }
     epoch_leave();
 }

@@ -21,10 +21,12 @@ static bool addr_parse(const char *text, unsigned *slot, unsigned *fn)
     *slot = (unsigned)strtoul(text, &end, 16);
     *fn = 0;
     if (*end == '.') {
-        if (end[1] < '0' || end[1] > '7' || end[2]) {
+        const char *digit = end + (end[1] == '0' && end[2] == 'x' ? 3 : 1);      /* "2.1" and "0x2.0x1" */
+
+        if (*digit < '0' || *digit > '7' || digit[1]) {
             return false;
         }
-        *fn = (unsigned)(end[1] - '0');
+        *fn = (unsigned)(*digit - '0');
     } else if (*end) {
         return false;
     }

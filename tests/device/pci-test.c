@@ -340,7 +340,7 @@ static void test_addresses(void **state)
     Bench *b = bench_new();
 
     bench_device(b, &toy, "a", "addr", "05", NULL);
-    bench_device(b, &toy, "m", "addr", "1f.1", NULL);
+    bench_device(b, &toy, "m", "addr", "0x1f.0x1", NULL);
     refused(b, "5.0", "off", "PCI: slot 5 function 0 not available for toy, in use by toy,id=a");
     refused(b, "5.1", "off", "PCI: single function device can't be populated in function 5.1");
     refused(b, "1f", "off", "PCI: 1f.0 indicates single function, but 1f.1 is already populated.");

@@ -124,6 +124,21 @@ def test_stop_meets_reset_and_stop():
         same(q.events[1:], [])
 
 
+def test_statistics():
+    with small_disk("2m") as folder:
+        os.unlink(folder + "/filler")
+        with Machine("-drive", "id=d0,if=ide,format=raw,file=%s/disk.raw" % folder, machine="pc") as m:
+            disk = Disk(m)
+            disk.write(9, 0x4142)
+            same(m.guest.take(1), b".", "the last word's answer")
+            same(disk.wait(), 0x50)
+            got = m.qmp.cmd("query-blockstats")[0]
+            same((got["device"], got["stats"]["wr_bytes"], got["stats"]["wr_operations"]), ("d0", 512, 1))
+            for stats in (got["stats"], got["parent"]["stats"]):
+                same(stats["wr_highest_offset"], 5120)
+            same((got["stats"]["rd_operations"], got["stats"]["failed_wr_operations"]), (0, 0))
+
+
 if __name__ == "__main__":
     if INSIDE not in os.environ:
         os.environ[INSIDE] = "1"

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""block-test.py: block nodes and disks as clients see them, on machines without a guest.
+
+The first argument is the program; words behind it choose tests by name.
+"""
+import os
+import sys
+
+from qmp import check, main, same, still
+
+DISK = ["-blockdev", "driver=file,node-name=f,filename=@FOLDER/d,discard=unmap",
+        "-blockdev", "driver=raw,node-name=r,file=f,read-only=on",
+        "-device", "virtio-blk-pci,id=vd0,drive=r"]
+
+
+class Disks:
+    """still() with a sparse image of 1 MiB at @FOLDER/d."""
+
+    def __init__(self, *args):
+        self.m = still(*args)
+        with open(self.m.folder.name + "/d", "wb") as f:
+            f.truncate(1 << 20)
+
+    def __enter__(self):
+        return self.m.__enter__()
+
+    def __exit__(self, *exc):
+        self.m.__exit__(*exc)
+
+
+def nodes(q):
+    return {n["node-name"]: n for n in q.cmd("query-named-block-nodes", flat=True)}
+
+
+def test_query_block():
+    with Disks(*DISK, "-device", "ide-cd,id=cd0") as m:
+        disks = {d["qdev"]: d for d in m.qmp.cmd("query-block")}
+        same(set(disks), {"/machine/peripheral/vd0/virtio-backend", "cd0"})
+        vd0, cd0 = disks["/machine/peripheral/vd0/virtio-backend"], disks["cd0"]
+        same((vd0["device"], vd0["removable"], vd0["io-status"]), ("", False, "ok"))
+        check("tray_open" not in vd0, "a disk with a tray:", vd0)
+        same(vd0["inserted"]["node-name"], "r")
+        same(vd0["inserted"]["image"]["virtual-size"], 1 << 20)
+        same((cd0["device"], cd0["locked"]), ("", False))
+        check("inserted" not in cd0, "an empty drive:", cd0)
+        m.qmp.fails("query-block", text="unexpected", x=1)
+
+
+def test_query_nodes():
+    with Disks(*DISK) as m:
+        got = nodes(m.qmp)
+        same(set(got), {"f", "r"})
+        f, r = got["f"], got["r"]
+        same((f["drv"], f["ro"], r["drv"], r["ro"]), ("file", False, "raw", True))
+        same(r["file"], m.folder.name + "/d")
+        same(f["image"]["actual-size"], os.stat(m.folder.name + "/d").st_blocks * 512)
+        same(r["cache"], {"writeback": True, "direct": False, "no-flush": False})
+        m.qmp.fails("query-named-block-nodes", text="flat", flat=1)
+
+
+def test_add_and_del():
+    with Disks(*DISK) as m:
+        q = m.qmp
+        q.cmd("blockdev-add", driver="null-co", **{"node-name": "n", "size": 1 << 20})
+        same(nodes(q)["n"]["image"]["virtual-size"], 1 << 20)
+        q.fails("blockdev-add", text="'n'", driver="null-co", **{"node-name": "n"})
+        q.fails("blockdev-add", text="'node-name' must be specified", driver="null-co")
+        q.fails("blockdev-add", text="/nosuch", driver="file", filename="/nosuch", **{"node-name": "x"})
+        q.fails("blockdev-add", text="driver", **{"node-name": "x"})
+        q.fails("blockdev-add", text="does not accept value 'qcow9'", driver="qcow9", **{"node-name": "x"})
+        q.cmd("blockdev-add", driver="raw", file="n", **{"node-name": "over"})
+        q.fails("blockdev-del", text="n", **{"node-name": "n"})
+        q.cmd("blockdev-del", **{"node-name": "over"})
+        q.cmd("blockdev-del", **{"node-name": "n"})
+        q.fails("blockdev-del", text="Failed to find node with node-name='n'", **{"node-name": "n"})
+        q.fails("blockdev-del", text="vd0", **{"node-name": "r"})
+        same(set(nodes(q)), {"f", "r"})
+
+
+def test_resize():
+    with Disks() as m:
+        q = m.qmp
+        q.cmd("blockdev-add", driver="file", filename=m.folder.name + "/d", **{"node-name": "f"})
+        q.cmd("block_resize", **{"node-name": "f", "size": 2 << 20})
+        same(os.stat(m.folder.name + "/d").st_size, 2 << 20)
+        same(nodes(q)["f"]["image"]["virtual-size"], 2 << 20)
+        q.fails("block_resize", text="smaller", **{"node-name": "f", "size": 1 << 20})
+        q.fails("block_resize", text="Cannot find device='' nor node-name='g'", **{"node-name": "g", "size": 1})
+        q.fails("block_resize", text="Cannot find device='d'", device="d", size=1)
+        q.fails("block_resize", text="size", **{"node-name": "f", "size": -1})
+        same(os.stat(m.folder.name + "/d").st_size, 2 << 20)
+
+
+def test_stats_of_nothing():
+    with Disks(*DISK) as m:
+        got = m.qmp.cmd("query-blockstats")
+        same(len(got), 1)
+        same((got[0]["device"], got[0]["qdev"], got[0]["node-name"]),
+             ("", "/machine/peripheral/vd0/virtio-backend", "r"))
+        same(got[0]["parent"]["node-name"], "f")
+        for key in ("rd_bytes", "wr_bytes", "rd_operations", "wr_operations", "wr_highest_offset"):
+            same(got[0]["stats"][key], 0, key)
+        same({n["node-name"] for n in m.qmp.cmd("query-blockstats", **{"query-nodes": True})}, {"f", "r"})
+        m.qmp.fails("query-blockstats", text="query-nodes", **{"query-nodes": "yes"})
+
+
+TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
+
+if __name__ == "__main__":
+    sys.exit(main(TESTS, kvm=False))
