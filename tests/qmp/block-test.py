@@ -85,7 +85,8 @@ def test_resize():
         same(os.stat(m.folder.name + "/d").st_size, 2 << 20)
         same(nodes(q)["f"]["image"]["virtual-size"], 2 << 20)
         q.fails("block_resize", text="smaller", **{"node-name": "f", "size": 1 << 20})
-        q.fails("block_resize", text="Cannot find device='' nor node-name='g'", **{"node-name": "g", "size": 1})
+        q.fails("block_resize", text="Cannot find device='' nor node-name='g'",
+                **{"node-name": "g", "size": 1})
         q.fails("block_resize", text="Cannot find device='d'", device="d", size=1)
         q.fails("block_resize", text="size", **{"node-name": "f", "size": -1})
         same(os.stat(m.folder.name + "/d").st_size, 2 << 20)
