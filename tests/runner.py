@@ -4,8 +4,11 @@
    where a test is an executable file whose leading comments say what it needs (see below).
 2. A test passes with status 0 and is skipped with 77; everything else, a time limit included, is a
    failure, and the end of its log is shown.  Nothing is tried twice.
-3. Tests that need a real KVM run here if there is one, else one after another in one lab machine,
-   which is this file again with --inside.
+3. Tests that need a real KVM run here if there is one, else one after another in a lab machine,
+   which runs this file again with --inside.
+4. That machine says every BEAT seconds that it lives.  If it falls silent, or ends, or the current
+   test outlives its limit there, it is ended; that test has failed, and the next ones get a fresh
+   machine.
 
 Leading comments of a test in tests/guest/, all optional:
     # needs: kvm       any /dev/kvm, a software one too     (without /dev/kvm: in the lab)
@@ -15,27 +18,34 @@ Leading comments of a test in tests/guest/, all optional:
                        `named:NAME` only when asked for by name
     # prepare: CMD     run before, outside the lab (what needs the network, or much computing)
     # full             only in full mode
+    # release          RHEA is not set: it uses what ./run builds
 """
 import concurrent.futures as futures
 import fnmatch
 import json
 import os
 import re
-import shutil
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = os.path.join(ROOT, "build", "logs")
+LAB = ["tests/lab/lab"]
 LAB_FACTOR = 8
 LAB_MIB = 7168
+BEAT = 5              # seconds between two signs of life of the lab
+BEAT_LIMIT = 90       # after so many without one it counts as dead
+START_LIMIT = 180     # until its first test
+END_LIMIT = 15        # between asking it to end and killing it
 TAIL = 30
 
 # Variants of the build: folder, environment, meson options, the suites run in it (None: all),
 # factor on time limits, prefix of each test command.
-PLAIN = dict(name="", folder="build", options=[], suites=None, factor=1, prefix=[])
+PLAIN = dict(name="", folder="build/debug", options=[], suites=None, factor=1, prefix=[])
 FULL = [
     dict(name="asan", folder="build/asan", factor=4, prefix=[],
          options=["-Db_sanitize=address,undefined", "-Db_lundef=false"],
@@ -47,6 +57,7 @@ FULL = [
          options=["-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"],
          suites=["unit", "fuzz"]),
 ]
+PROGRAM = os.path.join(ROOT, PLAIN["folder"], "rhea")
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
               "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
               "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
@@ -101,7 +112,9 @@ class Report:
             return
         for line in lines[-TAIL:]:
             print("      | " + line.rstrip("\r"))
-        reason = "over its time limit" if status == "limit" else "status %s" % status
+        reason = {"limit": "over its time limit"}.get(status, status)
+        if isinstance(status, int):
+            reason = "status %d" % status
         print("      %s; log: %s" % (reason, os.path.relpath(test.log, ROOT)), flush=True)
 
     def end(self):
@@ -146,33 +159,119 @@ def run_here(tests, report):
                 report.running([t.name for f, t in pending.items() if f.running()], start)
 
 
+class LabMachine:
+    """One lab machine that runs tests one after another and says how they ended."""
+
+    def __init__(self, tests):
+        limit = sum(t.limit for t in tests) * LAB_FACTOR + START_LIMIT
+        self.console = os.path.join(LOGS, "lab-console.log")
+        self.log = open(os.path.join(LOGS, "lab.log"), "w")
+        # The machine goes with the runner, however that ends.
+        command = ["setpriv", "--pdeathsig", "TERM"] + LAB + [
+            "-m", str(LAB_MIB), "-t", str(limit), "-l", self.console, "--", sys.executable,
+            os.path.abspath(__file__), "--inside"] + [t.name for t in tests]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ, LAB_OUT=LOGS),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=self.log, start_new_session=True)
+        self.partial = b""
+
+    def lines(self, silence):
+        """The next lines as words, waiting at most @silence seconds; None at the machine's end."""
+        if not select.select([self.process.stdout], [], [], silence)[0]:
+            return []
+        data = os.read(self.process.stdout.fileno(), 65536)
+        if not data:
+            return None
+        *whole, self.partial = (self.partial + data).split(b"\n")
+        return [line.decode(errors="replace").split() for line in whole if line.strip()]
+
+    def end(self, patience=0):
+        """Its exit status; after @patience seconds it is ended, whatever it does."""
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            for sig in (signal.SIGTERM, signal.SIGKILL):
+                os.killpg(self.process.pid, sig)
+                try:
+                    self.process.wait(END_LIMIT)
+                    break
+                except subprocess.TimeoutExpired:
+                    pass
+        self.process.stdout.close()
+        self.log.close()
+        return self.process.returncode
+
+    def blame(self, test, began, reason):
+        """What is known of the machine's end goes to the log of a test that it took with it."""
+        with open(test.log, "a" if began else "w") as out:
+            for title, path in (("the lab", self.log.name), ("the lab's console", self.console)):
+                try:
+                    with open(path, errors="replace") as log:
+                        text = log.read()
+                except OSError:
+                    text = ""
+                out.write("\n--- %s:\n%s" % (title, text))
+            out.write("\n--- %s\n" % reason)
+
+
+def watch_lab(machine, left, report):
+    """Follow a lab machine until it has run the tests @left, or breaks down; those not run yet.
+
+    What has run leaves @left."""
+    running, reason, count = False, "", len(left)
+    start = heard = time.monotonic()
+    while left and not reason:
+        lines = machine.lines(1)
+        now = time.monotonic()
+        for word, *words in lines or []:
+            heard = now
+            if word == "START":
+                running, start = True, now
+            elif word == "RESULT":
+                running, status = False, words[1]
+                report.result(left.pop(0), status if status == "limit" else int(status),
+                              float(words[2]))
+        if lines is None:
+            reason = "the lab machine ended"
+        elif now - heard > (BEAT_LIMIT if running else START_LIMIT):
+            reason = "no sign of life from the lab machine for %d s" % (now - heard)
+        elif running and now - start > left[0].limit * LAB_FACTOR + BEAT_LIMIT:
+            reason = "still running %d s after its start" % (now - start)
+        report.running([t.name for t in left[:1]], start)
+    status = machine.end(0 if reason else 30)
+    # A machine that did not even begin is no test's fault; another would not either.
+    at_fault = 1 if running else len(left) if len(left) == count else 0
+    for test in left[:at_fault]:
+        machine.blame(test, running, "%s; the machine's status: %s" % (reason, status))
+        report.result(test, reason, time.monotonic() - start)
+    return left[at_fault:]
+
+
 def run_in_lab(tests, report):
-    """All in one lab machine; it prints `RESULT name status seconds` lines."""
-    byname = {t.name: t for t in tests}
-    limit = sum(t.limit for t in tests) * LAB_FACTOR + 120
-    command = ["tests/lab/lab", "-m", str(LAB_MIB), "-t", str(limit), "--", sys.executable,
-               os.path.abspath(__file__), "--inside"] + list(byname)
-    env = dict(os.environ, LAB_OUT=LOGS)
+    """One after another in a lab machine; a fresh one after one that broke down."""
     report.stage("... the lab: %d tests in a machine with a real KVM" % len(tests))
-    with open(os.path.join(LOGS, "lab.log"), "w") as log:
-        lab = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log,
-                               stdin=subprocess.DEVNULL, text=True)
-        for line in lab.stdout:
-            words = line.split()
-            if len(words) == 4 and words[0] == "RESULT" and words[1] in byname:
-                status = int(words[2]) if words[2] != "limit" else "limit"
-                report.result(byname.pop(words[1]), status, float(words[3]))
-        lab.wait()
-    for test in byname.values():
-        shutil.copy(os.path.join(LOGS, "lab.log"), test.log)
-        report.result(test, "%d of the lab" % lab.returncode, 0)
+    while tests:
+        machine = LabMachine(tests)
+        try:
+            tests = watch_lab(machine, list(tests), report)
+        finally:
+            machine.end()
+
+
+def beat():
+    """The sign of life, for ever."""
+    while True:
+        print("ALIVE", flush=True)
+        time.sleep(BEAT)
 
 
 def run_inside(names):
-    """In the lab: run the guest tests named, print the lines run_in_lab reads."""
-    for test in guest_tests(True):
+    """In the lab: run the guest tests named, print the lines watch_lab reads."""
+    threading.Thread(target=beat, daemon=True).start()
+    for test in guest_tests(True, names):
         if test.name in names:
             test.limit *= LAB_FACTOR
+            print("START %s" % test.name, flush=True)
             status, seconds = execute(test)
             print("RESULT %s %s %.2f" % (test.name, status, seconds), flush=True)
     return 0
@@ -182,11 +281,6 @@ def build(variant, report):
     """Configure and build; a failure counts as a failed test."""
     name = variant["name"] or "gcc"
     test = Test("build/" + name, ["tools/build", variant["folder"]] + variant["options"], 1800)
-    if variant is PLAIN and os.path.exists("build/build.ninja") and not list(
-            meson_tests(variant, True)):
-        # ./run configured it before cmocka was there.
-        subprocess.run(["meson", "setup", "--reconfigure", "--clearcache", "build"], check=True,
-                       stdout=subprocess.DEVNULL)
     if "cc" in variant:
         test.env["CC"] = variant["cc"]
     start = time.monotonic()
@@ -221,7 +315,7 @@ def header(path):
         for line in script:
             if not line.startswith("#"):
                 break
-            match = re.match(r"# (needs|limit|cases|prepare|full)\b:?\s*(.*)", line)
+            match = re.match(r"# (needs|limit|cases|prepare|release|full)\b:?\s*(.*)", line)
             if match:
                 found[match.group(1)] = (found.get(match.group(1), "") + " " +
                                          match.group(2)).strip()
@@ -255,6 +349,7 @@ def guest_tests(full, names=None):
             case = case.replace("full:", "").replace("named:", "")
             test = Test("guest/" + file + ("/" + case if case else ""),
                         [path] + ([case] if case else []), int(head.get("limit", "60")),
+                        {} if "release" in head else {"RHEA": os.environ.get("RHEA", PROGRAM)},
                         where="here" if here else "lab", parallel=False)
             test.prepare = head.get("prepare")
             yield test
@@ -283,6 +378,7 @@ def main():
     # 1. The source tree itself.
     tools = [Test("tree/" + t, ["tools/check-" + t], 60) for t in ("includes", "names", "style")
              if os.path.exists("tools/check-" + t)]
+    tools.append(Test("tree/runner", ["tests/runner-test.py"], 60))
     # 2. The builds and what meson knows of in each.
     ready = True
     if not listing:
@@ -307,9 +403,9 @@ def main():
         print("\n".join(t.name for t in guests))
         return 0
     if ready or os.environ.get("RHEA"):
-        for command in dict.fromkeys(t.prepare for t in guests if t.prepare):
-            subprocess.run(["bash", "-c", command], cwd=ROOT, check=False,
-                           env=dict(os.environ, FULL="1" if full else ""))
+        for command, rhea in dict.fromkeys((t.prepare, t.env.get("RHEA")) for t in guests):
+            env = dict(os.environ, FULL="1" if full else "", **({"RHEA": rhea} if rhea else {}))
+            subprocess.run(["bash", "-c", command or ":"], cwd=ROOT, check=False, env=env)
         here = [t for t in guests if t.where == "here"]
         run_here(here, report)
         if full and os.path.exists("build/asan/system/rhea"):
