@@ -16,13 +16,13 @@ die() {
     exit 1
 }
 
-# rhea_program: prints the path of the program built.
-rhea_program() {
-    if [ -e "$RHEA_ROOT/build/rhea" ]; then
-        echo "$RHEA_ROOT/build/rhea"
-    else
-        echo "$RHEA_ROOT/build/system/rhea"
-    fi
+# What users get: meson's options of a release.
+RHEA_RELEASE=(--buildtype=release -Db_lto=true -Dchecks=false -Dtests=disabled)
+
+# link_programs FOLDER: the programs' place is the top of a build folder, whatever folder of the
+# source makes them.
+link_programs() {
+    ln -sfn system/rhea "$1/rhea"
 }
 
 # kvm_kind: prints "hardware", "software" or "none".

@@ -221,8 +221,7 @@ def main():
         tasks[what](sys.argv[2])
         return
     if "RHEA" not in os.environ:
-        shell("tools/build build/release --buildtype=release -Dchecks=false "
-              "-Dtests=disabled -Db_lto=true")
+        shell("tools/build --release build/release")
     with tempfile.TemporaryDirectory(prefix="rhea-bench-") as folder:
         prepare(folder)
         for name in tasks if what == "all" else [what]:

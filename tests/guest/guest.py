@@ -18,10 +18,10 @@ SKIPPED = 77
 
 def rhea():
     """The program under test."""
-    for path in (os.environ.get("RHEA"), ROOT + "/build/rhea", ROOT + "/build/system/rhea"):
-        if path and shutil.which(path):
-            return path
-    sys.exit("no build/rhea: ./check builds it, RHEA=PROGRAM names another")
+    path = os.environ.get("RHEA", ROOT + "/build/release/rhea")
+    if not shutil.which(path):
+        sys.exit("no %s: ./run makes build/release/rhea, RHEA=PROGRAM names another" % path)
+    return path
 
 
 def skip(reason):
