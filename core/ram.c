@@ -154,11 +154,11 @@ static bool open_source(RamBlock *b, const RamConfig *c, Error **errp)
 }
 
 /* Maps the block at a multiple of @align: reserves more address space and trims it. */
-static bool map_block(RamBlock *b, uint64_t align, Error **errp)
+static bool map_block(RamBlock *b, const RamConfig *c, uint64_t align, Error **errp)
 {
     int prot = PROT_READ | (b->readonly ? 0 : PROT_WRITE);
     int flags = (b->share ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED |
-                (b->fd < 0 ? MAP_ANONYMOUS : 0) | (b->page_size == PAGE ? MAP_NORESERVE : 0);
+                (b->fd < 0 ? MAP_ANONYMOUS : 0) | (c->reserve ? 0 : MAP_NORESERVE);
     uint64_t room = b->size + align;
 
     if (room < b->size || FAULT("ram-map")) {
@@ -299,11 +299,16 @@ static void advise(const RamBlock *b, const RamConfig *c)
 
 /* --- life --- */
 
-static void destroy(RamBlock *b)
+static void discard(RamBlock *b)
 {
     if (b->discard_data && b->share && b->host) {
         madvise(b->host, b->size, MADV_REMOVE);
     }
+}
+
+static void destroy(RamBlock *b)
+{
+    discard(b);
     if (b->host) {
         munmap(b->host, b->size);
     }
@@ -332,7 +337,7 @@ static bool fill_block(RamBlock *b, const RamConfig *c, Error **errp)
     if (align & (align - 1)) {
         return error_set(errp, "alignment %" PRIu64 " of '%s' is no power of two", align, b->id);
     }
-    if (!map_block(b, align, errp)) {
+    if (!map_block(b, c, align, errp)) {
         return false;
     }
     advise(b, c);
@@ -366,7 +371,7 @@ RamBlock *ram_new(const char *id, const RamConfig *c, Error **errp)
 
 RamBlock *ram_new_anon(const char *id, uint64_t size, Error **errp)
 {
-    RamConfig c = { .source = RAM_ANON, .size = size, .merge = true, .dump = true };
+    RamConfig c = { .source = RAM_ANON, .size = size, .reserve = true, .merge = true, .dump = true };
 
     return ram_new(id, &c, errp);
 }
@@ -426,6 +431,14 @@ RamBlock *ram_find(const char *id)
         }
     }
     return NULL;
+}
+
+void ram_exit(void)
+{
+    assert_control();
+    for (RamBlock *b = blocks; b; b = b->next) {
+        discard(b);
+    }
 }
 
 RamBlock *ram_first(void)

@@ -15,6 +15,7 @@ typedef struct RamConfig {
     const char *path;          /* RAM_FILE: a file, or a folder in which an unnamed one is made */
     uint64_t hugetlb_size;     /* RAM_MEMFD with hugetlb; 0: default huge page size */
     bool hugetlb, share, merge, dump, prealloc, readonly, discard_data, seal;
+    bool reserve;              /* the host must have swap space, or huge pages, for all of it */
     unsigned prealloc_threads; /* 0 counts as 1 */
     uint64_t align;            /* 0: by size */
     int policy;
@@ -43,6 +44,8 @@ CTX_CONTROL RamBlock *ram_new(const char *id, const RamConfig *c, Error **errp);
 CTX_CONTROL RamBlock *ram_new_anon(const char *id, uint64_t size, Error **errp);
 /* Freed after a grace period and after the last pin is gone. */
 CTX_CONTROL void ram_free(RamBlock *b);
+/* At the program's end, when nobody uses RAM any more: empties the blocks with @discard_data. */
+CTX_CONTROL void ram_exit(void);
 CTX_CONTROL RamBlock *ram_find(const char *id);
 /* First of all blocks; follow ->next.  Control thread, or inside an epoch section. */
 CTX_ANY RamBlock *ram_first(void);

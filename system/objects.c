@@ -74,6 +74,7 @@ static void common_memory(RamConfig *r, const MemoryBackend *m)
     r->dump = m->dump;
     r->merge = m->merge;
     r->share = m->share;
+    r->reserve = m->reserve;
     r->prealloc = m->prealloc;
     r->prealloc_threads = m->prealloc_threads;
     r->policy = (int)m->policy;

@@ -123,6 +123,19 @@ class Report:
         return 1 if self.failed or not self.passed else 0
 
 
+RUNNING = set()       # process groups to end with us
+
+
+def stop(*_):
+    """Ends at once, with all that runs."""
+    for group in list(RUNNING):
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    os._exit(130)
+
+
 def execute(test):
     """Run one test to its end; (status, seconds)."""
     start = time.monotonic()
@@ -132,6 +145,7 @@ def execute(test):
         process = subprocess.Popen(test.command, cwd=test.workdir, env=env, stdout=log,
                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                    start_new_session=True)
+        RUNNING.add(process.pid)
         try:
             status = process.wait(test.limit)
         except subprocess.TimeoutExpired:
@@ -141,6 +155,7 @@ def execute(test):
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        RUNNING.discard(process.pid)
         process.wait()
     return status, time.monotonic() - start
 
@@ -292,6 +307,13 @@ def build(variant, report):
     return future.result()[0] == 0
 
 
+def may_match(variant, names):
+    """Whether a build may have a test that is asked for: they are those of the plain one and fuzzers."""
+    here = [t.name for t in meson_tests(dict(variant, folder=PLAIN["folder"]), True)]
+    here.append(variant["name"] + ":fuzz/")
+    return not names or any(n in t or t in n or fnmatch.fnmatch(t, n) for n in names for t in here)
+
+
 def meson_tests(variant, full):
     """What meson knows of in a build folder."""
     text = subprocess.run(["meson", "introspect", "--tests", variant["folder"]], cwd=ROOT,
@@ -363,6 +385,8 @@ def under_asan(test):
 
 def main():
     arguments = sys.argv[1:]
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
     if arguments[:1] == ["--inside"]:
         return run_inside(arguments[1:])
     listing = "--list" in arguments
@@ -387,7 +411,8 @@ def main():
     else:
         print("\n".join(t.name for t in tools))
     for variant in [PLAIN] + (FULL if full else []):
-        if variant is not PLAIN and not listing and not build(variant, report):
+        if variant is not PLAIN and not listing and not (may_match(variant, names) and
+                                                         build(variant, report)):
             continue
         if variant is PLAIN and not ready or not os.path.exists(variant["folder"] + "/build.ninja"):
             continue
@@ -417,7 +442,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main())

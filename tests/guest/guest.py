@@ -70,7 +70,9 @@ class Guest:
         return data
 
     def expect(self, text, silence=60):
-        """Wait until the guest has printed text; fail if it ends, or is silent for so long."""
+        """Wait until the guest has printed text; fail if it ends, or is silent for so long.
+
+        What it printed before that is returned."""
         pattern = re.compile(re.escape(text.encode()))
         while not (match := pattern.search(self.seen)):
             data = self._more(silence)
@@ -79,11 +81,20 @@ class Guest:
                 sys.exit("\nnot seen: %r: %s" % (text, "the guest ended" if data == b"" else
                                                  "silent for %d s" % silence))
             self.seen += data
+        found = self.seen[:match.start()]
         self.seen = self.seen[match.end():]
+        return found.decode("latin-1")
 
     def send(self, text):
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
+
+    def type(self, text):
+        """Key by key, each after the echo of the one before: a BIOS holds no more than 15."""
+        for key in text:
+            self.send(key)
+            self.expect(key)
+        self.send("\r")
 
     def ends(self, status):
         """Wait for the end; the status must be as told."""
@@ -97,6 +108,28 @@ class Guest:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+
+def output(*command):
+    """What a program of the tree prints."""
+    return subprocess.run(command, cwd=ROOT, check=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def guest_initrd(work, script, files=()):
+    """The initramfs of ./run with a script to run, and more files of the work folder."""
+    with open(work("cmd"), "w") as file:
+        file.write(script)
+    pack = "cd $1 && printf '%s\\n' cmd ${@:3} | cpio -o -H newc 2>/dev/null | cat - $2 >initrd"
+    run("bash", "-c", pack, "", work(""), output("./run", "--initrd"), *files)
+    return work("initrd")
+
+
+def linux_args(work, script, append="", files=()):
+    """The options that boot Debian's Linux, which runs a script; its status ends in work("status")."""
+    return ["-kernel", output("tools/kernel") + "/vmlinuz", "-initrd", guest_initrd(work, script, files),
+            "-append", "console=ttyS0 quiet loglevel=1 panic=-1 " + append,
+            "-debugcon", "file:" + work("status"), "-serial", "stdio", "-serial", "null"]
 
 
 def assemble(work, source, address, name, form="binary"):
@@ -121,8 +154,9 @@ def grub_core(work, config, *modules):
         return file.read()
 
 
-def grub_disk(work, core, files=(), size_mib=64):
-    """A raw disk with an MBR, GRUB behind it, and a FAT partition at 1 MiB holding files."""
+def grub_disk(work, core, files=(), size_mib=64, ext4_mib=0):
+    """A raw disk with an MBR, GRUB behind it, a FAT partition at 1 MiB holding files, and behind
+    that an empty ext4 one if wished."""
     disk, start = work("disk.img"), 1 << 20
     with open("/usr/lib/grub/i386-pc/boot.img", "rb") as file:
         boot = bytearray(file.read())
@@ -133,10 +167,15 @@ def grub_disk(work, core, files=(), size_mib=64):
                      sectors.to_bytes(4, "little"))
     # boot.img has its floppy code where the other three entries belong.
     boot[462:512] = bytes(48) + b"\x55\xaa"
+    if ext4_mib:
+        boot[466:478] = (bytes([0x83, 0, 0, 0]) + (size_mib << 11).to_bytes(4, "little") +
+                         (ext4_mib << 11).to_bytes(4, "little"))
     assert 512 + len(core) <= start
     with open(disk, "wb") as file:
         file.write(bytes(boot) + core)
-        file.truncate(size_mib << 20)
+        file.truncate(size_mib + ext4_mib << 20)
+    if ext4_mib:
+        run("mkfs.ext4", "-q", "-E", "offset=%d" % (size_mib << 20), disk, "%dM" % ext4_mib)
     env = dict(os.environ, MTOOLS_SKIP_CHECK="1")
     run("mformat", "-i", "%s@@%d" % (disk, start), "-F", "-T", str(sectors), "::", env=env)
     for path, name in files:
