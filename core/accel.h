@@ -71,8 +71,13 @@ struct AccelOps {
     /* Level of the soft PIC's INTR output to vCPU 0.  Any thread. */
     void (*extint)(bool level);
 
-    /* vCPUs: created parked, one named thread each. */
+    /* vCPUs: created parked, one named thread each.  Makes what vcpu_plug() has not made of the first
+     * smp.cpus, and whatever else the VM saves. */
     bool (*vcpus_create)(Machine *m, Error **errp);
+    /* Makes vCPU @index for the device @d, parked, whose child holds its state.  Control thread. */
+    bool (*vcpu_plug)(Device *d, unsigned index, Error **errp);
+    /* Ends vCPU @index for good, wherever it is; not there: nothing.  Control thread. */
+    void (*vcpu_unplug)(unsigned index);
     /* Lets them run (again).  Control thread. */
     void (*vcpus_run)(void);
     /* Asks every vCPU to stop at its exit boundary; each leaves @home when it has.  The caller entered
@@ -81,13 +86,14 @@ struct AccelOps {
     /* On a vCPU's thread: it does not enter the guest again before it was parked.  Elsewhere: nothing.
      * NULL: there are no vCPUs. */
     void (*vcpu_hold)(void);
+    /* The highest index in use + 1; those that are not there count as parked. */
     unsigned (*vcpu_count)(void);
     /* Puts every (parked) vCPU into its reset state; from machine_reset(), between the devices' reset
      * and settle.  NULL: there are none. */
     void (*vcpus_reset)(ResetKind kind);
     /* Pulls the vCPU's non-maskable interrupt pin (inject-nmi, watchdog). */
     void (*nmi)(unsigned index);
-    /* Fixed ids of thread and APIC of vCPU @index. */
+    /* Fixed ids of thread (-1: no such vCPU) and APIC of vCPU @index. */
     int (*vcpu_thread_id)(unsigned index);
     uint32_t (*vcpu_apic_id)(unsigned index);      /* of any index below max_cpus */
     /* CPUID leaf 1 as every vCPU sees it, EAX low and EDX high; after vm_open().  May be NULL. */

@@ -23,7 +23,7 @@
 #include "util/thread.h"
 #include "util/trace.h"
 
-const SlotType board_slot = { .name = "board", .base_size = sizeof(Device) };
+const SlotType board_slot = { .name = "board", .no_bus = true, .base_size = sizeof(Device) };
 
 /* --- catalogue --- */
 
@@ -43,6 +43,18 @@ void device_types_register(const DeviceType *const *all)
     g_free(types);
     types = g_new0(const DeviceType *, type_count + 1);
     memcpy(types, all, type_count * sizeof(*types));
+    qsort(types, type_count, sizeof(*types), compare_types);
+}
+
+void device_type_add(const DeviceType *t)
+{
+    assert_control();
+    if (device_type_find(t->name)) {
+        return;
+    }
+    types = g_renew(const DeviceType *, types, type_count + 2);
+    types[type_count++] = t;
+    types[type_count] = NULL;
     qsort(types, type_count, sizeof(*types), compare_types);
 }
 
@@ -151,7 +163,7 @@ static bool check_bus(const DeviceType *t, const Bus *bus, Error **errp)
     if (bus && bus->slot != t->slot) {
         return error_set(errp, "Device '%s' can't go on %s bus", t->name, bus->slot->name);
     }
-    if (!bus && t->slot != &board_slot) {
+    if (!bus && !t->slot->no_bus) {
         return error_set(errp, "Device '%s' needs a %s bus", t->name, t->slot->name);
     }
     if (bus && bus->capacity && bus_count(bus) >= bus->capacity) {
@@ -429,7 +441,7 @@ static bool check_required(const Device *d, Error **errp)
 /* The inner child plugs into the bus of its kind that its outer device has made by now. */
 static bool plug_inner(Device *d, Error **errp)
 {
-    if (d->bus || d->type->slot == &board_slot) {
+    if (d->bus || d->type->slot->no_bus) {
         return true;
     }
     for (Bus *b = d->parent->bus_first; b; b = b->next) {
@@ -594,7 +606,7 @@ static void say_deleted(const Device *d)
 {
     const MachineListener *l = machine_listener();
 
-    if (d->user_made && l && l->device_deleted) {
+    if ((d->user_made || d->type == d->machine->cpu_type) && l && l->device_deleted) {
         g_autofree char *path = device_path(d);
 
         l->device_deleted(d->parent == d->machine->peripheral ? d->id : NULL, path);

@@ -68,6 +68,7 @@ struct DeviceType {
 /* What the devices of one kind of bus share: the base part of their struct. */
 struct SlotType {
     const char *name;                          /* "pci", "isa", "virtio", "board", "ide" */
+    bool no_bus;                               /* plugs into the machine itself: board, cpu, dimm */
     size_t base_size;
     const PropDesc *props;                     /* offsets in the base part */
     const StateDesc *state;                    /* of the base part */
@@ -88,7 +89,7 @@ struct Device {
     const DeviceType *type;
     char *id;                  /* unique among siblings, stable across save and load */
     Device *parent;            /* NULL: the machine itself */
-    Bus *bus;                  /* where it is plugged; NULL for slot "board" */
+    Bus *bus;                  /* where it is plugged; NULL for slots without a bus */
     Domain *domain;
     Loop *loop;                /* home of its timers and completions */
     Machine *machine;
@@ -130,13 +131,15 @@ struct Bus {
 /* All types, NULL-terminated, sorted by name; hw/catalogue.c fills it from hw/devices.def. */
 CTX_CONTROL void device_types_register(const DeviceType *const *types);
 CTX_ANY const DeviceType *const *device_types(void);
+/* Adds a type that the machine makes up (its vCPUs' type); @t lives as long as the process. */
+CTX_CONTROL void device_type_add(const DeviceType *t);
 CTX_ANY const DeviceType *device_type_find(const char *name);
 /* Finds the property @name of @t: the type's own, the slot's, or the inner type's.  *@owner tells
  * which object holds it: 0 the device, 1 its inner child. */
 CTX_ANY const PropDesc *device_type_prop(const DeviceType *t, const char *name, int *owner);
 
 /* --- life --- */
-/* Creates @t below @parent on @bus (NULL where the slot is "board").  @id NULL makes one up: "device[N]",
+/* Creates @t below @parent on @bus (NULL where the slot has none).  @id NULL makes one up: "device[N]",
  * and the parent is then /machine/unattached for the machine's root and /machine/peripheral-anon for
  * /machine/peripheral.  The domain is that of the bus's owner (of the parent without a bus) unless
  * DEV_OWN_DOMAIN.  The inner child is created too; it plugs into the bus of its kind that the outer

@@ -104,6 +104,9 @@ void machine_free(Machine *m)
     region_free(&m->mem_root);
     region_free(&m->io_root);
     g_ptr_array_unref(m->boot_devices);
+    g_free(m->cpus.dev);
+    g_free(m->dimms.dev);
+    g_free(m->dimm_ranges);
     __atomic_store_n(&the_machine, NULL, __ATOMIC_RELEASE);
     g_free(m);
 }
@@ -206,6 +209,11 @@ void machine_on_move(void (*fn)(bool moves))
 bool machine_quiesced(void)
 {
     return quiesced;
+}
+
+bool machine_moves(void)
+{
+    return !quiesced && !going_down;
 }
 
 bool machine_was_reset(void)
@@ -467,4 +475,25 @@ bool machine_bootindex(Machine *m, Device *d, int32_t index, Error **errp)
         g_ptr_array_insert(m->boot_devices, at, d);
     }
     return true;
+}
+
+/* --- numbered places --- */
+
+void machine_place_take(MachinePlaces *p, unsigned n, Device *d)
+{
+    assert_control();
+    g_assert(n < p->count && !p->dev[n]);
+    p->dev[n] = d;
+    if (p->ops) {
+        p->ops->plugged(p->arg, n);
+    }
+}
+
+void machine_place_leave(MachinePlaces *p, unsigned n)
+{
+    assert_control();
+    p->dev[n] = NULL;
+    if (p->ops) {
+        p->ops->unplugged(p->arg, n);
+    }
 }

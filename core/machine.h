@@ -9,6 +9,7 @@
 
 #include "core/device.h"
 #include "core/irq.h"
+#include "core/memdev.h"
 #include "core/region.h"
 
 #define NUMA_NODES_MAX 128
@@ -83,6 +84,30 @@ typedef struct CompatProp {
     const char *type, *prop, *value;
 } CompatProp;
 
+/* How the board tells the guest of what comes to and leaves numbered places: vCPUs, memory devices.
+ * Called on control with no lock held; @dev is in its place in all of them. */
+typedef struct MachinePlacesOps {
+    void (*plugged)(void *arg, unsigned place);
+    /* The guest is asked to let go; the device is removed when it does. */
+    bool (*unplug_request)(void *arg, unsigned place, Error **errp);
+    void (*unplugged)(void *arg, unsigned place);
+    /* What the guest reported last by _OST; NULL: it cannot. */
+    void (*ospm_status)(void *arg, unsigned place, uint32_t *event, uint32_t *status);
+} MachinePlacesOps;
+
+typedef struct MachinePlaces {
+    Device **dev;              /* what is in each place, NULL: nothing; control */
+    unsigned count;
+    const MachinePlacesOps *ops;       /* NULL: the guest cannot be told */
+    void *arg;
+} MachinePlaces;
+
+typedef struct MachineDimm {
+    Gpa addr;
+    uint64_t size;
+    uint32_t node;             /* NUMA */
+} MachineDimm;
+
 typedef struct PowerOps {
     void (*power_button)(Device *pm);          /* under the domain of the device */
     void (*sleep_button)(Device *pm);
@@ -104,6 +129,11 @@ struct Machine {
     const PowerOps *power_ops;
     Device *fw_cfg;
     Bus *isa, *pci;            /* root buses, for default placement */
+    const DeviceType *cpu_type;        /* what -device makes a vCPU of; NULL: the board has none */
+    MachinePlaces cpus;        /* by vCPU index */
+    MachinePlaces dimms;       /* memory slots */
+    MachineDimm *dimm_ranges;  /* of what is in them */
+    MemoryArea memory_area;    /* where memory devices lie */
     GPtrArray *boot_devices;   /* Device *: those with a bootindex, in its order (Device.bootindex) */
     Device *peripheral_anon;   /* parent of what the user makes without an id */
     Device *unattached;        /* parent of board devices without an id */
@@ -129,6 +159,8 @@ CTX_CONTROL bool machine_quiesced(void);
 /* From now on fn(true) is called before vCPUs run, and fn(false) when everything has stopped: whoever
  * changes the guest behind its back (a debugger's breakpoints) does it there.  NULL: nobody. */
 CTX_CONTROL void machine_on_move(void (*fn)(bool moves));
+/* True while nothing stops the vCPUs: not quiesced, nor on the way to it. */
+CTX_CONTROL bool machine_moves(void);
 /* True once machine_reset() has run: what is realized from now on is hot-plugged. */
 CTX_CONTROL bool machine_was_reset(void);
 /* Resets every device and vCPU, then settles; the machine is quiesced. */
@@ -170,6 +202,10 @@ typedef struct MachineListener {
 } MachineListener;
 CTX_CONTROL void machine_set_listener(const MachineListener *l);
 CTX_ANY const MachineListener *machine_listener(void);
+
+/* @d takes place @n of @p, which is free, or leaves it; before and after that ops know nothing of it. */
+CTX_CONTROL void machine_place_take(MachinePlaces *p, unsigned n, Device *d);
+CTX_CONTROL void machine_place_leave(MachinePlaces *p, unsigned n);
 
 /* Keeps @d as a boot candidate; bootindex -1: none.  Duplicate indexes are refused. */
 CTX_CONTROL bool machine_bootindex(Machine *m, Device *d, int32_t index, Error **errp);

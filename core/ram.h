@@ -36,6 +36,7 @@ struct RamBlock {
     RamBlock *next;
     EpochItem epoch;
     bool discard_data;
+    bool in_use;               /* control: the machine's RAM or a device's; nobody else may take it */
     RamBlock *dying_next;      /* after ram_free(), while pinned */
 };
 

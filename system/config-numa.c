@@ -104,11 +104,16 @@ bool config_read_numa(Config *c, const CmdLine *cmd, Error **errp)
 {
     BoardConfig *b = &c->board;
 
-    if (!cmdline_has(cmd, OPT_NUMA)) {
+    if (!cmdline_has(cmd, OPT_NUMA) && b->ram_slots == 0) {
         return true;
     }
     b->numa = g_new0(MachineNode, NUMA_NODES_MAX);
     b->cpu_node = g_new0(uint16_t, b->smp.max_cpus);
+    if (!cmdline_has(cmd, OPT_NUMA)) {      /* plugged memory needs a node to be in: one for all */
+        b->numa_nodes = 1;
+        b->numa[0].has_cpu = true;
+        return complete(b, errp);
+    }
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_NUMA); i++) {
         const char *text = cmdline_nth(cmd, OPT_NUMA, i);
         g_autoptr(NumaConfig) n = NULL;

@@ -267,6 +267,21 @@ static bool read_memory(Config *c, const CmdLine *cmd, Error **errp)
     if (b->ram_size > UINT64_C(1) << 42) {
         return error_set(errp, "-m: %" PRIu64 " bytes of RAM are more than the supported 4 TiB", b->ram_size);
     }
+    if (b->ram_slots > 0 && b->ram_max == 0) {
+        return error_set(errp, "-m: slots specified but no max-size");
+    }
+    if (b->ram_slots > 256) {
+        return error_set(errp, "-m: unsupported amount of memory slots: %u", b->ram_slots);
+    }
+    if (b->ram_max > UINT64_C(1) << 42) {
+        return error_set(errp, "-m: maxmem of %" PRIu64 " bytes is more than the supported 4 TiB",
+                         b->ram_max);
+    }
+    if (b->ram_slots > 0 && b->ram_max == b->ram_size) {
+        return error_set(errp, "-m: invalid value of maxmem: memory slots were specified but maximum memory "
+                         "size (0x%" PRIx64 ") is equal to the initial memory size (0x%" PRIx64 ")",
+                         b->ram_max, b->ram_size);
+    }
     if (b->ram_max != 0 && b->ram_max < b->ram_size) {
         return error_set(errp, "-m: invalid value of maxmem: maximum memory size (0x%" PRIx64 ") must be at "
                          "least the initial memory size (0x%" PRIx64 ")", b->ram_max, b->ram_size);

@@ -64,6 +64,9 @@ static bool unknown_driver(const char *driver, Error **errp)
             names[n++] = (*t)->name;
         }
     }
+    if (g_str_has_suffix(driver, "-x86_64-cpu") && machine() != NULL && machine()->cpu_type != NULL) {
+        return error_set(errp, "Invalid CPU type, expected cpu type: '%s'", machine()->cpu_type->name);
+    }
     error_set(errp, "'%s' is not a valid device model name", driver);
     return error_suggest(errp, driver, names);
 }
@@ -119,11 +122,15 @@ Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp)
         unknown_driver(c->driver, errp);
         return NULL;
     }
+    if (t->slot->no_bus && c->bus != NULL) {
+        error_set(errp, "Device '%s' is on no bus, 'bus' cannot be given", c->driver);
+        return NULL;
+    }
     if (hotplug && !(t->flags & DEV_HOTPLUG)) {
         error_set(errp, "Device '%s' does not support hotplugging", c->driver);
         return NULL;
     }
-    if (t->slot != &board_slot || c->bus != NULL) {
+    if (!t->slot->no_bus || c->bus != NULL) {
         b = bus_find(m->root, t->slot, c->bus, errp);
         if (b == NULL) {
             return NULL;
@@ -268,7 +275,7 @@ bool devices_del(const char *id, Error **errp)
     Device *d = device_find(machine()->root, id);
     const SlotType *slot;
 
-    if (d == NULL || !d->user_made) {
+    if (d == NULL || (!d->user_made && d->type != machine()->cpu_type)) {
         return error_set_class(errp, ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id);
     }
     slot = d->type->slot;

@@ -13,7 +13,6 @@ typedef struct Object {
     char *id;
     ObjectConfig *config;      /* as it is now, defaults filled in */
     RamBlock *ram;
-    bool taken;
     IoThread *iothread;
     RngSource *rng;
     struct Object *next;
@@ -212,7 +211,7 @@ static bool is_used(const Object *o)
             return true;
         }
     }
-    return o->taken;
+    return o->ram != NULL && o->ram->in_use;
 }
 
 bool objects_delete(const char *id, Error **errp)
@@ -316,7 +315,7 @@ bool objects_create_all(const CmdLine *cmd, bool mem_merge, bool dump_guest_core
     return true;
 }
 
-RamBlock *objects_take_memory(const char *id, Error **errp)
+static void *find_memory(const char *id, Error **errp)
 {
     Object *o = find(id);
 
@@ -324,12 +323,27 @@ RamBlock *objects_take_memory(const char *id, Error **errp)
         unknown_id("memory backend", id, errp);
         return NULL;
     }
-    if (o->taken) {
+    return o->ram;
+}
+
+static const char *memory_id(void *target)
+{
+    return ((RamBlock *)target)->id;
+}
+
+RamBlock *objects_take_memory(const char *id, Error **errp)
+{
+    RamBlock *ram = find_memory(id, errp);
+
+    if (ram == NULL) {
+        return NULL;
+    }
+    if (ram->in_use) {
         error_set(errp, "memory backend '%s' is already in use", id);
         return NULL;
     }
-    o->taken = true;
-    return o->ram;
+    ram->in_use = true;
+    return ram;
 }
 
 /* rng=ID */
@@ -352,7 +366,9 @@ static const char *rng_id(void *target)
 void objects_init(void)
 {
     static const LinkClass rng = { "rng", find_rng, rng_id };
+    static const LinkClass memory = { "memory-backend", find_memory, memory_id };
 
     link_class_register(&rng);
+    link_class_register(&memory);
     iothread_register();
 }

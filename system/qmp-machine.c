@@ -88,28 +88,6 @@ bool qmp_query_kvm(KvmInfo **ret, Error **errp)
     return true;
 }
 
-bool qmp_query_cpus_fast(CpuInfoFastList *ret, Error **errp)
-{
-    const CpuTopology *t = &machine()->cfg.smp;
-
-    for (unsigned i = 0; accel()->vcpu_count != NULL && i < accel()->vcpu_count(); i++) {
-        CpuInfoFast *c = qapi_new_cpu_info_fast();
-        c->cpu_index = i;
-        c->qom_path = g_strdup_printf("/machine/unattached/cpu[%u]", i);
-        c->thread_id = accel()->vcpu_thread_id(i);
-        c->target = g_strdup("x86_64");
-        c->props = qapi_new_cpu_instance_properties();
-        c->props->has_thread_id = c->props->has_core_id = true;
-        c->props->has_die_id = c->props->has_socket_id = true;
-        c->props->thread_id = i % t->threads;
-        c->props->core_id = i / t->threads % t->cores;
-        c->props->die_id = i / (t->threads * t->cores) % t->dies;
-        c->props->socket_id = i / (t->threads * t->cores * t->dies);
-        qapi_append(ret, c);
-    }
-    return true;
-}
-
 bool qmp_query_iothreads(IOThreadInfoList *ret, Error **errp)
 {
     for (IoThread *t = iothread_first(); t != NULL; t = t->next) {

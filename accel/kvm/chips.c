@@ -347,7 +347,9 @@ static void clock_resume(Device *d)
     }
     /* Tells guests that use kvmclock that they were stopped: their watchdogs must not bark. */
     for (unsigned i = 0; i < kvm_vm.vcpu_count; i++) {
-        ioctl(kvm_vm.vcpu[i]->fd, KVM_KVMCLOCK_CTRL);
+        if (kvm_vm.vcpu[i] != NULL) {
+            ioctl(kvm_vm.vcpu[i]->fd, KVM_KVMCLOCK_CTRL);
+        }
     }
 }
 

@@ -13,11 +13,6 @@
 #define DR6_BS (1u << 14)
 #define DR6_HITS 0xfu
 
-static KvmVcpu *vcpu_of(unsigned index)
-{
-    return index < kvm_vm.vcpu_count ? kvm_vm.vcpu[index] : NULL;
-}
-
 /* --- breakpoints and steps --- */
 
 unsigned kvm_debug_features(void)
@@ -47,7 +42,7 @@ static bool tell_kernel(KvmVcpu *v, uint32_t more)
 
 bool kvm_debug_set(unsigned index, const CpuDebug *d)
 {
-    KvmVcpu *v = vcpu_of(index);
+    KvmVcpu *v = kvm_vcpu_get(index);
 
     if (!v || (!v->debug.on && !d->on)) {
         return v != NULL;
@@ -58,7 +53,7 @@ bool kvm_debug_set(unsigned index, const CpuDebug *d)
 
 bool kvm_debug_take(unsigned index, CpuStop *s)
 {
-    KvmVcpu *v = vcpu_of(index);
+    KvmVcpu *v = kvm_vcpu_get(index);
 
     if (!v || !__atomic_exchange_n(&v->stopped, false, __ATOMIC_ACQUIRE)) {
         return false;

@@ -117,10 +117,12 @@ static void get_regs(KvmVcpu *v, void *arg)
 
 bool kvm_vcpu_regs(unsigned index, X86Regs *out)
 {
-    if (index >= kvm_vm.vcpu_count) {
+    KvmVcpu *v = kvm_vcpu_get(index);
+
+    if (!v) {
         return false;
     }
-    kvm_vcpu_call(kvm_vm.vcpu[index], get_regs, out);
+    kvm_vcpu_call(v, get_regs, out);
     return true;
 }
 
@@ -192,7 +194,7 @@ static bool put_kernel_gs(KvmVcpu *v, uint64_t value)
 
 bool kvm_vcpu_regs_set(unsigned index, const X86Regs *r)
 {
-    KvmVcpu *v = index < kvm_vm.vcpu_count ? kvm_vm.vcpu[index] : NULL;
+    KvmVcpu *v = kvm_vcpu_get(index);
 
     if (v == NULL) {
         return false;
@@ -216,9 +218,10 @@ static void get_lapic(KvmVcpu *v, void *arg)
 bool kvm_vcpu_lapic(unsigned index, uint8_t page[KVM_APIC_REG_SIZE])
 {
     LapicWanted w = { .ok = false };
+    KvmVcpu *v = kvm_vcpu_get(index);
 
-    if (index < kvm_vm.vcpu_count) {
-        kvm_vcpu_call(kvm_vm.vcpu[index], get_lapic, &w);
+    if (v) {
+        kvm_vcpu_call(v, get_lapic, &w);
         memcpy(page, w.state.regs, KVM_APIC_REG_SIZE);
     }
     return w.ok;

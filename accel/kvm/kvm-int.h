@@ -1,7 +1,8 @@
 /* kvm-int.h: what the files of accel/kvm know of one another.
  *
  * 1. There is one VM a process, kvm_vm; the seam (core/accel.h) names none.
- * 2. After vcpus_create() the array of vCPUs never changes.
+ * 2. The array of vCPUs belongs to control; vCPU 0 is always there.  KVM cannot end a vCPU: one that was
+ *    unplugged keeps its place, without a thread, and is used again when its index is plugged again.
  * 3. A vCPU's descriptor is used by its own thread while it runs, and by control while it is
  *    parked or in kvm_vcpu_call(). */
 #ifndef ACCEL_KVM_KVM_INT_H
@@ -99,8 +100,8 @@ typedef struct KvmVm {
     bool split, pit;
     int xsave_size, nested_size;
     uint32_t apic_mask_bits;
-    KvmVcpu **vcpu;
-    unsigned vcpu_count;
+    KvmVcpu **vcpu;            /* by index, smp.max_cpus of them; NULL: never was there */
+    unsigned vcpu_count;       /* highest index that ever was + 1 */
 
     /* Coalesced writes: one ring for all vCPUs, mapped with the first; NULL: none.  Its lock is
      * above every rank: taken at the exit boundary, holding nothing, and kept while entries are
@@ -147,6 +148,10 @@ void kvm_extint(bool level);
 
 /* --- vcpu.c --- */
 bool kvm_vcpus_create(Machine *m, Error **errp);
+bool kvm_vcpu_plug(Device *d, unsigned index, Error **errp);
+void kvm_vcpu_unplug(unsigned index);
+/* vCPU @index if it is plugged, else NULL.  Control. */
+KvmVcpu *kvm_vcpu_get(unsigned index);
 void kvm_vcpus_close(void);
 void kvm_vcpus_run(void);
 void kvm_vcpus_park(Barrier *home);
@@ -195,8 +200,9 @@ void kvm_cpu_reset_state(KvmCpuDevice *d);
 void kvm_boot_state(const CpuBoot *b);
 
 /* --- state.c --- */
-/* Makes the device that holds @v's state. */
-bool kvm_state_vcpu(Machine *m, KvmVcpu *v, Error **errp);
+/* Makes the device that holds @v's state, below @parent; or takes it back. */
+bool kvm_state_vcpu(Device *parent, KvmVcpu *v, Error **errp);
+void kvm_state_vcpu_drop(KvmVcpu *v);
 /* KVM refused to take state back: tells the user, and the machine stops. */
 void kvm_state_refused(const char *who, const char *what, int err);
 

@@ -468,10 +468,10 @@ static const DeviceType kvm_vcpu_type = {
     .resume = cpu_resume,
 };
 
-bool kvm_state_vcpu(Machine *m, KvmVcpu *v, Error **errp)
+bool kvm_state_vcpu(Device *parent, KvmVcpu *v, Error **errp)
 {
     g_autofree char *id = g_strdup_printf("cpu%u", v->index);
-    Device *dev = device_create(&kvm_vcpu_type, m->root, NULL, id, errp);
+    Device *dev = device_create(&kvm_vcpu_type, parent, NULL, id, errp);
 
     if (!dev) {
         return false;
@@ -483,4 +483,10 @@ bool kvm_state_vcpu(Machine *m, KvmVcpu *v, Error **errp)
         return false;
     }
     return true;
+}
+
+void kvm_state_vcpu_drop(KvmVcpu *v)
+{
+    device_discard(&v->dev->dev);
+    v->dev = NULL;
 }

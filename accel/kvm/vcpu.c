@@ -365,12 +365,22 @@ static void vcpu_thread(void *arg)
 
 /* --- control --- */
 
+KvmVcpu *kvm_vcpu_get(unsigned index)
+{
+    KvmVcpu *v = index < kvm_vm.vcpu_count ? kvm_vm.vcpu[index] : NULL;
+
+    return v && v->has_thread ? v : NULL;
+}
+
 void kvm_vcpus_run(void)
 {
     assert_control();
     for (unsigned i = 0; i < kvm_vm.vcpu_count; i++) {
-        KvmVcpu *v = kvm_vm.vcpu[i];
+        KvmVcpu *v = kvm_vcpu_get(i);
 
+        if (!v) {
+            continue;
+        }
         lock_take(&v->lock);
         if (v->state == VCPU_PARKED && !v->debug.hold) {
             v->state = VCPU_RUNNING;
@@ -385,8 +395,12 @@ void kvm_vcpus_park(Barrier *home)
 {
     assert_control();
     for (unsigned i = 0; i < kvm_vm.vcpu_count; i++) {
-        KvmVcpu *v = kvm_vm.vcpu[i];
+        KvmVcpu *v = kvm_vcpu_get(i);
 
+        if (!v) {
+            barrier_leave(home);
+            continue;
+        }
         lock_take(&v->lock);
         bool already = v->state != VCPU_RUNNING;
         if (!already) {
@@ -409,17 +423,20 @@ unsigned kvm_vcpu_count(void)
 
 void kvm_nmi(unsigned index)
 {
-    if (index < kvm_vm.vcpu_count) {
-        kvm_vcpu_kick(kvm_vm.vcpu[index], TODO_NMI);
+    KvmVcpu *v = kvm_vcpu_get(index);
+
+    if (v) {
+        kvm_vcpu_kick(v, TODO_NMI);
     }
 }
 
 int kvm_vcpu_thread_id(unsigned index)
 {
-    if (index >= kvm_vm.vcpu_count) {
+    KvmVcpu *v = kvm_vcpu_get(index);
+
+    if (!v) {
         return -1;
     }
-    KvmVcpu *v = kvm_vm.vcpu[index];
     lock_take(&v->lock);
     while (v->tid == 0) {
         lock_wait(&v->lock, &v->cond, -1);
@@ -429,16 +446,32 @@ int kvm_vcpu_thread_id(unsigned index)
     return tid;
 }
 
+/* Ends the thread, which leaves the guest at its next exit boundary. */
+static void vcpu_stop(KvmVcpu *v)
+{
+    Barrier *home;
+
+    if (!v->has_thread) {
+        return;
+    }
+    lock_take(&v->lock);
+    home = v->home;
+    v->home = NULL;
+    v->state = VCPU_QUIT;
+    lock_broadcast(&v->cond);
+    kvm_vcpu_kick(v, TODO_STATE);
+    lock_drop(&v->lock);
+    thread_join(v->thread);
+    v->has_thread = false;
+    v->tid = 0;
+    if (home != NULL) {
+        barrier_leave(home);
+    }
+}
+
 static void vcpu_free(KvmVcpu *v)
 {
-    if (v->has_thread) {
-        lock_take(&v->lock);
-        v->state = VCPU_QUIT;
-        lock_broadcast(&v->cond);
-        kvm_vcpu_kick(v, TODO_STATE);
-        lock_drop(&v->lock);
-        thread_join(v->thread);
-    }
+    vcpu_stop(v);
     if (v->run) {
         munmap(v->run, kvm_vm.run_size);
     }
@@ -454,7 +487,9 @@ void kvm_vcpus_close(void)
     KvmVm *vm = &kvm_vm;
 
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        vcpu_free(vm->vcpu[i]);
+        if (vm->vcpu[i] != NULL) {
+            vcpu_free(vm->vcpu[i]);
+        }
     }
     vm->vcpu_count = 0;
     vm->ring = NULL;
@@ -478,13 +513,12 @@ static bool vcpu_open(KvmVcpu *v, Error **errp)
     if (vm->ring_page && !vm->ring) {
         vm->ring = (void *)((uint8_t *)run + (size_t)vm->ring_page * getpagesize());
     }
-    return kvm_cpuid_vcpu(v, errp) && kvm_state_vcpu(vm->machine, v, errp);
+    return kvm_cpuid_vcpu(v, errp);
 }
 
-static bool vcpu_new(KvmVm *vm, unsigned index, Error **errp)
+static KvmVcpu *vcpu_new(KvmVm *vm, unsigned index, Error **errp)
 {
     KvmVcpu *v = g_new0(KvmVcpu, 1);
-    char name[16];
 
     v->index = index;
     v->apic_id = kvm_vcpu_apic_id(index);
@@ -493,27 +527,25 @@ static bool vcpu_new(KvmVm *vm, unsigned index, Error **errp)
     v->mem = vm->machine->mem;
     v->fresh = true;
     lock_init(&v->lock, RANK_LEAF, "vcpu");
-    vm->vcpu[vm->vcpu_count++] = v;
     if (!vcpu_open(v, errp)) {
-        return false;
+        vcpu_free(v);
+        return NULL;
     }
-    g_snprintf(name, sizeof(name), "CPU %u/KVM", index);
-    v->has_thread = thread_start(&v->thread, THREAD_VCPU, name, true, vcpu_thread, v, errp);
-    return v->has_thread;
+    return v;
 }
 
 static bool counts_fit(const CpuTopology *t, Error **errp)
 {
     int most = kvm_cap(KVM_CAP_MAX_VCPUS), most_id = kvm_cap(KVM_CAP_MAX_VCPU_ID);
-    uint32_t last = kvm_vcpu_apic_id(t->cpus - 1);
+    uint32_t last = kvm_vcpu_apic_id(t->max_cpus - 1);
 
-    if (most > 0 && t->cpus > (unsigned)most) {
-        return error_set(errp, "-smp %u: KVM on this host runs at most %d vCPUs", t->cpus, most);
+    if (most > 0 && t->max_cpus > (unsigned)most) {
+        return error_set(errp, "-smp %u: KVM on this host runs at most %d vCPUs", t->max_cpus, most);
     }
     if (most_id > 0 && last >= (unsigned)most_id) {
         return error_set(errp,
                          "-smp %u: this topology needs APIC id %u, KVM on this host takes less "
-                         "than %d", t->cpus, last, most_id);
+                         "than %d", t->max_cpus, last, most_id);
     }
     if (last > 254) {
         struct kvm_enable_cap cap = {
@@ -524,26 +556,73 @@ static bool counts_fit(const CpuTopology *t, Error **errp)
         if (!kvm_vm.split || ioctl(kvm_vm.fd, KVM_ENABLE_CAP, &cap) < 0) {
             return error_set(errp,
                              "-smp %u: APIC ids above 254 need -machine kernel-irqchip=split and "
-                             "KVM's x2APIC API", t->cpus);
+                             "KVM's x2APIC API", t->max_cpus);
         }
     }
     return true;
 }
 
-bool kvm_vcpus_create(Machine *m, Error **errp)
+/* Before the first vCPU. */
+static bool vcpus_begin(KvmVm *vm, Error **errp)
 {
-    KvmVm *vm = &kvm_vm;
     struct sigaction act = { .sa_handler = on_kick_signal, .sa_flags = SA_RESTART };
-    unsigned count = MAX(m->cfg.smp.cpus, 1);
 
-    assert_control();
-    if (!counts_fit(&m->cfg.smp, errp)) {
+    if (vm->vcpu != NULL) {
+        return true;
+    }
+    if (!counts_fit(&vm->machine->cfg.smp, errp)) {
         return false;
     }
     sigaction(KICK_SIGNAL, &act, NULL);
-    vm->vcpu = g_new0(KvmVcpu *, count);
+    vm->vcpu = g_new0(KvmVcpu *, MAX(vm->machine->cfg.smp.max_cpus, 1));
+    return true;
+}
+
+bool kvm_vcpu_plug(Device *d, unsigned index, Error **errp)
+{
+    KvmVm *vm = &kvm_vm;
+    char name[16];
+
+    assert_control();
+    if (!vcpus_begin(vm, errp)) {
+        return false;
+    }
+    if (vm->vcpu[index] == NULL) {
+        vm->vcpu[index] = vcpu_new(vm, index, errp);
+        vm->vcpu_count = vm->vcpu[index] != NULL ? MAX(vm->vcpu_count, index + 1) : vm->vcpu_count;
+    }
+    KvmVcpu *v = vm->vcpu[index];
+    if (v == NULL || !kvm_state_vcpu(d, v, errp)) {
+        return false;
+    }
+    v->state = VCPU_PARKED;
+    v->stuck = false;
+    v->todo = 0;
+    g_snprintf(name, sizeof(name), "CPU %u/KVM", index);
+    v->has_thread = thread_start(&v->thread, THREAD_VCPU, name, true, vcpu_thread, v, errp);
+    if (!v->has_thread) {
+        kvm_state_vcpu_drop(v);
+    }
+    return v->has_thread;
+}
+
+void kvm_vcpu_unplug(unsigned index)
+{
+    KvmVcpu *v = kvm_vcpu_get(index);
+
+    assert_control();
+    if (v) {
+        vcpu_stop(v);
+    }
+}
+
+bool kvm_vcpus_create(Machine *m, Error **errp)
+{
+    unsigned count = MAX(m->cfg.smp.cpus, 1);
+
+    assert_control();
     for (unsigned i = 0; i < count; i++) {
-        if (!vcpu_new(vm, i, errp)) {
+        if ((i >= kvm_vm.vcpu_count || kvm_vm.vcpu[i] == NULL) && !kvm_vcpu_plug(m->root, i, errp)) {
             kvm_vcpus_close();
             return false;
         }

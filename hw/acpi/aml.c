@@ -1,6 +1,7 @@
 /* aml.c: AML encoding, see aml.h.  Section numbers are those of ACPI 6.4. */
 #include "hw/acpi/aml.h"
 
+#include <stdarg.h>
 #include <string.h>
 #include "util/bytes.h"
 
@@ -8,8 +9,10 @@ enum {
     OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b, OP_DWORD = 0x0c, OP_STRING = 0x0d, OP_QWORD = 0x0e,
     OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12, OP_METHOD = 0x14, OP_DUAL_NAME = 0x2e,
     OP_MULTI_NAME = 0x2f, OP_EXT = 0x5b, OP_LOCAL0 = 0x60, OP_ARG0 = 0x68, OP_STORE = 0x70,
+    OP_ADD = 0x72, OP_SUBTRACT = 0x74,
     OP_SHIFT_LEFT = 0x79, OP_AND = 0x7b, OP_OR = 0x7d, OP_NOTIFY = 0x86, OP_CREATE_DWORD = 0x8a,
-    OP_LNOT = 0x92, OP_LEQUAL = 0x93, OP_IF = 0xa0, OP_ELSE = 0xa1, OP_WHILE = 0xa2, OP_RETURN = 0xa4,
+    OP_LNOT = 0x92, OP_LEQUAL = 0x93, OP_LLESS = 0x95,
+    OP_IF = 0xa0, OP_ELSE = 0xa1, OP_WHILE = 0xa2, OP_RETURN = 0xa4,
     EXT_MUTEX = 0x01, EXT_ACQUIRE = 0x23, EXT_RELEASE = 0x27, EXT_REGION = 0x80, EXT_FIELD = 0x81,
     EXT_DEVICE = 0x82,
 };
@@ -86,6 +89,19 @@ static Aml *packaged(Aml *head, Aml *take_body)
     put_length(head, take_body->len);
     aml_add(head, take_body);
     return head;
+}
+
+Aml *aml_terms(Aml *take_first, ...)
+{
+    Aml *all = aml_list();
+    va_list ap;
+
+    va_start(ap, take_first);
+    for (Aml *t = take_first; t != NULL; t = va_arg(ap, Aml *)) {
+        aml_add(all, t);
+    }
+    va_end(ap);
+    return all;
 }
 
 /* Integer in the smallest encoding (20.2.3). */
@@ -342,6 +358,21 @@ Aml *aml_shift_left(Aml *take_a, Aml *take_b)
     return binary_to_null(OP_SHIFT_LEFT, take_a, take_b);
 }
 
+Aml *aml_plus(Aml *take_a, Aml *take_b)
+{
+    return binary_to_null(OP_ADD, take_a, take_b);
+}
+
+Aml *aml_minus(Aml *take_a, Aml *take_b)
+{
+    return binary_to_null(OP_SUBTRACT, take_a, take_b);
+}
+
+Aml *aml_less(Aml *take_a, Aml *take_b)
+{
+    return binary(OP_LLESS, take_a, take_b);
+}
+
 Aml *aml_equal(Aml *take_a, Aml *take_b)
 {
     return binary(OP_LEQUAL, take_a, take_b);
@@ -360,9 +391,9 @@ Aml *aml_call(const char *method, Aml *take_args)
     return a;
 }
 
-Aml *aml_notify(const char *object, unsigned value)
+Aml *aml_notify(const char *object, Aml *take_value)
 {
-    return binary(OP_NOTIFY, aml_path(object), aml_int(value));
+    return binary(OP_NOTIFY, aml_path(object), take_value);
 }
 
 Aml *aml_acquire(const char *mutex)

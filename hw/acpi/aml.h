@@ -15,6 +15,8 @@ typedef GByteArray Aml;
 /* An empty list of terms, to be filled with aml_add(). */
 CTX_ANY Aml *aml_list(void);
 CTX_ANY void aml_add(Aml *to, Aml *take_term);
+/* The terms after one another. */
+CTX_ANY Aml *aml_terms(Aml *take_first, ...) G_GNUC_NULL_TERMINATED;
 
 /* --- data --- */
 CTX_ANY Aml *aml_int(uint64_t v);
@@ -52,10 +54,13 @@ CTX_ANY Aml *aml_while(Aml *take_condition, Aml *take_body);
 CTX_ANY Aml *aml_and(Aml *take_a, Aml *take_b);
 CTX_ANY Aml *aml_or(Aml *take_a, Aml *take_b);
 CTX_ANY Aml *aml_shift_left(Aml *take_a, Aml *take_b);
+CTX_ANY Aml *aml_plus(Aml *take_a, Aml *take_b);
+CTX_ANY Aml *aml_minus(Aml *take_a, Aml *take_b);
 CTX_ANY Aml *aml_equal(Aml *take_a, Aml *take_b);
+CTX_ANY Aml *aml_less(Aml *take_a, Aml *take_b);
 CTX_ANY Aml *aml_lnot(Aml *take_a);
 CTX_ANY Aml *aml_call(const char *method, Aml *take_args);
-CTX_ANY Aml *aml_notify(const char *object, unsigned value);
+CTX_ANY Aml *aml_notify(const char *object, Aml *take_value);
 CTX_ANY Aml *aml_acquire(const char *mutex);
 CTX_ANY Aml *aml_release(const char *mutex);
 CTX_ANY Aml *aml_create_dword_field(Aml *take_buffer, unsigned at, const char *name);

@@ -4,29 +4,14 @@
  *   \_SB.PCI0        root bus: windows, interrupt routing, the LPC bridge ISA with its chips
  *   \_SB.LNKA-LNKH   PIRQ links: ISA interrupts the firmware or guest programs into the bridge
  *   \_SB.GSIA-GSIH   q35 with I/O APIC: PIRQ A-H are wired to inputs 16-23
- *   \_SB.Cxxx        processors;  \_GPE hot-plug;  \_S3-\_S5 sleep types */
+ *   \_SB.CPUS        processors, \_SB.MHPC memory slots (hotplug-aml.c);  \_GPE hot-plug
+ *   \_S3-\_S5         sleep types */
 #include "hw/acpi/tables.h"
 
-#include <stdarg.h>
 #include "hw/acpi/aml.h"
+#include "hw/acpi/hotplug-aml.h"
 #include "hw/pci/host.h"
 #include "util/bytes.h"
-
-static Aml *terms(Aml *first, ...) G_GNUC_NULL_TERMINATED;
-
-/* The terms after one another. */
-static Aml *terms(Aml *first, ...)
-{
-    Aml *all = aml_list();
-    va_list ap;
-
-    va_start(ap, first);
-    for (Aml *t = first; t != NULL; t = va_arg(ap, Aml *)) {
-        aml_add(all, t);
-    }
-    va_end(ap);
-    return all;
-}
 
 static Aml *hid(const char *eisa)
 {
@@ -37,7 +22,7 @@ static Aml *hid(const char *eisa)
 
 static Aml *isa_device(const char *name, const char *eisa, Aml *take_resources)
 {
-    return aml_device(name, terms(hid(eisa), aml_name("_STA", aml_int(0xf)),
+    return aml_device(name, aml_terms(hid(eisa), aml_name("_STA", aml_int(0xf)),
                                   aml_name("_CRS", aml_resources(take_resources)), NULL));
 }
 
@@ -47,9 +32,9 @@ static void add_serial(Aml *isa, unsigned index)
     static const uint8_t irqs[] = { 4, 3, 4, 3 };
     g_autofree char *name = g_strdup_printf("COM%u", index + 1);
 
-    aml_add(isa, aml_device(name, terms(
+    aml_add(isa, aml_device(name, aml_terms(
         hid("PNP0501"), aml_name("_UID", aml_int(index + 1)), aml_name("_STA", aml_int(0xf)),
-        aml_name("_CRS", aml_resources(terms(aml_res_io(ports[index], ports[index], 0, 8),
+        aml_name("_CRS", aml_resources(aml_terms(aml_res_io(ports[index], ports[index], 0, 8),
                                              aml_res_irq_noflags(irqs[index]), NULL))), NULL)));
 }
 
@@ -58,11 +43,11 @@ static Aml *isa_chips(const AcpiBoard *b)
     Aml *isa = aml_list();
 
     if (b->ps2) {
-        aml_add(isa, isa_device("KBD", "PNP0303", terms(
+        aml_add(isa, isa_device("KBD", "PNP0303", aml_terms(
             aml_res_io(0x60, 0x60, 1, 1), aml_res_io(0x64, 0x64, 1, 1), aml_res_irq_noflags(1), NULL)));
         aml_add(isa, isa_device("MOU", "PNP0F13", aml_res_irq_noflags(12)));
     }
-    aml_add(isa, isa_device("RTC", "PNP0B00", terms(
+    aml_add(isa, isa_device("RTC", "PNP0B00", aml_terms(
         aml_res_io(0x70, 0x70, 1, 8), aml_res_irq_noflags(8), NULL)));
     for (unsigned i = 0; i < 4; i++) {
         if (b->serial_ports & 1u << i) {
@@ -76,17 +61,17 @@ static Aml *isa_chips(const AcpiBoard *b)
 static void add_platform(Aml *sb, const AcpiBoard *b)
 {
     if (b->fw_cfg) {
-        aml_add(sb, aml_device("FWCF", terms(
+        aml_add(sb, aml_device("FWCF", aml_terms(
             aml_name("_HID", aml_str("QEMU0002")), aml_name("_STA", aml_int(0xb)),
             aml_name("_CRS", aml_resources(aml_res_io(0x510, 0x510, 1, 12))), NULL)));
     }
     if (b->pvpanic) {
-        aml_add(sb, aml_device("PEVT", terms(
+        aml_add(sb, aml_device("PEVT", aml_terms(
             aml_name("_HID", aml_str("QEMU0001")), aml_name("_STA", aml_int(0xf)),
             aml_name("_CRS", aml_resources(aml_res_io(0x505, 0x505, 1, 1))), NULL)));
     }
     if (b->hpet) {
-        aml_add(sb, aml_device("HPET", terms(
+        aml_add(sb, aml_device("HPET", aml_terms(
             hid("PNP0103"), aml_name("_UID", aml_int(0)), aml_name("_STA", aml_int(0xf)),
             aml_name("_CRS", aml_resources(aml_res_fixed_memory(0xfed00000, 0x400, false))), NULL)));
     }
@@ -106,7 +91,7 @@ static Aml *link_device(unsigned n)
     g_autofree char *name = g_strdup_printf("LNK%c", 'A' + n);
     g_autofree char *reg = pirq_register(n);
     g_autofree char *path = g_strdup_printf("\\_SB.PCI0.ISA.%s", reg);
-    Aml *choices = terms(aml_res_interrupt(5), NULL);
+    Aml *choices = aml_terms(aml_res_interrupt(5), NULL);
     Aml *sta, *crs;
 
     choices->data[4] = 3;                    /* three interrupts in one descriptor */
@@ -116,13 +101,13 @@ static Aml *link_device(unsigned n)
         st32(raw, i);
         g_byte_array_append(choices, raw, 4);
     }
-    sta = terms(aml_if(aml_and(aml_path(path), aml_int(0x80)), aml_return(aml_int(9))),
+    sta = aml_terms(aml_if(aml_and(aml_path(path), aml_int(0x80)), aml_return(aml_int(9))),
                 aml_return(aml_int(0xb)), NULL);
-    crs = terms(aml_create_dword_field(aml_path("BUF0"), 5, "IRQ0"),
+    crs = aml_terms(aml_create_dword_field(aml_path("BUF0"), 5, "IRQ0"),
                 aml_if(aml_lnot(aml_and(aml_path(path), aml_int(0x80))),
                        aml_store(aml_and(aml_path(path), aml_int(0xf)), aml_path("IRQ0"))),
                 aml_return(aml_path("BUF0")), NULL);
-    return aml_device(name, terms(
+    return aml_device(name, aml_terms(
         hid("PNP0C0F"), aml_name("_UID", aml_int(n)),
         aml_name("BUF0", aml_resources(aml_res_interrupt(0))),
         aml_name("_PRS", aml_resources(choices)),
@@ -130,7 +115,7 @@ static Aml *link_device(unsigned n)
         aml_method("_DIS", 0, false,
                    aml_store(aml_or(aml_path(path), aml_int(0x80)), aml_path(path))),
         aml_method("_CRS", 0, true, crs),
-        aml_method("_SRS", 1, false, terms(
+        aml_method("_SRS", 1, false, aml_terms(
             aml_create_dword_field(aml_arg(0), 5, "IRQW"),
             aml_store(aml_path("IRQW"), aml_path(path)), NULL)), NULL));
 }
@@ -140,7 +125,7 @@ static Aml *gsi_device(unsigned n)
 {
     g_autofree char *name = g_strdup_printf("GSI%c", 'A' + n);
 
-    return aml_device(name, terms(
+    return aml_device(name, aml_terms(
         hid("PNP0C0F"), aml_name("_UID", aml_int(0x10 + n)),
         aml_name("_PRS", aml_resources(aml_res_interrupt(16 + n))),
         aml_name("_CRS", aml_resources(aml_res_interrupt(16 + n))),
@@ -156,7 +141,7 @@ static Aml *routing(const AcpiBoard *b, const char *links)
         for (unsigned pin = 0; pin < 4; pin++) {
             unsigned pirq = b->q35 ? ich9_pirq(slot, pin) : piix3_pirq(slot, pin);
             g_autofree char *link = g_strdup_printf("%s%c", links, 'A' + pirq);
-            aml_add(all, aml_package(4, terms(aml_int(slot << 16 | 0xffff), aml_int(pin),
+            aml_add(all, aml_package(4, aml_terms(aml_int(slot << 16 | 0xffff), aml_int(pin),
                                               aml_path(link), aml_int(0), NULL)));
         }
     }
@@ -181,8 +166,8 @@ static Aml *routing_method(const AcpiBoard *b)
     if (!b->q35) {
         return aml_name("_PRT", routing(b, "LNK"));
     }
-    return terms(aml_name("PRTP", routing(b, "LNK")), aml_name("PRTA", routing(b, "GSI")),
-                 aml_method("_PRT", 0, false, terms(
+    return aml_terms(aml_name("PRTP", routing(b, "LNK")), aml_name("PRTA", routing(b, "GSI")),
+                 aml_method("_PRT", 0, false, aml_terms(
                      aml_if(aml_path("\\PICF"), aml_return(aml_path("PRTA"))),
                      aml_return(aml_path("PRTP")), NULL)), NULL);
 }
@@ -191,7 +176,7 @@ static Aml *routing_method(const AcpiBoard *b)
 
 static Aml *pci_windows(const AcpiBoard *b)
 {
-    Aml *r = terms(aml_res_bus(0, 0xff), aml_res_io(0xcf8, 0xcf8, 1, 8), aml_res_word_io(0, 0xcf7),
+    Aml *r = aml_terms(aml_res_bus(0, 0xff), aml_res_io(0xcf8, 0xcf8, 1, 8), aml_res_word_io(0, 0xcf7),
                    aml_res_word_io(0xd00, 0xffff), aml_res_dword_memory(true, 0xa0000, 0xbffff),
                    aml_res_dword_memory(false, b->pci32_start, b->pci32_end), NULL);
 
@@ -206,14 +191,14 @@ static Aml *osc(void)
 {
     static const uint8_t pci_uuid[16] = { 0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
                                           0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66 };
-    Aml *known = terms(
+    Aml *known = aml_terms(
         aml_create_dword_field(aml_arg(3), 8, "CDW3"),
         aml_store(aml_and(aml_path("CDW3"), aml_int(0x1f)), aml_path("CDW3")),
         aml_if(aml_lnot(aml_equal(aml_arg(1), aml_int(1))),
                aml_store(aml_or(aml_path("CDW1"), aml_int(8)), aml_path("CDW1"))),
         aml_return(aml_arg(3)), NULL);
 
-    return aml_method("_OSC", 4, true, terms(
+    return aml_method("_OSC", 4, true, aml_terms(
         aml_create_dword_field(aml_arg(3), 0, "CDW1"),
         aml_if(aml_equal(aml_arg(0), aml_buffer(pci_uuid, 16)), known),
         aml_store(aml_or(aml_path("CDW1"), aml_int(4)), aml_path("CDW1")),
@@ -232,7 +217,7 @@ static Aml *isa_bridge(const AcpiBoard *b)
         }
         aml_add(fields, aml_field_unit(reg, 8));
     }
-    return aml_device("ISA", terms(
+    return aml_device("ISA", aml_terms(
         aml_name("_ADR", aml_int(b->q35 ? 0x1f0000 : 0x10000)),
         aml_region("PIRQ", AML_PCI_CONFIG, 0x60, 0x0c), aml_field("PIRQ", 1, fields),
         isa_chips(b), NULL));
@@ -244,31 +229,32 @@ static Aml *hotplug_slots(const AcpiBoard *b)
     Aml *all = aml_list(), *notify = aml_list();
 
     aml_add(all, aml_region("PCST", AML_SYSTEM_IO, b->pcihp_io, 8));
-    aml_add(all, aml_field("PCST", 3, terms(aml_field_unit("PCIU", 32), aml_field_unit("PCID", 32), NULL)));
+    aml_add(all, aml_field("PCST", 3, aml_terms(aml_field_unit("PCIU", 32),
+                                                 aml_field_unit("PCID", 32), NULL)));
     aml_add(all, aml_region("SEJ", AML_SYSTEM_IO, b->pcihp_io + 8, 4));
     aml_add(all, aml_field("SEJ", 3, aml_field_unit("B0EJ", 32)));
     aml_add(all, aml_region("BNMR", AML_SYSTEM_IO, b->pcihp_io + 0x10, 4));
     aml_add(all, aml_field("BNMR", 3, aml_field_unit("BNUM", 32)));
     aml_add(all, aml_mutex("BLCK"));
-    aml_add(all, aml_method("PCEJ", 2, false, terms(
+    aml_add(all, aml_method("PCEJ", 2, false, aml_terms(
         aml_acquire("BLCK"), aml_store(aml_arg(0), aml_path("BNUM")),
         aml_store(aml_shift_left(aml_int(1), aml_arg(1)), aml_path("B0EJ")), aml_release("BLCK"),
         aml_return(aml_int(0)), NULL)));
     for (unsigned slot = 2; slot < 32; slot++) {
         g_autofree char *name = g_strdup_printf("S%02X_", slot << 3);
-        aml_add(all, aml_device(name, terms(
+        aml_add(all, aml_device(name, aml_terms(
             aml_name("_SUN", aml_int(slot)), aml_name("_ADR", aml_int((uint64_t)slot << 16)),
-            aml_method("_EJ0", 1, false, aml_call("PCEJ", terms(aml_int(0), aml_int(slot), NULL))),
+            aml_method("_EJ0", 1, false, aml_call("PCEJ", aml_terms(aml_int(0), aml_int(slot), NULL))),
             NULL)));
-        aml_add(notify, aml_if(aml_and(aml_arg(0), aml_int(UINT64_C(1) << slot)), terms(
-            aml_if(aml_equal(aml_arg(1), aml_int(1)), aml_notify(name, 1)),
-            aml_if(aml_equal(aml_arg(1), aml_int(3)), aml_notify(name, 3)), NULL)));
+        aml_add(notify, aml_if(aml_and(aml_arg(0), aml_int(UINT64_C(1) << slot)), aml_terms(
+            aml_if(aml_equal(aml_arg(1), aml_int(1)), aml_notify(name, aml_int(1))),
+            aml_if(aml_equal(aml_arg(1), aml_int(3)), aml_notify(name, aml_int(3))), NULL)));
     }
     aml_add(all, aml_method("DVNT", 2, false, notify));
-    aml_add(all, aml_method("PCNT", 0, false, terms(
+    aml_add(all, aml_method("PCNT", 0, false, aml_terms(
         aml_acquire("BLCK"), aml_store(aml_int(0), aml_path("BNUM")),
-        aml_call("DVNT", terms(aml_path("PCIU"), aml_int(1), NULL)),
-        aml_call("DVNT", terms(aml_path("PCID"), aml_int(3), NULL)), aml_release("BLCK"), NULL)));
+        aml_call("DVNT", aml_terms(aml_path("PCIU"), aml_int(1), NULL)),
+        aml_call("DVNT", aml_terms(aml_path("PCID"), aml_int(3), NULL)), aml_release("BLCK"), NULL)));
     return all;
 }
 
@@ -287,7 +273,13 @@ static Aml *motherboard(const AcpiBoard *b)
     if (b->pcihp_io != 0) {
         aml_add(r, aml_res_io(b->pcihp_io, b->pcihp_io, 1, 0x18));
     }
-    return aml_device("MBRD", terms(hid("PNP0C02"), aml_name("_CRS", aml_resources(r)), NULL));
+    if (b->cpuhp_io != 0) {
+        aml_add(r, aml_res_io(b->cpuhp_io, b->cpuhp_io, 1, 0x0c));
+    }
+    if (b->memory_slots != 0) {
+        aml_add(r, aml_res_io(b->memhp_io, b->memhp_io, 1, 0x18));
+    }
+    return aml_device("MBRD", aml_terms(hid("PNP0C02"), aml_name("_CRS", aml_resources(r)), NULL));
 }
 
 static Aml *pci_root(const AcpiBoard *b)
@@ -314,25 +306,19 @@ static Aml *pci_root(const AcpiBoard *b)
 
 /* --- the rest --- */
 
-static void add_cpus(Aml *sb, const Machine *m)
-{
-    for (unsigned i = 0; i < m->cfg.smp.max_cpus; i++) {
-        g_autofree char *name = g_strdup_printf("C%03X", i);
-        Aml *body = aml_list();
-        if (i >= m->cfg.smp.cpus) {                           /* may come later; now it is not there */
-            aml_add(body, aml_name("_STA", aml_int(0)));
-        }
-        if (m->cfg.cpu_node != NULL) {
-            aml_add(body, aml_name("_PXM", aml_int(m->cfg.cpu_node[i])));
-        }
-        aml_add(sb, aml_processor_device(name, i, body));
-    }
-}
-
 /* \_Sx (7.4.2): the SLP_TYP values for PM1a and PM1b. */
 static Aml *sleep_type(const char *name, unsigned typ)
 {
-    return aml_name(name, aml_package(4, terms(aml_int(typ), aml_int(typ), aml_int(0), aml_int(0), NULL)));
+    return aml_name(name, aml_package(4, aml_terms(aml_int(typ), aml_int(typ), aml_int(0), aml_int(0),
+                                                   NULL)));
+}
+
+/* The handler @name of a general purpose event: calls @scan. */
+static void add_event(Aml *all, const char *name, bool wanted, const char *scan)
+{
+    if (wanted) {
+        aml_add(all, aml_scope("\\_GPE", aml_method(name, 0, false, aml_call(scan, aml_list()))));
+    }
 }
 
 GByteArray *acpi_dsdt(const Machine *m, const AcpiBoard *b)
@@ -345,12 +331,12 @@ GByteArray *acpi_dsdt(const Machine *m, const AcpiBoard *b)
     aml_add(sb, motherboard(b));
     add_links(sb, b);
     add_platform(sb, b);
-    add_cpus(sb, m);
+    acpi_add_cpus(sb, m, b);
+    acpi_add_memory(sb, m, b);
     aml_add(all, aml_scope("\\_SB", sb));
-    if (b->pcihp_io != 0) {
-        aml_add(all, aml_scope("\\_GPE", aml_method("_E01", 0, false,
-                                                     aml_call("\\_SB.PCI0.PCNT", aml_list()))));
-    }
+    add_event(all, "_E01", b->pcihp_io != 0, "\\_SB.PCI0.PCNT");
+    add_event(all, "_E02", b->cpuhp_io != 0, ACPI_CPUS_SCAN);
+    add_event(all, "_E03", b->memory_slots != 0, ACPI_MEMORY_SCAN);
     if (b->s3) {
         aml_add(all, sleep_type("\\_S3", 1));
     }

@@ -171,6 +171,11 @@ bool linker_place(Linker *l, Gpa *high, Gpa *fseg,
     return true;
 }
 
+GByteArray *linker_blob(const Linker *l, const char *name)
+{
+    return find(l, name)->blob;
+}
+
 Gpa linker_address(const Linker *l, const char *name)
 {
     return find(l, name)->at;

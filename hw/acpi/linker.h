@@ -22,6 +22,8 @@ CTX_CONTROL void linker_pointer(Linker *l, const char *file, unsigned off, unsig
 /* The byte at @off of @file makes [@start, @start + @len) of it sum to zero. */
 CTX_CONTROL void linker_checksum(Linker *l, const char *file, unsigned off, unsigned start, unsigned len);
 
+/* The blob of file @name, which is there. */
+CTX_CONTROL GByteArray *linker_blob(const Linker *l, const char *name);
 /* The command file, in the order of the calls; the linker's. */
 CTX_CONTROL const GByteArray *linker_script(const Linker *l);
 CTX_CONTROL void linker_each_file(const Linker *l,

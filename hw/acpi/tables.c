@@ -163,26 +163,29 @@ static void fadt(Build *k, unsigned facs_at, unsigned dsdt_at)
     end(k, at, true);
 }
 
-static void madt_cpu(Build *k, unsigned index)
+void acpi_madt_cpu(GByteArray *t, const Machine *m, const AcpiBoard *b, unsigned index, bool present)
 {
-    const CpuTopology *smp = &k->m->cfg.smp;
-    uint32_t id = k->b->apic_id(smp, index);
-    bool present = index < smp->cpus;
+    uint32_t id = b->apic_id(&m->cfg.smp, index);
 
     if (id < 255) {
-        put(k->t, 0, 1);                                      /* 5.2.12.2 Processor Local APIC */
-        put(k->t, 8, 1);
-        put(k->t, index, 1);
-        put(k->t, id, 1);
-        put(k->t, present, 4);
+        put(t, 0, 1);                                         /* 5.2.12.2 Processor Local APIC */
+        put(t, 8, 1);
+        put(t, index, 1);
+        put(t, id, 1);
+        put(t, present, 4);
     } else {
-        put(k->t, 9, 1);                                      /* 5.2.12.12 Processor Local x2APIC */
-        put(k->t, 16, 1);
-        put(k->t, 0, 2);
-        put(k->t, id, 4);
-        put(k->t, present, 4);
-        put(k->t, index, 4);
+        put(t, 9, 1);                                         /* 5.2.12.12 Processor Local x2APIC */
+        put(t, 16, 1);
+        put(t, 0, 2);
+        put(t, id, 4);
+        put(t, present, 4);
+        put(t, index, 4);
     }
+}
+
+static bool cpu_present(const Machine *m, unsigned index)
+{
+    return m->cpus.dev != NULL ? m->cpus.dev[index] != NULL : index < m->cfg.smp.cpus;
 }
 
 /* 5.2.12.5: ISA @irq is @gsi with MPS INTI flags @flags. */
@@ -206,7 +209,7 @@ static void madt(Build *k)
     put(t, 0xfee00000, 4);
     put(t, 1, 4);                                             /* PCAT_COMPAT */
     for (unsigned i = 0; i < k->m->cfg.smp.max_cpus; i++) {
-        madt_cpu(k, i);
+        acpi_madt_cpu(t, k->m, k->b, i, cpu_present(k->m, i));
         wide |= k->b->apic_id(&k->m->cfg.smp, i) >= 255;
     }
     put(t, 1, 1);                                             /* 5.2.12.3 I/O APIC */
@@ -232,6 +235,27 @@ static void madt(Build *k)
         pad(t, 3);
     }
     end(k, at, true);
+}
+
+enum { MADT_CPUS_AT = 44, MADT_LAPIC = 0 };
+
+void acpi_refresh(Linker *l, const Machine *m, unsigned *at, unsigned *len)
+{
+    GByteArray *t = linker_blob(l, ACPI_TABLES_FILE);
+    unsigned i = 0, off;
+    uint8_t *madt;
+
+    for (*at = 0; memcmp(t->data + *at, "APIC", 4) != 0; ) {
+        *at = ALIGN_UP(*at + ld32(t->data + *at + 4), 16);
+    }
+    madt = t->data + *at;
+    *len = ld32(madt + 4);
+    for (off = MADT_CPUS_AT; i < m->cfg.smp.max_cpus; off += madt[off + 1], i++) {
+        uint8_t *flags = madt + off + (madt[off] == MADT_LAPIC ? 4 : 8);
+        /* Right both before the linker's sum and after it. */
+        madt[CHECKSUM_AT] += *flags - cpu_present(m, i);
+        *flags = cpu_present(m, i);
+    }
 }
 
 /* IA-PC HPET 1.0a, 3.2.4. */
@@ -261,7 +285,9 @@ static void mcfg(Build *k)
     end(k, at, true);
 }
 
-static void srat_memory(Build *k, unsigned node, uint64_t at, uint64_t size)
+enum { SRAT_ENABLED = 1, SRAT_HOT_PLUGGABLE = 2 };
+
+static void srat_range(Build *k, unsigned node, uint64_t at, uint64_t size, unsigned flags)
 {
     if (size == 0) {
         return;
@@ -273,8 +299,13 @@ static void srat_memory(Build *k, unsigned node, uint64_t at, uint64_t size)
     put(k->t, at, 8);
     put(k->t, size, 8);
     put(k->t, 0, 4);
-    put(k->t, 1, 4);                                          /* enabled */
+    put(k->t, flags, 4);
     put(k->t, 0, 8);
+}
+
+static void srat_memory(Build *k, unsigned node, uint64_t at, uint64_t size)
+{
+    srat_range(k, node, at, size, SRAT_ENABLED);
 }
 
 static void srat_cpu(Build *k, unsigned index)
@@ -324,6 +355,9 @@ static void srat(Build *k)
         srat_memory(k, n, 4 * GiB + (next + low - below), size - low);
         next += size;
     }
+    /* Memory that may come; which node it joins is said by its device (_PXM). */
+    srat_range(k, c->numa_nodes - 1, k->m->memory_area.base, k->m->memory_area.size,
+               SRAT_ENABLED | SRAT_HOT_PLUGGABLE);
     end(k, at, true);
 }
 

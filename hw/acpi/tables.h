@@ -17,6 +17,9 @@ typedef struct AcpiBoard {
     uint8_t gpe0_len;
     uint8_t acpi_enable, acpi_disable; /* values for the SMI command port */
     uint16_t pcihp_io;                 /* ACPI PCI hot-plug registers; 0: none */
+    uint16_t cpuhp_io;                 /* ACPI CPU hot-plug registers; 0: none */
+    uint16_t memhp_io;                 /* ACPI memory hot-plug registers, if there are slots */
+    unsigned memory_slots;
     uint64_t ecam;                     /* base of the 256 MiB ECAM window; 0: none */
     uint64_t pci32_start, pci32_end;   /* first and last byte of the 32-bit PCI hole */
     uint64_t pci64_start, pci64_end;   /* the 64-bit one; 0, 0: none */
@@ -28,6 +31,13 @@ typedef struct AcpiBoard {
 
 /* Builds every table into @l; the fw_cfg files it makes are ACPI_TABLES_FILE and ACPI_RSDP_FILE. */
 CTX_CONTROL void acpi_build(Linker *l, const Machine *m, const AcpiBoard *b);
+
+/* Appends the MADT entry of CPU @index. */
+CTX_CONTROL void acpi_madt_cpu(GByteArray *t, const Machine *m, const AcpiBoard *b, unsigned index,
+                               bool present);
+
+/* Makes the MADT say which CPUs are there now.  *@at and *@len: where it is in ACPI_TABLES_FILE. */
+CTX_CONTROL void acpi_refresh(Linker *l, const Machine *m, unsigned *at, unsigned *len);
 
 /* The DSDT's definition block body (dsdt.c); consumed by acpi_build(). */
 CTX_CONTROL GByteArray *acpi_dsdt(const Machine *m, const AcpiBoard *b);

@@ -23,8 +23,20 @@ void pc_fill_cmos(PcBoard *b, Machine *m)
     cmos16(b, 0x34, (m->below_4g - MIN(m->below_4g, 16 * MiB)) / (64 * KiB));
     cmos16(b, 0x5b, m->above_4g / (64 * KiB));
     rtc_cmos_set(b->rtc, 0x5d, m->above_4g / (64 * KiB) >> 16);
-    rtc_cmos_set(b->rtc, 0x5f, m->cfg.smp.cpus - 1);
     rtc_cmos_set(b->rtc, 0x14, 0x06);                         /* FPU, PS/2 mouse */
+}
+
+void pc_fill_cpu_count(PcBoard *b, Machine *m)
+{
+    uint8_t raw[2];
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < m->cpus.count; i++) {
+        count += m->cpus.dev[i] != NULL;
+    }
+    rtc_cmos_set(b->rtc, 0x5f, MIN(count - 1, 0xff));
+    st16(raw, count);
+    fw_cfg_modify_bytes(m->fw_cfg, FW_CFG_NB_CPUS, raw, 2);
 }
 
 /* The option ROM that reads a kernel from fw_cfg and starts it. */
@@ -225,7 +237,6 @@ static bool add_numbers(PcBoard *b, Machine *m, Error **errp)
     uint8_t raw[2];
 
     fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, c->ram_size);
-    fw_cfg_add_u16(f, FW_CFG_NB_CPUS, c->smp.cpus);
     fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, c->smp.max_cpus);
     fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, c->nographic);
     fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, c->boot_menu);
@@ -246,6 +257,14 @@ static bool add_numbers(PcBoard *b, Machine *m, Error **errp)
     if (!c->graphics) {
         st16(raw, 0x3f8);
         if (!fw_cfg_add_file(f, "etc/sercon-port", raw, 2, errp)) {
+            return false;
+        }
+    }
+    pc_fill_cpu_count(b, m);
+    if (m->memory_area.size != 0) {                           /* 64-bit BARs go above it */
+        uint8_t end[8];
+        st64(end, m->memory_area.base + m->memory_area.size);
+        if (!fw_cfg_add_file(f, "etc/reserved-memory-end", end, sizeof(end), errp)) {
             return false;
         }
     }

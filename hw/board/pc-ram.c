@@ -39,6 +39,25 @@ static void map_block(PcBoard *b, Machine *m, RamBlock *ram, uint64_t from)
     }
 }
 
+/* Memory devices come after RAM; each slot may cost a GiB of alignment. */
+static bool place_memory_area(Machine *m, Error **errp)
+{
+    const BoardConfig *c = &m->cfg;
+    MemoryArea *a = &m->memory_area;
+
+    if (c->ram_max <= c->ram_size) {
+        return true;
+    }
+    a->limit = c->ram_max - c->ram_size;
+    a->base = ALIGN_UP(4 * GiB + m->above_4g, 1 * GiB);
+    a->size = a->limit + c->ram_slots * GiB;
+    m->dimms.count = c->ram_slots;
+    m->dimms.dev = g_new0(Device *, MAX(c->ram_slots, 1));
+    m->dimm_ranges = g_new0(MachineDimm, MAX(c->ram_slots, 1));
+    return a->base + a->size > a->base ||
+           error_set(errp, "-m: maxmem=%" PRIu64 " is more than there are addresses", c->ram_max);
+}
+
 bool pc_map_ram(PcBoard *b, Machine *m, Error **errp)
 {
     uint64_t from = 0, limit = low_limit(b, m);
@@ -53,5 +72,5 @@ bool pc_map_ram(PcBoard *b, Machine *m, Error **errp)
         map_block(b, m, ram, from);
         from += ram->size;
     }
-    return true;
+    return place_memory_area(m, errp);
 }

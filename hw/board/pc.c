@@ -9,6 +9,7 @@
 
 #include <string.h>
 #include "hw/acpi/pm.h"
+#include "hw/board/pc-cpu.h"
 #include "hw/board/pci-setup.h"
 #include "hw/isa/hpet.h"
 #include "hw/isa/i8254.h"
@@ -144,7 +145,9 @@ bool pc_build(Machine *m, bool q35, Error **errp)
     b->q35 = q35;
     b->files = g_ptr_array_new();
     pc_irqs_begin(b, m);
-    return pc_map_ram(b, m, errp) && make_bridges(b, m, errp) && pc_irqs_make(b, m, errp) &&
+    pc_cpus_begin(m);
+    return pc_cpus_make(m, errp) && pc_map_ram(b, m, errp) && make_bridges(b, m, errp) &&
+           pc_irqs_make(b, m, errp) &&
            make_chips(b, m, errp) && map_firmware(b, m, errp);
 }
 
@@ -185,7 +188,8 @@ static uint32_t apic_id(const CpuTopology *t, unsigned index)
 static void describe(PcBoard *b, Machine *m)
 {
     AcpiBoard *a = &b->acpi;
-    uint64_t top = 4 * GiB + m->above_4g;
+    uint64_t top = m->memory_area.size != 0 ? m->memory_area.base + m->memory_area.size
+                                            : 4 * GiB + m->above_4g;
 
     *a = (AcpiBoard){
         .q35 = b->q35, .pm_base = 0x600, .gpe0 = b->q35 ? 0x620 : 0xafe0, .gpe0_len = b->q35 ? 16 : 4,
@@ -196,7 +200,8 @@ static void describe(PcBoard *b, Machine *m)
         .hpet = b->hpet != NULL, .pvpanic = has_device(m, "pvpanic"), .fw_cfg = true,
         .s3 = b->rom.ram != NULL, .s4 = true, .serial_ports = serial_ports(m), .ps2 = true,
         .apic_id = apic_id,
-        .pcihp_io = b->q35 ? 0 : 0xae00,
+        .pcihp_io = b->q35 ? 0 : 0xae00, .cpuhp_io = b->q35 ? 0x0cd8 : 0xaf00, .memhp_io = 0xa00,
+        .memory_slots = m->dimms.ops != NULL ? m->dimms.count : 0,
     };
     a->pci64_end = a->pci64_start + (b->q35 ? 32 : 2) * GiB - 1;
 }
@@ -259,6 +264,25 @@ static uint8_t ich9_irq(PciBus *root, unsigned slot, unsigned pin)
 /* ACPI 6.4, 16.3.1: firmware tells a wake-up from a cold start by the CMOS shutdown byte. */
 enum { CMOS_SHUTDOWN = 0x0f, SHUTDOWN_S3_RESUME = 0xfe };
 
+/* What is there may have changed since the last start. */
+static void tell_cpus(PcBoard *b, Machine *m)
+{
+    unsigned at, len;
+
+    pc_fill_cpu_count(b, m);
+    if (b->linker == NULL) {
+        return;
+    }
+    acpi_refresh(b->linker, m, &at, &len);
+    if (b->plan != NULL) {
+        space_load(m->mem, linker_address(b->linker, ACPI_TABLES_FILE) + at,
+                   linker_blob(b->linker, ACPI_TABLES_FILE)->data + at, len);
+    } else {
+        const GByteArray *tables = linker_blob(b->linker, ACPI_TABLES_FILE);
+        fw_cfg_modify_file(m->fw_cfg, ACPI_TABLES_FILE, tables->data, tables->len);
+    }
+}
+
 void pc_restart(Machine *m, ResetKind kind)
 {
     PcBoard *b = m->board;
@@ -273,8 +297,10 @@ void pc_restart(Machine *m, ResetKind kind)
         pc_chipset_setup(pc_host_bus(b->host), b->q35);
         pci_setup(pc_host_bus(b->host), &w);
         boot_apply(b->plan, m);
+        tell_cpus(b, m);
         return;
     }
+    tell_cpus(b, m);
     if (kind == RESET_BUS) {
         rtc_cmos_set(b->rtc, CMOS_SHUTDOWN, SHUTDOWN_S3_RESUME);
         return;

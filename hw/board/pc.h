@@ -51,6 +51,8 @@ CTX_CONTROL bool pc_map_ram(PcBoard *b, Machine *m, Error **errp);
 /* pc-fw-cfg.c: everything firmware wants to know. */
 CTX_CONTROL bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp);
 CTX_CONTROL void pc_fill_cmos(PcBoard *b, Machine *m);
+/* How many vCPUs there are now: CMOS and fw_cfg. */
+CTX_CONTROL void pc_fill_cpu_count(PcBoard *b, Machine *m);
 /* Boot order for the coming start: CMOS and the file "bootorder". */
 CTX_CONTROL bool pc_boot_order(PcBoard *b, Machine *m, Error **errp);
 /* The memory map's reserved ranges beside RAM; returns how many. */

@@ -6,12 +6,15 @@
  *    to an ISA interrupt too.
  * 3. Which PIRQ a slot's pin ends in is fixed: slots 25-31 INTA-D are PIRQ A-D (the reset values of
  *    D25IR-D31IR), the others rotate over PIRQ E-H. */
+#include "hw/acpi/cpuhp.h"
+#include "hw/acpi/memhp.h"
 #include "hw/acpi/pm.h"
 #include "hw/isa/isa.h"
 #include "hw/pci/host.h"
 #include "hw/pci/pci-int.h"
 #include "hw/pci/pirq.h"
 
+#define CPUHP_PORT 0x0cd8
 #define LPC_PMBASE 0x40
 #define LPC_ACPI_CNTL 0x44
 #define LPC_PIRQA 0x60
@@ -26,6 +29,8 @@ typedef struct Ich9Lpc {
     PirqRouter router;
     Bus *isa;
     AcpiPm pm;
+    AcpiCpuHp cpus;
+    AcpiMemHp memory;
     Region rcba;
     uint64_t rcba_at;          /* UINT64_MAX: nowhere */
     uint32_t gcs;
@@ -185,6 +190,10 @@ static bool lpc_realize(Device *d, Error **errp)
     irq_connect(&s->pm.sci, &s->router.in, PIRQ_SCI);
     region_io(&s->rcba, d, "rcba", &rcba_ops, RCBA_SIZE);
     s->rcba_at = UINT64_MAX;
+    acpi_cpuhp_init(&s->cpus, d, &s->pm, CPUHP_PORT);
+    if (s->memory_hotplug) {
+        acpi_memhp_init(&s->memory, d, &s->pm);
+    }
     m->pm = d;
     m->power_ops = &lpc_power;
     lpc_registers(p);
@@ -205,6 +214,10 @@ static void lpc_unrealize(Device *d)
     pci_bus_route(pci_bus(&s->p), NULL, NULL);
     map_drop_one(&s->rcba);
     region_free(&s->rcba);
+    if (s->memory_hotplug) {
+        acpi_memhp_free(&s->memory);
+    }
+    acpi_cpuhp_free(&s->cpus);
     acpi_pm_free(&s->pm);
     isa_bus_free(s->isa);
 }
@@ -215,6 +228,8 @@ static void lpc_reset(Device *d, ResetKind kind)
 
     s->gcs = s->noreboot ? 0x20 : 0;
     acpi_pm_reset(&s->pm, kind);
+    acpi_cpuhp_reset(&s->cpus, kind);
+    acpi_memhp_reset(&s->memory, kind);
 }
 
 static void lpc_settle(Device *d)
@@ -224,6 +239,7 @@ static void lpc_settle(Device *d)
     lpc_place(s);
     lpc_routes(s);
     acpi_pm_settle(&s->pm);
+    acpi_cpuhp_settle(&s->cpus);
     pirq_refresh(&s->router);
 }
 
@@ -246,6 +262,8 @@ static const PropDesc lpc_props[] = {
 
 static const StateField lpc_fields[] = {
     STATE_STRUCT(Ich9Lpc, pm, &acpi_pm_state),
+    STATE_STRUCT(Ich9Lpc, cpus, &acpi_cpuhp_state),
+    STATE_STRUCT(Ich9Lpc, memory, &acpi_memhp_state),
     STATE_U32(Ich9Lpc, gcs),
     { 0 },
 };

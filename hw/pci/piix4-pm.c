@@ -3,6 +3,8 @@
  *
  * 1. The ACPI registers are hw/acpi/pm.c's; here they are placed as PMBASE (0x40) and PMREGMISC (0x80)
  *    say.  The SMBus ports are placed by SMBBASE (0x90) and SMBHSTCFG (0xd2). */
+#include "hw/acpi/cpuhp.h"
+#include "hw/acpi/memhp.h"
 #include "hw/acpi/pcihp.h"
 #include "hw/acpi/pm.h"
 #include "hw/isa/isa.h"
@@ -17,10 +19,13 @@
 #define SMB_HOST_CFG 0xd2
 #define GPE_PORT 0xafe0
 #define PCIHP_PORT 0xae00
+#define CPUHP_PORT 0xaf00
 
 typedef struct Piix4Pm {
     PciDevice p;
     AcpiPm pm;
+    AcpiCpuHp cpus;
+    AcpiMemHp memory;
     AcpiPciHp hp;
     SmBus smb;
     uint32_t smb_io_base;      /* properties */
@@ -90,6 +95,10 @@ static bool piix4_realize(Device *d, Error **errp)
     if (s->hotplug_root) {
         acpi_pcihp_bus(&s->hp, pci_bus(p));
     }
+    acpi_cpuhp_init(&s->cpus, d, &s->pm, CPUHP_PORT);
+    if (s->memory_hotplug) {
+        acpi_memhp_init(&s->memory, d, &s->pm);
+    }
     m->pm = d;
     m->power_ops = &piix4_power;
 
@@ -124,6 +133,10 @@ static void piix4_unrealize(Device *d)
     map_drop_one(&s->smb.io);
     region_free(&s->smb.io);
     acpi_pcihp_free(&s->hp);
+    if (s->memory_hotplug) {
+        acpi_memhp_free(&s->memory);
+    }
+    acpi_cpuhp_free(&s->cpus);
     acpi_pm_free(&s->pm);
 }
 
@@ -132,6 +145,8 @@ static void piix4_reset(Device *d, ResetKind kind)
     Piix4Pm *s = (Piix4Pm *)d;
 
     acpi_pm_reset(&s->pm, kind);
+    acpi_cpuhp_reset(&s->cpus, kind);
+    acpi_memhp_reset(&s->memory, kind);
     acpi_pcihp_reset(&s->hp, kind);
     memset(s->smb.regs, 0, sizeof(s->smb.regs));
 }
@@ -142,6 +157,7 @@ static void piix4_settle(Device *d)
 
     piix4_place(s);
     acpi_pm_settle(&s->pm);
+    acpi_cpuhp_settle(&s->cpus);
     acpi_pcihp_settle(&s->hp);
 }
 
@@ -162,6 +178,8 @@ static const PropDesc piix4_props[] = {
 
 static const StateField piix4_fields[] = {
     STATE_STRUCT(Piix4Pm, pm, &acpi_pm_state),
+    STATE_STRUCT(Piix4Pm, cpus, &acpi_cpuhp_state),
+    STATE_STRUCT(Piix4Pm, memory, &acpi_memhp_state),
     STATE_STRUCT(Piix4Pm, hp, &acpi_pcihp_state),
     STATE_STRUCT(Piix4Pm, smb, &smbus_state),
     { 0 },

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "block/block.h"
 #include "chardev/char.h"
+#include "core/ram.h"
 
 static void *find_chardev(const char *id, Error **errp)
 {
@@ -31,7 +32,23 @@ static const char *id_of_node(void *target)
     return blk_name(target);
 }
 
+static void *find_memory(const char *id, Error **errp)
+{
+    RamBlock *b = ram_find(id);
+
+    if (!b) {
+        error_set(errp, "there is no memory back end '%s'", id);
+    }
+    return b;
+}
+
+static const char *id_of_memory(void *target)
+{
+    return ((RamBlock *)target)->id;
+}
+
 static const LinkClass classes[] = {
+    { "memory-backend", find_memory, id_of_memory },
     { "chardev", find_chardev, id_of_chardev },
     { "blockdev", find_node, id_of_node },
 };
@@ -57,12 +74,16 @@ void backends_open(void)
     must(qapi_opt_chardev("null,id=chr0", &chr, &e), e);
     must(chardev_new(chr, &e) != NULL, e);
     must(blk_open(&node, &e) != NULL, e);
+    must(ram_new_anon("mem0", 16 << 20, &e) != NULL, e);
 }
 
 const char *backends_id(const PropDesc *p)
 {
     if (strcmp(p->link_class, "chardev") == 0) {
         return "chr0";
+    }
+    if (strcmp(p->link_class, "memory-backend") == 0) {
+        return "mem0";
     }
     return strcmp(p->link_class, "blockdev") == 0 ? "node0" : NULL;
 }

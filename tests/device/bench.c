@@ -296,6 +296,36 @@ static void note_request(MachineRequest what, uint32_t detail, const char *cause
     bench->request_detail[what] = detail;
 }
 
+static void place_plugged(void *arg, unsigned place)
+{
+    ((Bench *)arg)->dimms_plugged++;
+}
+
+static bool place_asked(void *arg, unsigned place, Error **errp)
+{
+    ((Bench *)arg)->dimms_asked++;
+    return true;
+}
+
+static void place_unplugged(void *arg, unsigned place)
+{
+    ((Bench *)arg)->dimms_unplugged++;
+}
+
+/* Numbered places: vCPUs, and memory slots that a recorder watches until a chip takes over. */
+static void make_places(Bench *b)
+{
+    static const MachinePlacesOps ops = { place_plugged, place_asked, place_unplugged, NULL };
+    Machine *m = b->m;
+
+    m->cfg.acpi = true;
+    m->cpus.count = BENCH_PLACES;
+    m->cpus.dev = g_new0(Device *, BENCH_PLACES);
+    m->dimms = (MachinePlaces){ g_new0(Device *, BENCH_PLACES), BENCH_PLACES, &ops, b };
+    m->dimm_ranges = g_new0(MachineDimm, BENCH_PLACES);
+    m->memory_area = (MemoryArea){ .base = BENCH_MEMORY_AREA, .size = 8 * GiB, .limit = 4 * GiB };
+}
+
 Bench *bench_new(void)
 {
     Bench *b = g_new0(Bench, 1);
@@ -319,6 +349,7 @@ Bench *bench_new(void)
     g_ptr_array_add(b->m->ram_blocks, b->ram);
     b->m->below_4g = RAM_SIZE;
     b->m->gsi = &b->gsi;
+    make_places(b);
     machine_on_request(note_request);
     region_ram(&b->ram_region, NULL, "ram", b->ram, 0, RAM_SIZE);
     map_put_one(&b->m->mem_root, &b->ram_region, 0, 0);
@@ -369,7 +400,7 @@ uint8_t *bench_ram(Bench *b, Gpa at, size_t n)
 
 static Bus *bus_for(Bench *b, const DeviceType *t, Error **errp)
 {
-    if (t->slot == &board_slot) {
+    if (t->slot->no_bus) {
         return NULL;
     }
     if (t->slot == &isa_slot) {
@@ -385,7 +416,7 @@ Device *bench_create(Bench *b, const DeviceType *t, const char *id, Error **errp
 {
     Bus *bus = bus_for(b, t, errp);
 
-    if (!bus && t->slot != &board_slot) {
+    if (!bus && !t->slot->no_bus) {
         return NULL;
     }
     return device_create(t, b->m->peripheral, bus, id, errp);

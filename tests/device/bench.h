@@ -33,6 +33,8 @@
 #define BENCH_SLOTS 512
 #define BENCH_BELLS 64
 #define BENCH_VCPUS 8
+#define BENCH_PLACES 4         /* vCPU and memory slots of the machine */
+#define BENCH_MEMORY_AREA (4 * GiB)    /* 8 GiB of addresses for 4 GiB of memory devices */
 
 typedef struct BenchSlot {
     Gpa at;
@@ -69,6 +71,7 @@ typedef struct Bench {
     bool route_used[BENCH_MSIS];
     Notifier *route_raise[BENCH_MSIS];
     unsigned vcpu_resets;
+    unsigned dimms_plugged, dimms_asked, dimms_unplugged;
     pthread_t vcpus[BENCH_VCPUS];
     unsigned vcpu_count;
     void (*vcpu_turn)(struct Bench *b, unsigned index, void *arg);

@@ -105,7 +105,7 @@ static void statements(void **state)
     AML_IS(aml_region("R", AML_SYSTEM_IO, 0x600, 4), "5b80525f5f5f010b00060a04");
     AML_IS(aml_field("R", 1, aml_field_unit("F", 8)), "5b810b525f5f5f41465f5f5f08");
     AML_IS(aml_field_unit(NULL, 64), "004004");
-    AML_IS(aml_notify("D", 1), "86445f5f5f01");
+    AML_IS(aml_notify("D", aml_int(1)), "86445f5f5f01");
     AML_IS(aml_create_dword_field(aml_arg(3), 8, "W"), "8a6b0a08575f5f5f");
     AML_IS(aml_while(aml_int(1), aml_store(aml_int(1), aml_local(0))), "a20501700160");
     AML_IS(aml_else(aml_return(aml_int(1))), "a103a401");
@@ -186,8 +186,8 @@ static uint16_t cpu_nodes[288];
 
 typedef struct Row {
     const char *name;
-    bool q35, no_hpet, s3, pvpanic, numa, distances;
-    unsigned cpus, max_cpus, serial_ports;
+    bool q35, no_hpet, s3, pvpanic, numa, distances, cpus_stay;
+    unsigned cpus, max_cpus, serial_ports, slots;
     uint64_t below, above;
     const char *tables;        /* signatures, in the order of the XSDT */
 } Row;
@@ -195,7 +195,7 @@ typedef struct Row {
 static const Row rows[] = {
     { .name = "pc", .cpus = 1, .max_cpus = 1, .below = 128 * MiB, .s3 = true, .serial_ports = 1,
       .tables = "FACP APIC HPET WAET " },
-    { .name = "pc small", .cpus = 1, .max_cpus = 1, .below = 4 * MiB, .no_hpet = true,
+    { .name = "pc small", .cpus = 1, .max_cpus = 1, .below = 4 * MiB, .no_hpet = true, .cpus_stay = true,
       .tables = "FACP APIC WAET " },
     { .name = "q35", .q35 = true, .cpus = 2, .max_cpus = 4, .below = 2 * GiB, .above = 3 * GiB, .s3 = true,
       .serial_ports = 15, .pvpanic = true, .tables = "FACP APIC HPET MCFG WAET " },
@@ -204,7 +204,7 @@ static const Row rows[] = {
     { .name = "pc numa", .cpus = 3, .max_cpus = 6, .below = 512 * MiB, .numa = true,
       .tables = "FACP APIC HPET SRAT WAET " },
     { .name = "q35 numa", .q35 = true, .cpus = 288, .max_cpus = 288, .below = 512 * MiB, .above = 1 * GiB,
-      .numa = true, .distances = true, .tables = "FACP APIC HPET MCFG SRAT SLIT WAET " },
+      .numa = true, .distances = true, .slots = 256, .tables = "FACP APIC HPET MCFG SRAT SLIT WAET " },
 };
 
 typedef struct Fixture {
@@ -243,7 +243,11 @@ static Fixture *build(const Row *r)
     if (r->numa) {
         set_nodes(f, r);
     }
+    if (r->slots > 0) {
+        f->m.memory_area = (MemoryArea){ .base = 6 * GiB, .size = 512 * GiB };
+    }
     f->b = (AcpiBoard){
+        .cpuhp_io = r->cpus_stay ? 0 : 0xaf00, .memhp_io = 0xa00, .memory_slots = r->slots,
         .q35 = r->q35, .pm_base = 0x600, .gpe0 = r->q35 ? 0x620 : 0xafe0, .gpe0_len = r->q35 ? 16 : 4,
         .acpi_enable = 2, .acpi_disable = 3, .ecam = r->q35 ? 0xb0000000 : 0,
         .pci32_start = 0xc0000000, .pci32_end = 0xfebfffff,
@@ -373,7 +377,7 @@ static void numa_nodes_cover_ram(void **state)
 {
     Fixture *f = build(&rows[5]);
     const uint8_t *srat = table(f, "SRAT"), *slit = table(f, "SLIT");
-    uint64_t covered = 0, end = 0;
+    uint64_t covered = 0, hot = 0, end = 0;
     unsigned last;
 
     assert_int_equal(entries(srat, 48, 0, &last), 255);
@@ -382,11 +386,12 @@ static void numa_nodes_cover_ram(void **state)
         if (srat[at] == 1) {
             assert_true(ld64(srat + at + 8) >= end);
             end = ld64(srat + at + 8) + ld64(srat + at + 16);
-            covered += ld64(srat + at + 16);
+            *(ld32(srat + at + 28) & 2 ? &hot : &covered) += ld64(srat + at + 16);
         }
     }
     assert_true(covered == 512 * MiB + 1 * GiB - 384 * KiB);
-    assert_true(end == 5 * GiB);
+    assert_true(end == 6 * GiB + 512 * GiB);
+    assert_true(hot == 512 * GiB);                            /* where memory may come */
     assert_int_equal(ld64(slit + 36), 3);
     assert_int_equal(slit[44], 10);
     assert_int_equal(slit[45], 30);

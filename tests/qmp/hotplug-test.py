@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""hotplug-test.py: vCPUs and memory that come and go, in the real program with a guest on /dev/kvm.
+
+The first argument is the program; words behind it choose tests by name.  Status 77: no /dev/kvm.
+"""
+import sys
+
+from qmp import Machine, check, main, same
+
+CPUS = {"pc": 0xaf00, "q35": 0x0cd8}
+DIMMS = 0x0a00
+TYPE = "qemu64-x86_64-cpu"
+SMP = ["-cpu", "qemu64", "-smp", "1,maxcpus=8,sockets=2,cores=4"]
+MEMORY = ["-m", "16M,slots=2,maxmem=1G"]
+
+
+def place(core, socket=0):
+    return {"socket-id": socket, "core-id": core, "thread-id": 0}
+
+
+def indexes(q):
+    return [c["cpu-index"] for c in q.cmd("query-cpus-fast")]
+
+
+def modern(m):
+    """Leaves the legacy interface; returns the ports."""
+    for _ in range(2):
+        m.outl(CPUS[m.machine], 0)
+    return CPUS[m.machine]
+
+
+def test_places():
+    with Machine(*SMP) as m:
+        q = m.qmp
+        cpus = q.cmd("query-hotpluggable-cpus")
+        same(len(cpus), 8)
+        same(cpus[-1], {"type": TYPE, "vcpus-count": 1, "props": place(0),
+                        "qom-path": "/machine/unattached/device[0]"})
+        same(cpus[0], {"type": TYPE, "vcpus-count": 1, "props": place(3, 1)})
+    with Machine("-smp", "1,maxcpus=4,dies=2,cores=2", "-numa", "node,cpus=0-3") as m:
+        props = m.qmp.cmd("query-hotpluggable-cpus")[0]["props"]
+        same(props, {"socket-id": 0, "die-id": 1, "core-id": 1, "thread-id": 0, "node-id": 0})
+
+
+def test_cpu_refused():
+    with Machine(*SMP) as m:
+        q = m.qmp
+
+        def refused(text, driver=TYPE, id="bad", **props):  # pylint: disable=redefined-builtin
+            q.fails("device_add", driver=driver, id=id, text=text, **props)
+        refused("CPU socket-id is not set")
+        refused("Invalid CPU core-id: 9 must be in range 0:3", **place(9))
+        refused("Invalid CPU socket-id: 5 must be in range 0:1", **place(0, 5))
+        refused("CPU[0] with APIC ID 0 exists", **place(0))
+        refused("Invalid CPU type, expected cpu type: '%s'" % TYPE, driver="Nehalem-x86_64-cpu", **place(1))
+        refused("invalid node-id, must be 0", **{"node-id": 3}, **place(1))
+        refused("Invalid CPU apic-id: 77", **{"apic-id": 77})
+        refused("is on no bus", bus="isa.0", **place(1))
+        refused("not found", flavour="sweet", **place(1))
+        same(indexes(q), [0])
+        modern(m)
+        q.fails("device_del", id="/machine/unattached/device[0]", text="Boot CPU is unpluggable")
+        q.fails("device_del", "DeviceNotFound", id="bad")
+    with Machine("-machine", "acpi=off", *SMP) as m:
+        m.qmp.cmd("device_add", driver=TYPE, id="c", **place(1))
+        m.qmp.fails("device_del", id="c", text="CPU hot unplug not supported without ACPI")
+
+
+def test_cpu_by_command_line():
+    with Machine(*SMP, "-device", TYPE + ",id=c3,socket-id=0,core-id=3,thread-id=0") as m:
+        cpus = m.qmp.cmd("query-cpus-fast")
+        same([(c["cpu-index"], c["qom-path"]) for c in cpus],
+             [(0, "/machine/unattached/device[0]"), (3, "/machine/peripheral/c3")])
+        check(len({c["thread-id"] for c in cpus}) == 2, "threads", cpus)
+        # What firmware counts.
+        m.outb(0x70, 0x5f)
+        same(m.inb(0x71), 1, "CMOS: processors less one")
+
+
+def test_cpu_comes_and_goes():
+    for machine in ("pc", "q35"):
+        with Machine(*SMP, machine=machine) as m:
+            q = m.qmp
+            q.cmd("device_add", driver=TYPE, id="old", **place(1))
+            same(m.inb(CPUS[machine]), 3, "the legacy bitmap")
+            q.fails("device_del", id="old", text="unplug request for not supported device type")
+            base = modern(m)
+            tasks = m.used()[1]
+            for _ in range(3):
+                q.cmd("device_add", driver=TYPE, id="c2", **place(2))
+                same(m.used()[1], tasks + 1, "threads")
+                m.outl(base, 2)
+                same(m.inb(base + 4), 3, "there, inserted")
+                m.outb(base + 4, 2)
+                q.cmd("device_del", id="c2")
+                same(m.inb(base + 4), 5, "there, asked for")
+                m.outb(base + 5, 1)
+                m.outl(base + 8, 0x3)
+                m.outb(base + 5, 2)
+                m.outl(base + 8, 0x80)
+                same(q.event("ACPI_DEVICE_OST")["info"],
+                     {"device": "c2", "slot": "2", "slot-type": "CPU", "source": 3, "status": 0x80})
+                same(q.event("DEVICE_UNPLUG_GUEST_ERROR"),
+                     {"device": "c2", "path": "/machine/peripheral/c2"})
+                status = q.cmd("query-acpi-ospm-status")
+                same((status[2]["device"], status[2]["status"]), ("c2", 0x80))
+                m.outb(base + 4, 4)
+                m.outb(base + 4, 8)
+                same(q.event("DEVICE_DELETED"), {"device": "c2", "path": "/machine/peripheral/c2"})
+                same(m.inb(base + 4), 0, "an empty place")
+                same(indexes(q), [0, 1])
+                same(m.used()[1], tasks, "threads")
+
+
+def test_cpu_and_reset():
+    """A vCPU that came is there after a reset; so does firmware count it."""
+    with Machine(*SMP) as m:
+        q = m.qmp
+        q.cmd("device_add", driver=TYPE, id="c1", **place(1))
+        q.cmd("system_reset")
+        q.event("RESET")
+        m.started()
+        same(indexes(q), [0, 1])
+        m.outb(0x70, 0x5f)
+        same(m.inb(0x71), 1)
+        q.cmd("stop")
+        q.cmd("device_add", driver=TYPE, id="c2", **place(2))
+        q.cmd("cont")
+        same(indexes(q), [0, 1, 2])
+        same(m.inb(CPUS["q35"]), 7)
+
+
+def test_cpu_in_the_middle():
+    """Comes, goes and resets in one breath."""
+    with Machine(*SMP) as m:
+        q = m.qmp
+        base = modern(m)
+        for i in range(10):
+            q.cmd("device_add", driver=TYPE, id="c", **place(1))
+            m.outl(base, 1)
+            m.outb(base + 4, 8)
+            q.cmd("stop" if i & 1 else "query-status")
+            q.cmd("cont")
+            q.event("DEVICE_DELETED")
+        same(indexes(q), [0])
+
+
+def test_memory():
+    for machine in ("pc", "q35"):
+        with Machine(*MEMORY, machine=machine) as m:
+            q = m.qmp
+            same(q.cmd("query-memory-devices"), [])
+            same(q.cmd("query-memory-size-summary"), {"base-memory": 16 << 20, "plugged-memory": 0})
+            for _ in range(3):
+                q.cmd("object-add", **{"qom-type": "memory-backend-ram", "id": "m1", "size": 128 << 20})
+                q.cmd("device_add", driver="pc-dimm", id="d1", memdev="m1", slot=1)
+                same(q.cmd("query-memory-devices"), [{"type": "dimm", "data": {
+                    "id": "d1", "addr": 4 << 30, "size": 128 << 20, "slot": 1, "node": 0,
+                    "memdev": "/objects/m1", "hotplugged": True, "hotpluggable": True}}])
+                same(q.cmd("query-memory-size-summary")["plugged-memory"], 128 << 20)
+                q.fails("object-del", id="m1", text="object 'm1' is in use, can not be deleted")
+                m.outl(DIMMS, 1)
+                same(m.inb(DIMMS + 0x14), 3, "there, inserted")
+                same([m.inl(DIMMS + at) for at in (0, 4, 8, 12, 16)], [0, 1, 128 << 20, 0, 0])
+                m.outb(DIMMS + 0x14, 2)
+                q.cmd("device_del", id="d1")
+                same(m.inb(DIMMS + 0x14), 5, "there, asked for")
+                m.outl(DIMMS + 4, 0x103)
+                m.outl(DIMMS + 8, 0x81)
+                same(q.event("ACPI_DEVICE_OST")["info"]["slot-type"], "DIMM")
+                q.event("DEVICE_UNPLUG_GUEST_ERROR")
+                m.outb(DIMMS + 0x14, 4)
+                m.outb(DIMMS + 0x14, 8)
+                q.event("DEVICE_DELETED")
+                q.cmd("object-del", id="m1")
+            same(q.cmd("query-memory-devices"), [])
+
+
+def test_memory_refused():
+    with Machine(*MEMORY, "-object", "memory-backend-ram,id=m,size=64M") as m:
+        q = m.qmp
+        q.fails("device_add", driver="pc-dimm", memdev="nothing", text="not found")
+        q.fails("device_add", driver="pc-dimm", text="memdev")
+        q.fails("device_add", driver="pc-dimm", memdev="m", slot=2, text="valid range is [0-1]")
+        q.fails("device_add", driver="pc-dimm", memdev="m", addr=1, text="must be aligned to 0x200000")
+        q.cmd("device_add", driver="pc-dimm", memdev="m", id="d")
+        q.fails("device_add", driver="pc-dimm", memdev="m", text="can't use already busy memdev: m")
+    with Machine("-object", "memory-backend-ram,id=m,size=64M") as m:
+        m.qmp.fails("device_add", driver="pc-dimm", memdev="m", text="specify the 'slots' option")
+
+
+TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
+
+if __name__ == "__main__":
+    sys.exit(main(TESTS))
