@@ -151,7 +151,10 @@ static void memory(void **state)
     must_refuse("-m 5T", "more than the supported 4 TiB");
     must_refuse("-m 1G,maxmem=512M", "must be at least the initial memory size");
     must_refuse("-m -1", "-m -1: ");
-    must_refuse("-m 1G,slots=257", "0 to 256");
+    must_refuse("-m 1G,slots=257,maxmem=2G", "unsupported amount of memory slots: 257");
+    must_refuse("-m 1G,slots=2", "slots specified but no max-size");
+    must_refuse("-m 1G,slots=2,maxmem=1G", "is equal to the initial memory size");
+    must_refuse("-m 1G,maxmem=5T", "more than the supported 4 TiB");
 }
 
 static void numa(void **state)
