@@ -63,8 +63,10 @@ static void must(bool ok, Error *e)
 
 void backends_open(void)
 {
-    const BlkOptions node = { .driver = "null-co", .node_name = "node0", .size = 64 << 20,
-                              .read_zeroes = true };
+    const BlkOptions node = { .driver = "null-co", .node_name = "node0", .has_size = true,
+                              .size = 64 << 20, .read_zeroes = true };
+    const BlkOptions flash = { .driver = "null-co", .node_name = "flash0", .has_size = true,
+                               .size = 1 << 20, .read_zeroes = true };
     g_autoptr(ChardevConfig) chr = NULL;
     Error *e = NULL;
 
@@ -73,7 +75,7 @@ void backends_open(void)
     }
     must(qapi_opt_chardev("null,id=chr0", &chr, &e), e);
     must(chardev_new(chr, &e) != NULL, e);
-    must(blk_open(&node, &e) != NULL, e);
+    must(blk_open(&node, &e) != NULL && blk_open(&flash, &e) != NULL, e);
     must(ram_new_anon("mem0", 16 << 20, &e) != NULL, e);
 }
 

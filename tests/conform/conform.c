@@ -24,6 +24,7 @@
 #include "hw/catalogue.h"
 #include "tests/conform/activity.h"
 #include "tests/conform/backends.h"
+#include "tests/conform/carriers.h"
 #include "tests/conform/toys.h"
 #include "tests/device/bench-pci.h"
 #include "util/epoch.h"
@@ -41,6 +42,7 @@ static const struct Preset {
     const char *type, *prop, *value;
 } presets[] = {
     { "pci-bridge", "chassis_nr", "1" },
+    { "cfi.pflash01", "drive", "flash0" },
 };
 
 /* Checks that do not apply, and why. */
@@ -619,6 +621,7 @@ static void G_GNUC_NORETURN child(const Check *c, const DeviceType *t, int out)
 
     Bench *b = bench_new();
     bench_pci(b);
+    carriers_make(b, t);
     c->run(b, t);
     bench_free(b);
     fflush(stdout);
