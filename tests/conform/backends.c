@@ -79,7 +79,7 @@ void backends_open(void)
     must(ram_new_anon("mem0", 16 << 20, &e) != NULL, e);
 }
 
-const char *backends_id(const PropDesc *p)
+static const char *id_for(const PropDesc *p)
 {
     if (strcmp(p->link_class, "chardev") == 0) {
         return "chr0";
@@ -88,4 +88,40 @@ const char *backends_id(const PropDesc *p)
         return "mem0";
     }
     return strcmp(p->link_class, "blockdev") == 0 ? "node0" : NULL;
+}
+
+/* What a type cannot be realized without, or with less than, beyond the rest. */
+static const struct Preset {
+    const char *type, *prop, *value;
+} presets[] = {
+    { "pci-bridge", "chassis_nr", "1" },
+    { "cfi.pflash01", "drive", "flash0" },
+};
+
+static bool set_links(Device *d, const PropDesc *table, Error **errp)
+{
+    for (const PropDesc *p = table; p && p->name; p++) {
+        const char *id = p->kind == PROP_KIND_LINK ? id_for(p) : NULL;
+
+        if (id && !device_set(d, p->name, id, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool backends_set(Device *d, Error **errp)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(presets); i++) {
+        if (strcmp(presets[i].type, d->type->name) == 0) {
+            return set_links(d, d->type->slot->props, errp) &&
+                   device_set(d, presets[i].prop, presets[i].value, errp);
+        }
+    }
+    for (Device *at = d; at; at = at->inner) {
+        if (!set_links(at, at->type->slot->props, errp) || !set_links(at, at->type->props, errp)) {
+            return false;
+        }
+    }
+    return true;
 }

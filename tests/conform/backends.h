@@ -6,7 +6,7 @@
 
 /* Registers the classes and opens one back end of each.  Once a process, on control. */
 void backends_open(void);
-/* The id to give to link property @p; NULL: leave it unset. */
-const char *backends_id(const PropDesc *p);
+/* Gives @d, not yet realized, what it cannot be realized without. */
+bool backends_set(Device *d, Error **errp);
 
 #endif

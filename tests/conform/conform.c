@@ -37,14 +37,6 @@
 
 static uint32_t seed = 1;
 
-/* What a type cannot be realized without, beyond back ends. */
-static const struct Preset {
-    const char *type, *prop, *value;
-} presets[] = {
-    { "pci-bridge", "chassis_nr", "1" },
-    { "cfi.pflash01", "drive", "flash0" },
-};
-
 /* Checks that do not apply, and why. */
 static const struct Exempt {
     const char *type, *check, *why;
@@ -72,36 +64,6 @@ static void G_GNUC_NORETURN skip(const char *why)
     _exit(SKIPPED);
 }
 
-static void set_backends(Device *d)
-{
-    for (Device *at = d; at; at = at->inner) {
-        const PropDesc *tables[] = { at->type->slot->props, at->type->props };
-
-        for (unsigned i = 0; i < 2; i++) {
-            for (const PropDesc *p = tables[i]; p && p->name; p++) {
-                const char *id = p->kind == PROP_KIND_LINK ? backends_id(p) : NULL;
-                Error *e = NULL;
-
-                if (id && !device_set(d, p->name, id, &e)) {
-                    fail("property %s=%s: %s", p->name, id, error_text(e));
-                }
-            }
-        }
-    }
-}
-
-static void set_presets(Device *d)
-{
-    for (unsigned i = 0; i < G_N_ELEMENTS(presets); i++) {
-        Error *e = NULL;
-
-        if (strcmp(presets[i].type, d->type->name) == 0 &&
-            !device_set(d, presets[i].prop, presets[i].value, &e)) {
-            fail("%s", error_text(e));
-        }
-    }
-}
-
 /* Creates @t as "dut", not realized. */
 static Device *create(Bench *b, const DeviceType *t)
 {
@@ -111,8 +73,9 @@ static Device *create(Bench *b, const DeviceType *t)
     if (!d) {
         skip(error_text(e));
     }
-    set_backends(d);
-    set_presets(d);
+    if (!backends_set(d, &e)) {
+        fail("%s", error_text(e));
+    }
     return d;
 }
 

@@ -1,7 +1,7 @@
 /* mmio.c: accesses of a hostile guest to any device, by name.
  *
  *     RHEA_FUZZ_DEVICE=edu mmio CORPUS...       (libFuzzer; mmio --device=edu works too)
- *     mmio-replay FILE...                       (without libFuzzer: each file once)
+ *     mmio-seeded [FILE...]                     (without libFuzzer: random records, or each file once)
  *
  * 1. An input is a list of records of 12 bytes: what to do, which target, how large, an offset and a
  *    value; so inputs stay meaningful when bytes change.  Some values stand for addresses in RAM.
@@ -14,13 +14,11 @@
 #include "tests/conform/backends.h"
 #include "tests/conform/toys.h"
 #include "tests/device/bench-pci.h"
+#include "tests/fuzz/seeded.h"
 #include "util/thread.h"
 
 #define RECORD 12
 #define RECORDS_MAX 4096
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static Bench *board;
 static Device *dut;
@@ -42,19 +40,6 @@ static const DeviceType *find_type(const char *name)
     return t;
 }
 
-static void set_links(Device *d)
-{
-    for (; d; d = d->inner) {
-        for (const PropDesc *p = d->type->props; p && p->name; p++) {
-            const char *id = p->kind == PROP_KIND_LINK ? backends_id(p) : NULL;
-
-            if (id) {
-                device_set(d, p->name, id, NULL);
-            }
-        }
-    }
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     const char *name = getenv("RHEA_FUZZ_DEVICE");
@@ -73,10 +58,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     board = bench_new();
     bench_pci(board);
     dut = bench_create(board, t, "dut", &e);
-    if (dut) {
-        set_links(dut);
-    }
-    if (!dut || !device_realize(dut, &e)) {
+    if (!dut || !backends_set(dut, &e) || !device_realize(dut, &e)) {
         error_report(e);
         exit(1);
     }
@@ -144,20 +126,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifdef FUZZ_REPLAY
-int main(int argc, char **argv)
+void fuzz_end(void)
 {
-    LLVMFuzzerInitialize(&argc, &argv);
-    for (int i = 1; i < argc; i++) {
-        gchar *data;
-        gsize n;
-
-        if (g_file_get_contents(argv[i], &data, &n, NULL)) {
-            LLVMFuzzerTestOneInput((const uint8_t *)data, n);
-            g_free(data);
-        }
-    }
     bench_free(board);
-    return 0;
 }
-#endif
+
+GByteArray *fuzz_sample(unsigned i)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(i);
+    GByteArray *a = g_byte_array_new();
+
+    for (unsigned n = 0; i < 8 && n < 100 * RECORD / 4; n++) {
+        uint32_t word = g_rand_int(rand);
+        g_byte_array_append(a, (const uint8_t *)&word, 4);
+    }
+    if (i < 8) {
+        return a;
+    }
+    g_byte_array_unref(a);
+    return NULL;
+}
