@@ -62,6 +62,7 @@ struct BlkDriver {
     /* The users' rights changed, taken together; NULL: nothing to do. */
     bool (*rights)(BlkNode *n, unsigned need, unsigned share, Error **errp);
     bool (*truncate)(BlkNode *n, uint64_t size, Error **errp);
+    bool (*check)(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp);
     /* The child has a new size; sets n->size. */
     void (*child_resized)(BlkNode *n);
 

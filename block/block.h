@@ -172,6 +172,22 @@ CTX_CONTROL void blk_each_user(BlkNode *n, void (*fn)(const char *who, unsigned 
  * by resized().  @n has no requests in flight beyond the smaller of both sizes. */
 CTX_CONTROL bool blk_truncate(BlkNode *n, uint64_t size, Error **errp);
 
+/* --- checking --- */
+
+enum { BLK_FIX_LEAKS = 1 << 0, BLK_FIX_ERRORS = 1 << 1 };
+
+typedef struct BlkCheck {
+    void (*say)(const char *text, void *arg);     /* one line for each fault; may be NULL */
+    void *arg;
+    uint64_t corruptions, leaks, corruptions_fixed, leaks_fixed;
+    uint64_t image_end;        /* of what is in use of the file, bytes */
+    uint64_t total, allocated, fragmented, compressed;    /* clusters */
+} BlkCheck;
+
+/* Counts what is wrong with the image of @n in @out, zeroed but for say and arg, and mends it as @fix
+ * says.  Blocks; nobody else uses the node.  False: it could not be checked. */
+CTX_CONTROL bool blk_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp);
+
 /* --- making and finding --- */
 
 typedef enum BlkAio { BLK_AIO_THREADS, BLK_AIO_NATIVE, BLK_AIO_IO_URING } BlkAio;
@@ -200,6 +216,7 @@ struct BlkOptions {
     const BlkOptions *backing; /* qcow2: what is below, in the place of what the image names, */
     const char *backing_ref;   /* or the name of an existing node, */
     bool backing_none;         /* or nothing */
+    bool for_repair;           /* opened although it is marked dirty or corrupt */
     unsigned depth;            /* images between this one and the one that was asked for */
     uint64_t offset;           /* raw: first byte of the child shown */
     bool has_size;

@@ -291,6 +291,18 @@ bool blk_truncate(BlkNode *n, uint64_t size, Error **errp)
     return n->drv->truncate(n, size, errp);
 }
 
+bool blk_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp)
+{
+    assert_control();
+    if (!n->drv->check) {
+        return error_set(errp, "This image format does not support checks");
+    }
+    if (fix && n->read_only) {
+        return error_set(errp, "Block node '%s' is read-only", n->name);
+    }
+    return n->drv->check(n, fix, out, errp);
+}
+
 /* --- options --- */
 
 bool blk_parse_aio(const char *text, BlkAio *out, Error **errp)

@@ -142,6 +142,11 @@ static inline void qcow2_slice_unpin(Slice *s) { s->pins--; }
 
 /* --- qcow2-refcount.c --- */
 
+/* Count number @i of @block, and how many counts @bytes of a block hold. */
+uint64_t qcow2_count_read(const Qcow2 *q, const uint8_t *block, uint64_t i);
+uint64_t qcow2_counts_per(const Qcow2 *q, uint64_t bytes);
+/* New blocks and a new table for the whole file, with the counts @want of its @clusters. */
+int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters);
 /* On the pool: q->run has a free cluster afterwards. */
 int qcow2_refill_locked(BlkNode *n);
 /* On the pool: adds @by (1 or -1) to the reference count of each of @count clusters at @host. */
@@ -169,6 +174,10 @@ void qcow2_limbo_over(BlkGrace *g);
 int qcow2_release_locked(BlkNode *n);
 /* The image contradicts itself: marks it and lets no more writes in.  @format: what is wrong. */
 void qcow2_corrupt_locked(BlkNode *n, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* --- qcow2-check.c --- */
+
+bool qcow2_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp);
 
 /* --- qcow2-compress.c --- */
 

@@ -21,7 +21,7 @@ static unsigned block_shift(const Qcow2 *q)
     return q->cluster_bits + 3 - q->h.refcount_order;
 }
 
-static uint64_t count_read(const Qcow2 *q, const uint8_t *block, uint64_t i)
+uint64_t qcow2_count_read(const Qcow2 *q, const uint8_t *block, uint64_t i)
 {
     unsigned bits = 1u << q->h.refcount_order;
 
@@ -69,10 +69,14 @@ static uint64_t count_max(const Qcow2 *q)
     return q->h.refcount_order == 6 ? INT64_MAX : (UINT64_C(1) << (1u << q->h.refcount_order)) - 1;
 }
 
-/* Counts in one slice, and @cluster's place there. */
+uint64_t qcow2_counts_per(const Qcow2 *q, uint64_t bytes)
+{
+    return bytes * 8 >> q->h.refcount_order;
+}
+
 static uint64_t per_slice(const Qcow2 *q)
 {
-    return (uint64_t)q->cache.slice_bytes * 8 >> q->h.refcount_order;
+    return qcow2_counts_per(q, q->cache.slice_bytes);
 }
 
 /* The slice with the count of @cluster, pinned; *out NULL: there is no block, all are free. */
@@ -104,7 +108,7 @@ int qcow2_refcount_get_locked(BlkNode *n, uint64_t host, uint64_t *out)
     int ret = count_slice_locked(n, cluster, &s);
 
     if (ret == 0) {
-        *out = s ? count_read(q, s->data, cluster % per_slice(q)) : 0;
+        *out = s ? qcow2_count_read(q, s->data, cluster % per_slice(q)) : 0;
         if (s) {
             qcow2_slice_unpin(s);
         }
@@ -121,73 +125,137 @@ static void rt_set_locked(Qcow2 *q, uint64_t block, uint64_t at)
     q->any_rt_dirty = true;
 }
 
+/* A refcount table with new blocks at @first that count themselves and the table after them. */
+typedef struct NewTable {
+    uint64_t first;            /* cluster */
+    uint64_t blocks, clusters; /* of the table, after the blocks */
+    uint64_t size, *table;     /* entries, host order */
+    uint8_t *all;              /* blocks and table as on disk */
+} NewTable;
+
+static void new_table_clear(NewTable *t)
+{
+    g_clear_pointer(&t->table, g_free);
+    g_clear_pointer(&t->all, g_free);
+}
+
+/* Finds the sizes: new blocks describe clusters from block @block on, as many as it takes for @used
+ * clusters there and for blocks and table themselves; the table has at least @size entries. */
+static int new_table_init(const Qcow2 *q, NewTable *t, uint64_t block, uint64_t used, uint64_t size)
+{
+    uint64_t per_block = UINT64_C(1) << block_shift(q);
+
+    do {
+        size = MAX(size + size / 2, block + 1);
+        t->clusters = DIV_ROUND_UP(size * 8, q->cluster);
+        for (t->blocks = 1; t->blocks * per_block < used + t->blocks + t->clusters; t->blocks++) {
+        }
+    } while (block + t->blocks > size);
+    t->size = t->clusters * q->cluster / 8;
+    t->first = block * per_block + used;
+    if (t->clusters * q->cluster > RT_MAX_BYTES) {
+        return -EFBIG;
+    }
+    t->all = g_try_malloc0((t->blocks + t->clusters) * q->cluster);
+    t->table = g_try_new0(uint64_t, t->size);
+    if (!t->all || !t->table) {
+        new_table_clear(t);
+        return -ENOMEM;
+    }
+    for (uint64_t i = 0; i < t->blocks + t->clusters; i++) {
+        uint64_t at = used + i;
+
+        count_write(q, t->all + at / per_block * q->cluster, at % per_block, 1);
+    }
+    for (uint64_t i = 0; i < t->blocks; i++) {
+        t->table[block + i] = (t->first + i) << q->cluster_bits;
+    }
+    return 0;
+}
+
+/* Writes @t, then the header that names it: the file has the old table or the new one. */
+static int new_table_write_locked(BlkNode *n, NewTable *t)
+{
+    Qcow2 *q = n->state;
+    uint64_t at = t->first << q->cluster_bits, bytes = (t->blocks + t->clusters) * q->cluster;
+
+    for (uint64_t i = 0; i < t->size; i++) {
+        ((Be64 *)(t->all + t->blocks * q->cluster))[i] = to_be64(t->table[i]);
+    }
+    blk_grow(n->child, at + bytes);
+    q->grow_from = MAX(q->grow_from, at + bytes);
+    Qcow2Header h = q->h;
+    h.rt_off = at + t->blocks * q->cluster;
+    h.rt_clusters = (uint32_t)t->clusters;
+    lock_drop(&q->lock);
+    int ret = blk_pwrite(n->child, at, t->all, bytes);
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    ret = ret < 0 ? ret : qcow2_header_update(n->child, &h);
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    lock_take(&q->lock);
+    if (ret < 0) {
+        return ret;
+    }
+    q->h.rt_off = h.rt_off;
+    q->h.rt_clusters = h.rt_clusters;
+    g_free(q->rt);
+    g_free(q->rt_dirty);
+    q->rt = g_steal_pointer(&t->table);
+    q->rt_dirty = g_new0(bool, t->size / 64 + 1);
+    q->any_rt_dirty = false;
+    q->rt_size = t->size;
+    return 0;
+}
+
 /* Moves the refcount table to the start of the space of @block, which is free, so that it has room
- * for that block; the space it needs there gets its counts first. */
+ * for that block. */
 static int table_grow_locked(BlkNode *n, uint64_t block)
 {
     Qcow2 *q = n->state;
-    uint64_t per_block = UINT64_C(1) << block_shift(q);
-    uint64_t first = block << block_shift(q);
-    uint64_t size = q->rt_size, blocks, clusters;
-
-    do {                       /* blocks for the table and for themselves; entries for the blocks */
-        size = MAX(size + size / 2, block + 1);
-        clusters = DIV_ROUND_UP(size * 8, q->cluster);
-        for (blocks = 1; blocks * per_block < blocks + clusters; blocks++) {
-        }
-    } while (block + blocks > size);
-    if (clusters * q->cluster > RT_MAX_BYTES) {
-        return -EFBIG;
-    }
-    size = clusters * q->cluster / 8;
-    uint64_t bytes = (blocks + clusters) * q->cluster;
-    g_autofree uint8_t *all = g_try_malloc0(bytes);
-    g_autofree uint64_t *table = g_try_new0(uint64_t, size);
-    g_autofree bool *dirty = g_try_new0(bool, size / 64 + 1);
-    if (!all || !table || !dirty) {
-        return -ENOMEM;
-    }
-    memcpy(table, q->rt, q->rt_size * 8);
-    for (uint64_t i = 0; i < blocks + clusters; i++) {
-        count_write(q, all + i / per_block * q->cluster, i % per_block, 1);
-    }
-    for (uint64_t i = 0; i < blocks; i++) {
-        table[block + i] = (first + i) << q->cluster_bits;
-    }
-    for (uint64_t i = 0; i < size; i++) {
-        ((Be64 *)(all + blocks * q->cluster))[i] = to_be64(table[i]);
-    }
+    NewTable t = { 0 };
     uint64_t old_off = q->h.rt_off, old_clusters = q->h.rt_clusters;
-    blk_grow(n->child, first * q->cluster + bytes);
-    q->grow_from = MAX(q->grow_from, first * q->cluster + bytes);
-    lock_drop(&q->lock);
-    /* The blocks that the old table lists are on disk before the new one is. */
-    int ret = qcow2_flush_meta(n);
-    ret = ret < 0 ? ret : blk_pwrite(n->child, first * q->cluster, all, bytes);
-    ret = ret < 0 ? ret : blk_pflush(n->child);
-    lock_take(&q->lock);
+    int ret = new_table_init(q, &t, block, 0, q->rt_size);
+
     if (ret < 0) {
         return ret;
     }
-    q->h.rt_off = (first + blocks) * q->cluster;
-    q->h.rt_clusters = (uint32_t)clusters;
     lock_drop(&q->lock);
-    ret = qcow2_header_update(n->child, &q->h);
-    ret = ret < 0 ? ret : blk_pflush(n->child);
+    ret = qcow2_flush_meta(n);     /* the blocks the old table lists are on disk before the new one */
     lock_take(&q->lock);
-    if (ret < 0) {
-        return ret;
+    memcpy(t.table, q->rt, q->rt_size * 8);
+    ret = ret < 0 ? ret : new_table_write_locked(n, &t);
+    if (ret == 0) {
+        qcow2_free_later_locked(q, old_off, old_clusters);
     }
-    uint64_t *old_table = q->rt;
-    bool *old_dirty = q->rt_dirty;
-    q->rt = g_steal_pointer(&table);
-    q->rt_dirty = g_steal_pointer(&dirty);
-    q->rt_size = size;
-    g_free(old_table);
-    g_free(old_dirty);
-    qcow2_free_later_locked(q, old_off, old_clusters);
-    q->hint = MAX(q->hint, first + blocks + clusters);
-    return 0;
+    new_table_clear(&t);
+    return ret;
+}
+
+int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters)
+{
+    Qcow2 *q = n->state;
+    NewTable t = { 0 };
+    uint64_t per_block = UINT64_C(1) << block_shift(q);
+    int ret = new_table_init(q, &t, 0, clusters, 0);
+
+    for (uint64_t i = 0; ret == 0 && i < clusters; i++) {
+        if (want[i] > count_max(q)) {
+            ret = -ERANGE;
+        } else {
+            count_write(q, t.all + i / per_block * q->cluster, i % per_block, want[i]);
+        }
+    }
+    lock_take(&q->lock);
+    if (ret == 0) {
+        for (uint64_t i = 0; i < q->rt_size; i++) {
+            qcow2_slice_forget_locked(q, q->rt[i] & ~(q->cluster - 1));
+        }
+        ret = new_table_write_locked(n, &t);
+    }
+    q->run = q->run_end = q->hint = 0;
+    lock_drop(&q->lock);
+    new_table_clear(&t);
+    return ret;
 }
 
 /* Makes the block for the space of @block. */
@@ -249,7 +317,7 @@ static int find_free_locked(BlkNode *n, uint64_t from, uint64_t want, uint64_t *
             }
         }
         for (; c < end && found < want; c++) {
-            if (count_read(q, s->data, c % step) == 0) {
+            if (qcow2_count_read(q, s->data, c % step) == 0) {
                 *first = found++ ? *first : c;
             } else if (found) {
                 break;
@@ -327,7 +395,7 @@ int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by)
         }
         qcow2_slice_change_locked(q, s);
         for (uint64_t last = ALIGN_DOWN(c, step) + step; c < end && c < last; c++) {
-            uint64_t v = count_read(q, s->data, c % step);
+            uint64_t v = qcow2_count_read(q, s->data, c % step);
 
             if (by < 0 ? v == 0 : v >= count_max(q)) {
                 qcow2_slice_unpin(s);

@@ -183,17 +183,20 @@ static void qcow2_free(BlkNode *n)
 }
 
 /* Marks of other writers that must not stay once we write. */
-static bool claim(BlkNode *n, Error **errp)
+static bool claim(BlkNode *n, const BlkOptions *o, Error **errp)
 {
     Qcow2 *q = n->state;
 
-    if (q->h.incompat & QCOW2_INCOMPAT_CORRUPT && !n->read_only) {
+    if (n->read_only || o->for_repair) {
+        return true;
+    }
+    if (q->h.incompat & QCOW2_INCOMPAT_CORRUPT) {
         return error_set(errp, "Image is corrupt; cannot be opened read/write");
     }
-    if (q->h.incompat & QCOW2_INCOMPAT_DIRTY && !n->read_only) {
+    if (q->h.incompat & QCOW2_INCOMPAT_DIRTY) {
         return error_set(errp, "The image was not closed and has lazy reference counts: repair it first");
     }
-    if (q->h.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_RAW_DATA && !n->read_only) {
+    if (q->h.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_RAW_DATA) {
         q->h.autoclear &= QCOW2_AUTOCLEAR_RAW_DATA;
         int ret = qcow2_header_update(n->child, &q->h);
 
@@ -208,7 +211,7 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
 
     lock_init(&q->lock, RANK_NODE, "qcow2");
     if (!qcow2_header_read(n->child, &q->h, errp) || !zip_load((ZipKind)q->h.compression, errp) ||
-        !open_tables(n, errp) || !claim(n, errp) ||
+        !open_tables(n, errp) || !claim(n, o, errp) ||
         !open_backing(n, o, errp) || !open_data(n, o, errp)) {
         qcow2_free(n);
         return false;
@@ -261,6 +264,7 @@ const BlkDriver blk_qcow2 = {
     .open = qcow2_open,
     .close = qcow2_close,
     .rights = qcow2_rights,
+    .check = qcow2_check,
     .resolve = qcow2_resolve,
     .resolve_slow = qcow2_resolve_slow,
     .commit = qcow2_commit,

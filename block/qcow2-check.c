@@ -1,0 +1,378 @@
+/* qcow2-check.c: does an image agree with itself?  Counts every reference and compares.
+ *
+ * 1. It reads the file and believes nothing: offsets are checked before they are followed, and what
+ *    is counted is bounded by the size of the file.
+ * 2. The order is: what the refcount blocks say (@have), what is really there (@want), the
+ *    difference.  A cluster counted too high is a leak; one counted too low is corrupt, for it may be
+ *    given out while in use.
+ * 3. Repair writes new refcount blocks for everything when a count is too low or a block is broken;
+ *    leaks alone are mended in place.  The image is in nobody else's use meanwhile. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include "block/qcow2-int.h"
+#include "util/bytes.h"
+
+typedef struct Check {
+    BlkNode *n;
+    Qcow2 *q;
+    BlkCheck *out;
+    uint64_t clusters;         /* in the file, and entries of the two arrays */
+    uint32_t *have, *want;
+    bool rebuild;              /* a refcount block is broken */
+    unsigned fix;
+    uint64_t last_end;         /* where the last data cluster seen ended */
+} Check;
+
+static void complain(Check *c, uint64_t *count, const char *format, ...) G_GNUC_PRINTF(3, 4);
+static void complain(Check *c, uint64_t *count, const char *format, ...)
+{
+    va_list args;
+
+    ++*count;
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    if (c->out->say) {
+        c->out->say(text, c->out->arg);
+    }
+}
+
+/* --- what the refcount blocks say --- */
+
+static void read_block(Check *c, uint64_t block, uint64_t at, uint8_t *buf)
+{
+    const Qcow2 *q = c->q;
+    uint64_t per = qcow2_counts_per(q, q->cluster), first = block * per;
+
+    if (at % q->cluster || at >> q->cluster_bits >= c->clusters
+        || blk_pread(c->n->child, at, buf, q->cluster) < 0) {
+        complain(c, &c->out->corruptions, "ERROR refcount block %" PRIu64
+                 " is not cluster aligned, outside the "
+                 "file or not readable; refcount table entry corrupted", block);
+        c->rebuild = true;
+        return;
+    }
+    for (uint64_t i = 0; i < per && first + i < c->clusters; i++) {
+        c->have[first + i] = (uint32_t)MIN(qcow2_count_read(q, buf, i), UINT32_MAX);
+    }
+    for (uint64_t i = first >= c->clusters ? 0 : c->clusters - first; i < per; i++) {
+        if (qcow2_count_read(q, buf, i)) {
+            complain(c, &c->out->leaks,
+                     "Leaked cluster %" PRIu64 " refcount=%" PRIu64 " reference=0", first + i,
+                     qcow2_count_read(q, buf, i));
+        }
+    }
+}
+
+static int read_counts(Check *c)
+{
+    g_autofree uint8_t *buf = g_try_malloc(c->q->cluster);
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    for (uint64_t i = 0; i < c->q->rt_size; i++) {
+        uint64_t at = c->q->rt[i] & ~UINT64_C(511);
+
+        if (at) {
+            read_block(c, i, at, buf);
+        }
+    }
+    return 0;
+}
+
+/* --- what is there --- */
+
+/* Counts the clusters of [@at, @at + @len). */
+static void use(Check *c, uint64_t at, uint64_t len, const char *what)
+{
+    const Qcow2 *q = c->q;
+    uint64_t first = at >> q->cluster_bits, last = (at + len - 1) >> q->cluster_bits;
+
+    if (!len) {
+        return;
+    }
+    if (len > INT64_MAX - at || last >= c->clusters) {
+        complain(c, &c->out->corruptions, "ERROR: %s at %#" PRIx64 " is outside the image file", what, at);
+        return;
+    }
+    for (uint64_t i = first; i <= last; i++) {
+        c->want[i] += c->want[i] < UINT32_MAX;
+    }
+    c->out->image_end = MAX(c->out->image_end, (last + 1) << q->cluster_bits);
+}
+
+/* A COPIED flag that does not tell the truth; returns the entry as it should be. */
+static uint64_t check_copied(Check *c, const char *what, uint64_t entry, uint64_t at)
+{
+    uint64_t i = at >> c->q->cluster_bits;
+    bool copied = entry & QCOW2_COPIED;
+
+    if (i >= c->clusters || copied == (c->have[i] == 1)) {
+        return entry;
+    }
+    complain(c, &c->out->corruptions, "ERROR OFLAG_COPIED %s: entry=%" PRIx64 " refcount=%u", what, entry,
+             c->have[i]);
+    return entry ^ QCOW2_COPIED;
+}
+
+static void count_data(Check *c, uint64_t entry)
+{
+    const Qcow2 *q = c->q;
+    BlkCheck *out = c->out;
+    uint64_t at = entry & QCOW2_OFFSET;
+
+    if (entry & QCOW2_COMPRESSED) {
+        unsigned shift = 62 - (q->cluster_bits - 8);
+        uint64_t start = entry & ((UINT64_C(1) << shift) - 1);
+        uint64_t sectors = (entry >> shift & ((UINT64_C(1) << (q->cluster_bits - 8)) - 1)) + 1;
+        uint64_t from = ALIGN_DOWN(start, 512), file = c->clusters << q->cluster_bits;
+
+        out->compressed++;
+        out->allocated++;
+        out->fragmented++;
+        /* The last sector may lie beyond the end of a file that was not padded. */
+        use(c, from, MIN(sectors * 512, file - MIN(from, file)), "a compressed cluster");
+        return;
+    }
+    if (!at && !(q->external && entry & QCOW2_COPIED)) {
+        return;
+    }
+    if (at % q->cluster) {
+        complain(c, &out->corruptions, "ERROR offset=%" PRIx64 ": Cluster is not properly aligned; L2 entry "
+                 "corrupted.", at);
+        return;
+    }
+    out->allocated++;
+    out->fragmented += c->last_end && c->last_end != at;
+    c->last_end = at + q->cluster;
+    if (!q->external) {
+        use(c, at, q->cluster, "a data cluster");
+    }
+}
+
+static int check_l2(Check *c, uint64_t at, bool active)
+{
+    const Qcow2 *q = c->q;
+    g_autofree uint8_t *table = g_try_malloc(q->cluster);
+    bool changed = false;
+    int ret = table ? blk_pread(c->n->child, at, table, q->cluster) : -ENOMEM;
+
+    for (uint64_t i = 0; ret == 0 && i < q->cluster / q->entry_size; i++) {
+        Be64 *entry = (Be64 *)(table + i * q->entry_size);
+        uint64_t v = be64(*entry);
+
+        count_data(c, v);
+        if (active && !(v & QCOW2_COMPRESSED) && v & QCOW2_OFFSET && !q->external) {
+            uint64_t right = check_copied(c, "data cluster", v, v & QCOW2_OFFSET);
+
+            changed |= right != v;
+            *entry = to_be64(right);
+        }
+    }
+    if (ret == 0 && changed && c->fix & BLK_FIX_ERRORS) {
+        ret = blk_pwrite(c->n->child, at, table, q->cluster);
+    }
+    return ret;
+}
+
+/* @l1: in host order; the active one's flags are checked and mended. */
+static int check_l1(Check *c, uint64_t *l1, uint64_t size, uint64_t off, bool active)
+{
+    const Qcow2 *q = c->q;
+    int ret = 0;
+
+    use(c, off, size * 8, "an L1 table");
+    for (uint64_t i = 0; ret == 0 && i < size; i++) {
+        uint64_t at = l1[i] & QCOW2_OFFSET;
+
+        if (!at) {
+            continue;
+        }
+        if (at % q->cluster || at >> q->cluster_bits >= c->clusters) {
+            complain(c, &c->out->corruptions,
+                     "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned or outside "
+                     "the file; L1 entry corrupted", at);
+            continue;
+        }
+        use(c, at, q->cluster, "an L2 table");
+        if (active) {
+            uint64_t right = check_copied(c, "L2 cluster", l1[i], at);
+
+            if (right != l1[i] && c->fix & BLK_FIX_ERRORS) {
+                Be64 raw = to_be64(right);
+
+                ret = blk_pwrite(c->n->child, off + i * 8, &raw, 8);
+                l1[i] = right;
+            }
+        }
+        ret = ret < 0 ? ret : check_l2(c, at, active);
+    }
+    return ret;
+}
+
+typedef struct RawSnapshot {
+    Be64 l1_off;
+    Be32 l1_size;
+    Be16 id_len, name_len;
+    uint8_t times[20];
+    Be32 extra_len;
+} RawSnapshot;
+
+G_STATIC_ASSERT(sizeof(RawSnapshot) == 40);
+
+static int check_snapshot(Check *c, const RawSnapshot *raw)
+{
+    uint64_t size = be32(raw->l1_size), off = be64(raw->l1_off);
+
+    if (size > 32 * MiB / 8 || off % c->q->cluster
+        || !fits(off, size * 8, c->clusters << c->q->cluster_bits)) {
+        complain(c, &c->out->corruptions, "ERROR snapshot L1 table at %#" PRIx64 " with %" PRIu64
+                 " entries is "
+                 "not in the file", off, size);
+        return 0;
+    }
+    g_autofree uint64_t *l1 = g_try_new0(uint64_t, size + 1);
+    int ret = l1 ? blk_pread(c->n->child, off, l1, size * 8) : -ENOMEM;
+    for (uint64_t i = 0; ret == 0 && i < size; i++) {
+        l1[i] = be64toh(l1[i]);
+    }
+    return ret < 0 ? ret : check_l1(c, l1, size, off, false);
+}
+
+static int check_snapshots(Check *c)
+{
+    const Qcow2Header *h = &c->q->h;
+    uint64_t at = h->snapshots_off;
+
+    for (uint32_t i = 0; i < h->snapshots; i++) {
+        RawSnapshot raw;
+        int ret = blk_pread(c->n->child, at, &raw, sizeof(raw));
+
+        if (ret < 0 || be32(raw.extra_len) > 1024) {
+            complain(c, &c->out->corruptions, "ERROR snapshot %u of the table at %#" PRIx64
+                     " is not readable", i,
+                     h->snapshots_off);
+            return 0;
+        }
+        ret = check_snapshot(c, &raw);
+        if (ret < 0) {
+            return ret;
+        }
+        at = ALIGN_UP(at + sizeof(raw) + be32(raw.extra_len) + be16(raw.id_len) + be16(raw.name_len), 8);
+    }
+    use(c, h->snapshots_off, at - h->snapshots_off, "the snapshot table");
+    return 0;
+}
+
+static int count_all(Check *c)
+{
+    Qcow2 *q = c->q;
+
+    use(c, 0, q->cluster, "the header");
+    int ret = check_l1(c, q->l1, q->h.l1_size, q->h.l1_off, true);
+    ret = ret < 0 ? ret : check_snapshots(c);
+    use(c, q->h.rt_off, q->rt_size * 8, "the refcount table");
+    for (uint64_t i = 0; i < q->rt_size; i++) {
+        uint64_t at = q->rt[i] & ~UINT64_C(511);
+
+        if (at && at % q->cluster == 0 && at >> q->cluster_bits < c->clusters) {
+            use(c, at, q->cluster, "a refcount block");
+        }
+    }
+    return ret;
+}
+
+/* --- the difference --- */
+
+static int fix_leak(Check *c, uint64_t cluster)
+{
+    Qcow2 *q = c->q;
+    uint32_t by = c->have[cluster] - c->want[cluster];
+    int ret = 0;
+
+    lock_take(&q->lock);
+    while (ret == 0 && by--) {
+        ret = qcow2_refcount_add_locked(c->n, cluster << q->cluster_bits, 1, -1);
+    }
+    lock_drop(&q->lock);
+    c->out->leaks_fixed += ret == 0;
+    return ret;
+}
+
+/* The refcount table and its blocks will be in nobody's use. */
+static void forget_counts(Check *c)
+{
+    const Qcow2 *q = c->q;
+
+    for (uint64_t i = 0; i < q->rt_size * 8; i += q->cluster) {
+        c->want[(q->h.rt_off + i) >> q->cluster_bits]--;
+    }
+    for (uint64_t i = 0; i < q->rt_size; i++) {
+        uint64_t at = q->rt[i] & ~UINT64_C(511);
+
+        if (at && at % q->cluster == 0 && at >> q->cluster_bits < c->clusters) {
+            c->want[at >> q->cluster_bits]--;
+        }
+    }
+}
+
+static int compare(Check *c)
+{
+    BlkCheck *out = c->out;
+    int ret = 0;
+
+    for (uint64_t i = 0; ret == 0 && i < c->clusters; i++) {
+        if (c->have[i] < c->want[i]) {
+            complain(c, &out->corruptions, "ERROR cluster %" PRIu64 " refcount=%u reference=%u", i,
+                     c->have[i],
+                     c->want[i]);
+            c->rebuild = true;
+        } else if (c->have[i] > c->want[i]) {
+            complain(c, &out->leaks, "Leaked cluster %" PRIu64 " refcount=%u reference=%u", i, c->have[i],
+                     c->want[i]);
+        }
+    }
+    if (c->rebuild && c->fix & BLK_FIX_ERRORS) {
+        forget_counts(c);
+        out->corruptions_fixed = out->corruptions;
+        out->leaks_fixed = out->leaks;
+        return qcow2_refcount_rebuild(c->n, c->want, c->clusters);
+    }
+    for (uint64_t i = 0; ret == 0 && i < c->clusters && c->fix & BLK_FIX_LEAKS && !c->rebuild; i++) {
+        if (c->have[i] > c->want[i]) {
+            ret = fix_leak(c, i);
+        }
+    }
+    return ret;
+}
+
+bool qcow2_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp)
+{
+    Qcow2 *q = n->state;
+    uint64_t size = MAX(blk_size(n->child), __atomic_load_n(&n->child->room, __ATOMIC_RELAXED));
+    Check c = { .n = n, .q = q, .out = out, .fix = fix, .clusters = DIV_ROUND_UP(size, q->cluster) };
+    int ret = n->read_only ? 0 : qcow2_flush_meta(n);
+
+    c.have = g_try_new0(uint32_t, c.clusters);
+    c.want = g_try_new0(uint32_t, c.clusters);
+    out->total = DIV_ROUND_UP(q->h.size, q->cluster);
+    if (!c.have || !c.want) {
+        ret = -ENOMEM;
+    }
+    ret = ret < 0 ? ret : read_counts(&c);
+    ret = ret < 0 ? ret : count_all(&c);
+    ret = ret < 0 ? ret : compare(&c);
+    if (ret == 0 && fix) {
+        q->h.incompat &= ~(uint64_t)(QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
+        q->corrupt = false;
+        ret = qcow2_flush_meta(n);
+        ret = ret < 0 ? ret : blk_pflush(n->child);
+        ret = ret < 0 ? ret : qcow2_header_update(n->child, &q->h);
+        ret = ret < 0 ? ret : blk_pflush(n->child);
+    }
+    g_free(c.have);
+    g_free(c.want);
+    return ret == 0 || error_set_errno(errp, -ret, "Check of '%s' failed", blk_filename(n));
+}

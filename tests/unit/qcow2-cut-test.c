@@ -1,0 +1,316 @@
+/* qcow2-cut-test.c: the power goes at any moment.
+ *
+ * The image lies in memory and keeps a log of what was written to it.  For prefixes of the log, and
+ * for seeded choices of which writes since the last sync had reached the disk, the image is opened
+ * again: nothing worse than leaks may be found, and every sector holds what it had at the last
+ * flush that was answered, or something written to it later. */
+#include "tests/unit/block-helper.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include "block/block-int.h"
+
+#define SIZE (2 * MiB)
+#define SECTORS (SIZE / 512)
+#define FILE_MAX (64 * MiB)
+#define STEPS 60
+
+typedef struct LogEntry {
+    uint64_t off, len;         /* len 0: a sync */
+    uint8_t *data;             /* NULL: zeroes */
+} LogEntry;
+
+static struct {
+    uint8_t *bytes;            /* of the "file" */
+    uint64_t size;
+    GArray *log;               /* LogEntry */
+    bool logging;
+} disk;
+
+/* --- the file in memory --- */
+
+static bool mem_open(BlkNode *n, const BlkOptions *o, Error **errp)
+{
+    n->size = ALIGN_UP(disk.size, 512);
+    n->limits.can_grow = true;
+    return true;
+}
+
+static int mem_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov,
+                        unsigned niov, uint64_t len)
+{
+    LogEntry e = { off, op == BLK_FLUSH ? 0 : len, NULL };
+
+    if (op == BLK_READ) {
+        blk_iov_write(iov, niov, 0, disk.bytes + off, len);
+        return 0;
+    }
+    if (op == BLK_WRITE) {
+        e.data = g_malloc(len);
+        blk_iov_read(iov, niov, 0, e.data, len);
+        memcpy(disk.bytes + off, e.data, len);
+    } else if (op == BLK_ZERO) {
+        memset(disk.bytes + off, 0, len);
+    } else if (op == BLK_DISCARD) {
+        return 0;
+    }
+    disk.size = MAX(disk.size, off + len);
+    if (disk.logging) {
+        g_array_append_val(disk.log, e);
+    }
+    return 0;
+}
+
+/* One thread at a time: the worker waits for each request, and pool jobs run while it does. */
+static Lock disk_lock = LOCK_INIT(RANK_LEAF, "disk");
+
+static int mem_locked(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov,
+                      unsigned niov, uint64_t len)
+{
+    lock_take(&disk_lock);
+    int ret = mem_blocking(n, op, flags, off, iov, niov, len);
+    lock_drop(&disk_lock);
+    return ret;
+}
+
+static void mem_submit(BlkLane *l, BlkReq *r)
+{
+    blk_complete_later(r, mem_locked(l->node, r->op, r->flags, r->pos, r->cur, r->ncur, r->left));
+}
+
+static const BlkDriver mem_driver = {
+    .name = "mem", .open = mem_open, .submit = mem_submit, .blocking = mem_locked,
+};
+
+static BlkNode *open_mem(bool read_only)
+{
+    BlkOptions file = { .driver = "mem" };
+    BlkOptions o = { .driver = "qcow2", .child = &file, .discard_unmap = true, .read_only = read_only };
+
+    return open_ok(&o);
+}
+
+/* --- what was written --- */
+
+/* A sector's contents are one number in its first bytes; 0: zeroes. */
+static uint64_t written[SECTORS][STEPS + 1];   /* after each step */
+
+static void fill(uint8_t *buf, uint64_t first, uint64_t n, unsigned step, bool zero)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t v = zero ? 0 : (uint64_t)step << 32 | (first + i + 1);
+
+        memset(buf + i * 512, 0, 512);
+        st64(buf + i * 512, v);
+        written[first + i][step] = v;
+    }
+}
+
+/* Runs STEPS random writes, zeroings, discards and flushes; after each the log's length tells how far
+ * it got. */
+static unsigned run_steps(BlkNode *n, Loop *l, GRand *rand, unsigned *log_at, unsigned *flush_of)
+{
+    uint8_t *buf = aligned(256 * KiB);
+    unsigned last_flush = 0;
+
+    for (unsigned step = 1; step <= STEPS; step++) {
+        uint64_t first = (uint64_t)g_rand_int_range(rand, 0, SECTORS);
+        uint64_t most = g_rand_boolean(rand) ? 8 : 400;
+        uint64_t count = (uint64_t)g_rand_int_range(rand, 1, 1 + (int)MIN(most, SECTORS - first));
+        unsigned what = g_rand_int_range(rand, 0, 10);
+        BlkOp op = what < 6 ? BLK_WRITE : what < 7 ? BLK_ZERO : what < 8 ? BLK_DISCARD : BLK_FLUSH;
+
+        for (unsigned s = 0; s < SECTORS; s++) {
+            written[s][step] = written[s][step - 1];
+        }
+        if (op == BLK_FLUSH) {
+            first = count = 0;
+            last_flush = step;
+        } else {
+            fill(buf, first, count, step, op != BLK_WRITE);
+        }
+        assert_int_equal(io_run(n, l, op, op == BLK_ZERO ? BLK_MAY_UNMAP : 0, first * 512,
+                                op == BLK_WRITE ? buf : NULL, count * 512), 0);
+        if (op == BLK_DISCARD) {       /* whatever it reads as now */
+            assert_int_equal(io_run(n, l, BLK_READ, 0, first * 512, buf, count * 512), 0);
+            for (uint64_t i = 0; i < count; i++) {
+                written[first + i][step] = ld64(buf + i * 512);
+            }
+        }
+        log_at[step] = disk.log->len;
+        flush_of[step] = last_flush;
+    }
+    free(buf);
+    return STEPS;
+}
+
+/* --- a cut --- */
+
+static void complaint(const char *text, void *arg)
+{
+    g_string_append_printf(arg, "%s\n", text);
+}
+
+/* The sectors hold what they had after step @flushed, or later. */
+static void check_contents(BlkNode *n, unsigned flushed, unsigned reached, const char *where)
+{
+    g_autofree uint8_t *got = g_malloc(SIZE);
+
+    assert_int_equal(blk_pread(n, 0, got, SIZE), 0);
+    for (unsigned s = 0; s < SECTORS; s++) {
+        uint64_t v = ld64(got + s * 512);
+        bool fine = false;
+
+        for (unsigned step = flushed; step <= reached && !fine; step++) {
+            fine = written[s][step] == v || v == 0;
+            if (v == 0) {              /* zeroes are right only if it held them at some time since */
+                fine = written[s][step] == 0;
+            }
+        }
+        if (!fine) {
+            fail_msg("%s: sector %u holds %#" PRIx64 ", and had %#" PRIx64 " at the flush", where, s, v,
+                     written[s][flushed]);
+        }
+    }
+}
+
+static void check_cut(unsigned flushed, unsigned reached, const char *where)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    BlkCheck found = { .say = complaint, .arg = text };
+    Error *err = NULL;
+    BlkNode *n = open_mem(true);
+
+    assert_true(blk_check(n, 0, &found, &err));
+    if (found.corruptions) {
+        fail_msg("%s: %s", where, text->str);
+    }
+    check_contents(n, flushed, reached, where);
+    close_ok(n);
+}
+
+static void apply(const LogEntry *e)
+{
+    if (e->len == 0) {
+        return;
+    }
+    if (e->data) {
+        memcpy(disk.bytes + e->off, e->data, e->len);
+    } else {
+        memset(disk.bytes + e->off, 0, e->len);
+    }
+    disk.size = MAX(disk.size, e->off + e->len);
+}
+
+/* The disk as it is when the power goes after @cut entries; of those since the last sync only some
+ * got there, as @rand has it (NULL: all). */
+static void rebuild(const uint8_t *start, uint64_t start_size, unsigned cut, GRand *rand)
+{
+    unsigned sync = 0;
+
+    memset(disk.bytes, 0, FILE_MAX);
+    memcpy(disk.bytes, start, start_size);
+    disk.size = start_size;
+    for (unsigned i = 0; i < cut; i++) {
+        sync = g_array_index(disk.log, LogEntry, i).len == 0 ? i : sync;
+    }
+    for (unsigned i = 0; i < cut; i++) {
+        if (i < sync || !rand || g_rand_boolean(rand)) {
+            apply(&g_array_index(disk.log, LogEntry, i));
+        }
+    }
+}
+
+static void log_clear(void)
+{
+    for (unsigned i = 0; i < disk.log->len; i++) {
+        g_free(g_array_index(disk.log, LogEntry, i).data);
+    }
+    g_array_set_size(disk.log, 0);
+}
+
+static void make_image(const char *options)
+{
+    g_autofree char *path = temp_file(0, false);
+    g_autofree char *line = g_strdup_printf("qemu-img create -q -f qcow2 -o %s %s %" PRIu64, options, path,
+                                            (uint64_t)SIZE);
+    g_autofree char *bytes = NULL;
+    gsize len = 0;
+    int status = -1;
+
+    assert_true(g_spawn_command_line_sync(line, NULL, NULL, &status, NULL) && status == 0);
+    assert_true(g_file_get_contents(path, &bytes, &len, NULL));
+    memset(disk.bytes, 0, FILE_MAX);
+    memcpy(disk.bytes, bytes, len);
+    disk.size = len;
+    g_unlink(path);
+}
+
+static void cut_case(const char *options, unsigned seed)
+{
+    unsigned log_at[STEPS + 1] = { 0 }, flush_of[STEPS + 1] = { 0 };
+    GRand *rand = g_rand_new_with_seed(seed);
+    Loop *l = worker_new("w0");
+
+    memset(written, 0, sizeof(written));
+    make_image(options);
+    uint64_t start_size = disk.size;
+    g_autofree uint8_t *start = g_memdup2(disk.bytes, start_size);
+    disk.log = g_array_new(false, false, sizeof(LogEntry));
+    disk.logging = true;
+    BlkNode *n = open_mem(false);
+    run_steps(n, l, rand, log_at, flush_of);
+    close_ok(n);
+    disk.logging = false;
+    unsigned step = 0, jump = MAX(disk.log->len / 50, 1);
+    for (unsigned cut = 0; cut <= disk.log->len; cut += g_rand_int_range(rand, 1, 2 * (int)jump + 1)) {
+        while (step < STEPS && log_at[step] < cut) {
+            step++;                    /* the step that was going on */
+        }
+        unsigned done = step && log_at[step] > cut ? step - 1 : step;
+        for (unsigned variant = 0; variant < 3; variant++) {
+            g_autofree char *where = g_strdup_printf("%s seed %u cut %u of %u, variant %u", options,
+                                                                     seed, cut,
+                                                     disk.log->len, variant);
+
+            rebuild(start, start_size, cut, variant ? rand : NULL);
+            check_cut(flush_of[done], step, where);
+        }
+    }
+    log_clear();
+    g_array_free(disk.log, true);
+    worker_free(l);
+    g_rand_free(rand);
+}
+
+static void test_cuts(void **state)
+{
+    static const char *const options[] = {
+        "cluster_size=65536", "cluster_size=4096", "cluster_size=512,refcount_bits=64",
+        "cluster_size=4096,refcount_bits=1", "extended_l2=on,cluster_size=16384",
+        "compat=0.10,cluster_size=4096",
+    };
+    g_autofree char *tool = g_find_program_in_path("qemu-img");
+    const char *seed = g_getenv("SEED");
+
+    if (!tool) {
+        print_message("no qemu-img: skipped\n");
+        skip();
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
+        cut_case(options[i], seed ? (unsigned)atoi(seed) + i : 100 + i);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cuts),
+    };
+
+    thread_become_control();
+    blk_add_driver(&mem_driver);
+    disk.bytes = g_malloc0(FILE_MAX);
+    int failed = cmocka_run_group_tests_name("qcow2-cut", tests, NULL, NULL);
+    g_free(disk.bytes);
+    return failed;
+}
