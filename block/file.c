@@ -14,6 +14,7 @@
 #include "block/file-int.h"
 #include "util/bytes.h"
 #include "util/fault.h"
+#include "util/fdset.h"
 
 #define PROBE_BYTES 4096
 
@@ -27,7 +28,7 @@ static int host_open(const BlkNode *n, bool read_only)
     int flags = O_CLOEXEC | O_NONBLOCK | (read_only ? O_RDONLY : O_RDWR) |
                 (n->direct ? O_DIRECT : 0);
 
-    return FAULT("file-open") ? (errno = EIO, -1) : open(n->filename, flags);
+    return FAULT("file-open") ? (errno = EIO, -1) : fdset_open(n->filename, flags, 0);
 }
 
 static bool open_fd(BlkNode *n, Error **errp)

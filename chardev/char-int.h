@@ -13,6 +13,7 @@
 #include "util/lock.h"
 
 #define OUT_RING 4096
+#define CHAR_FDS 8             /* descriptors kept of one read */
 
 typedef struct BackendOps {
     const char *name;
@@ -73,6 +74,9 @@ struct Chardev {
     unsigned in_events, out_events;            /* what is watched */
     bool out_full;                 /* the last write said EAGAIN */
     bool paused;                   /* atomic; the front end had no space */
+    bool want_fds;                 /* descriptors that come with the bytes are kept */
+    int got_fds[CHAR_FDS];         /* those of the last read, by number first; on the loop */
+    unsigned got_count;
 };
 
 /* --- char.c, for back ends; on the chardev's loop --- */

@@ -21,11 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "chardev/char-int.h"
 #include "util/bytes.h"
 #include "util/clock.h"
 #include "util/fault.h"
+#include "util/fdset.h"
 #include "util/thread.h"
 
 #define READ_ROUNDS 4          /* reads in one turn, so that other callbacks get theirs */
@@ -347,6 +349,51 @@ static void end_of_input(Chardev *c)
     }
 }
 
+static void drop_fds(Chardev *c)
+{
+    while (c->got_count > 0) {
+        close(c->got_fds[--c->got_count]);
+    }
+}
+
+/* As read(), and keeps the descriptors that came along in place of older ones. */
+static ssize_t read_with_fds(Chardev *c, void *buf, size_t size)
+{
+    union { struct cmsghdr head; char room[CMSG_SPACE(CHAR_FDS * sizeof(int))]; } control;
+    struct iovec iov = { .iov_base = buf, .iov_len = size };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+                          .msg_controllen = sizeof(control) };
+    ssize_t n = recvmsg(c->in_fd, &msg, MSG_CMSG_CLOEXEC);
+
+    for (struct cmsghdr *m = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL; m; m = CMSG_NXTHDR(&msg, m)) {
+        if (m->cmsg_level == SOL_SOCKET && m->cmsg_type == SCM_RIGHTS) {
+            drop_fds(c);
+            c->got_count = (m->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            memcpy(c->got_fds, CMSG_DATA(m), c->got_count * sizeof(int));
+        }
+    }
+    return n;
+}
+
+void chardev_want_fds(Chardev *c)
+{
+    c->want_fds = c->ops == &backend_socket;
+}
+
+int chardev_take_fd(CharPort *guest)
+{
+    CharPort *host = __atomic_load_n(&guest->peer, __ATOMIC_ACQUIRE);
+    Chardev *c = host && host->ops == &host_ops ? chardev_of_host(host) : NULL;
+
+    if (!c || c->got_count == 0) {
+        return -1;
+    }
+    int fd = c->got_fds[0];
+
+    memmove(c->got_fds, c->got_fds + 1, --c->got_count * sizeof(int));
+    return fd;
+}
+
 /* Reads once; false when there is nothing more to read now or no space. */
 static bool read_once(Chardev *c)
 {
@@ -356,7 +403,8 @@ static bool read_once(Chardev *c)
     if (space == 0) {
         return false;
     }
-    ssize_t n = read(c->in_fd, buf, MIN(space, sizeof(buf)));
+    size_t most = MIN(space, sizeof(buf));
+    ssize_t n = c->want_fds ? read_with_fds(c, buf, most) : read(c->in_fd, buf, most);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return false;
     }
@@ -448,6 +496,7 @@ void chardev_stream_opened(Chardev *c, int fd)
 
 void chardev_hangup(Chardev *c)
 {
+    drop_fds(c);
     watch(c, c->in_fd, &c->in_events, 0);
     if (c->out_fd != c->in_fd) {
         watch(c, c->out_fd, &c->out_events, 0);
@@ -519,6 +568,7 @@ static void close_fds(Chardev *c)
     if (c->ops->close) {
         c->ops->close(c);
     }
+    drop_fds(c);
     if (c->log_fd >= 0) {
         close(c->log_fd);
     }
@@ -732,8 +782,7 @@ static bool open_log(Chardev *c, const ChardevConfig *cfg, Error **errp)
     if (!cfg->logfile) {
         return true;
     }
-    c->log_fd = open(cfg->logfile, O_WRONLY | O_CREAT | O_CLOEXEC |
-                     (cfg->logappend ? O_APPEND : O_TRUNC), 0666);
+    c->log_fd = fdset_open(cfg->logfile, O_WRONLY | O_CREAT | (cfg->logappend ? O_APPEND : O_TRUNC), 0666);
     return c->log_fd >= 0 ||
            error_set_errno(errp, errno, "Unable to open logfile '%s'", cfg->logfile);
 }

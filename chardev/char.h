@@ -123,6 +123,13 @@ CTX_CONTROL bool chardev_claim(Chardev *c, CharPort *guest, Loop *loop, Error **
  * written.  Harmless on a port that has claimed nothing. */
 CTX_CONTROL void chardev_release(CharPort *guest);
 
+/* Takes descriptors that clients send over a unix socket (SCM_RIGHTS) from now on, instead of dropping them;
+ * before the first claim. */
+CTX_CONTROL void chardev_want_fds(Chardev *c);
+/* The first descriptor that came with the bytes @guest got last, the caller's from now on; -1: none.  On the
+ * loop that @guest was claimed on. */
+CTX_LOOP int chardev_take_fd(CharPort *guest);
+
 /* One row of query-chardev; the texts are borrowed during the call. */
 CTX_CONTROL void chardev_each(void (*fn)(const char *label, const char *filename,
                                          bool frontend_open, void *arg), void *arg);

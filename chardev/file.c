@@ -6,10 +6,11 @@
 #include <unistd.h>
 #include "chardev/char-int.h"
 #include "util/fault.h"
+#include "util/fdset.h"
 
 static int open_path(const char *path, int flags)
 {
-    return FAULT("char-open") ? (errno = EIO, -1) : open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
+    return FAULT("char-open") ? (errno = EIO, -1) : fdset_open(path, flags | O_NOCTTY, 0666);
 }
 
 /* --- null --- */

@@ -24,6 +24,7 @@
 #include "chardev/char-int.h"
 #include "util/bytes.h"
 #include "util/fault.h"
+#include "util/fdset.h"
 
 #define MAX_ADDRS 8
 
@@ -457,15 +458,22 @@ static bool connect_now(Socket *s, Error **errp)
 
 static bool use_given_fd(Socket *s, const ChardevSocket *o, Error **errp)
 {
-    char *end;
+    char *end = o->fd;
     struct stat st;
     Addr a = { .len = sizeof(a.sa) };
-    unsigned long n = strtoul(o->fd, &end, 10);
+    bool named = !g_ascii_isdigit(*o->fd);
+    unsigned long n = named ? (unsigned long)fd_name_take(o->fd) : strtoul(o->fd, &end, 10);
 
-    if (!g_ascii_isdigit(*o->fd) || *end || n > INT_MAX) {
+    if (named && n > INT_MAX) {
+        return error_set(errp, "File descriptor named '%s' not found", o->fd);
+    }
+    if (!named && (*end || n > INT_MAX)) {
         return error_set(errp, "Unable to parse FD number %s", o->fd);
     }
     if (fstat(n, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        if (named) {
+            close(n);
+        }
         return error_set(errp, "File descriptor '%s' is not a socket", o->fd);
     }
     fcntl(n, F_SETFD, FD_CLOEXEC);

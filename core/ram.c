@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include "util/bytes.h"
 #include "util/fault.h"
+#include "util/fdset.h"
 #include "util/lock.h"
 #include "util/thread.h"
 
@@ -72,8 +73,7 @@ static int open_path(const RamConfig *c, Error **errp)
         }
     } else {
         fd = FAULT("ram-open") ? (errno = EIO, -1)
-             : open(c->path, c->readonly ? O_RDONLY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC,
-                    0644);
+             : fdset_open(c->path, c->readonly ? O_RDONLY : O_RDWR | O_CREAT, 0644);
     }
     if (fd < 0) {
         error_set_errno(errp, errno, "cannot open memory file '%s'", c->path);

@@ -589,6 +589,11 @@ void qmp_session_bytes(QmpSession *s, const char *buf, size_t n)
     process(s, false);
 }
 
+int qmp_session_take_fd(QmpSession *s)
+{
+    return s->stream->take_fd ? s->stream->take_fd(s->arg) : -1;
+}
+
 void qmp_session_room(QmpSession *s)
 {
     assert_control();

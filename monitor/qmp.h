@@ -27,6 +27,9 @@ typedef struct QmpServer QmpServer;
 typedef struct QmpStream {
     /* Takes up to @n bytes, returns how many; after a short count qmp_session_room() follows. */
     size_t (*send)(void *arg, const char *buf, size_t n);
+    /* A descriptor that came with the bytes sent last, the caller's from now on; -1: none.  May be NULL:
+     * none ever. */
+    int (*take_fd)(void *arg);
     /* qmp_session_space() has grown.  May be NULL.  Must not call back before it returns, except
      * qmp_session_space(). */
     void (*more)(void *arg);
@@ -57,6 +60,8 @@ CTX_CONTROL size_t qmp_session_space(const QmpSession *s);
 CTX_CONTROL void qmp_session_bytes(QmpSession *s, const char *buf, size_t n);
 /* The stream takes bytes again. */
 CTX_CONTROL void qmp_session_room(QmpSession *s);
+/* The descriptor that came with the command just run; -1: none. */
+CTX_CONTROL int qmp_session_take_fd(QmpSession *s);
 /* Bytes that wait for the client: for tests. */
 CTX_CONTROL size_t qmp_session_waiting(const QmpSession *s);
 

@@ -10,6 +10,7 @@
 #include "qapi/types.h"
 #include "system/blockdev.h"
 #include "system/devices.h"
+#include "util/fdset.h"
 
 /* A -drive that becomes a device once the board is there. */
 typedef struct Drive {
@@ -83,8 +84,8 @@ static bool open_blockdev(const char *text, bool *help, Error **errp)
 static const char *probe_format(const char *path)
 {
     uint8_t head[4] = { 0 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    ssize_t n = fd >= 0 ? read(fd, head, sizeof(head)) : 0;
+    int fd = fdset_open(path, O_RDONLY | O_NONBLOCK, 0);
+    ssize_t n = fd >= 0 ? pread(fd, head, sizeof(head), 0) : 0;
 
     if (fd >= 0) {
         close(fd);

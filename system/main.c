@@ -313,7 +313,8 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_L); i++) {
         firmware_path_add(cmdline_nth(cmd, OPT_L, i));
     }
-    if (!ask_only(cmd, argv0, help, errp) || *help || !start_logging(cmd, help, errp) || *help ||
+    if (!ask_only(cmd, argv0, help, errp) || *help || !streams_add_fds(cmd, errp) ||
+        !start_logging(cmd, help, errp) || *help ||
         !config_read(&config, cmd, help, errp) || *help) {
         return *help;
     }

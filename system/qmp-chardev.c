@@ -70,7 +70,16 @@ static void stream_more(void *arg)
     epoch_leave();
 }
 
-static const QmpStream monitor_stream = { .send = stream_send, .more = stream_more };
+static int stream_take_fd(void *arg)
+{
+    QmpMonitor *m = arg;
+
+    return chardev_take_fd(&m->port);
+}
+
+static const QmpStream monitor_stream = {
+    .send = stream_send, .more = stream_more, .take_fd = stream_take_fd,
+};
 
 QmpMonitor *qmp_monitor_new(QmpServer *server, const char *chardev, bool pretty, Error **errp)
 {
@@ -83,6 +92,7 @@ QmpMonitor *qmp_monitor_new(QmpServer *server, const char *chardev, bool pretty,
 
     char_port_init(&m->port, &monitor_port_ops);
     m->session = qmp_session_new(server, &monitor_stream, m, pretty);
+    chardev_want_fds(c);
     if (!chardev_claim(c, &m->port, loop_control(), errp)) {
         qmp_session_free(m->session);
         g_free(m);

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "chardev/char.h"
 #include "core/prop.h"
 #include "system/devices.h"
 #include "system/qmp-chardev.h"
+#include "util/fdset.h"
 
 #define SERIAL_MAX 4u          /* COM1 to COM4 */
 #define DRAIN_NS NS_PER_SEC
@@ -63,6 +65,27 @@ static bool set_escape(const CmdLine *cmd, Error **errp)
         return error_set(errp, "-echr %s: a number from 0 to 255 is expected", text);
     }
     chardev_set_escape(ch);
+    return true;
+}
+
+bool streams_add_fds(const CmdLine *cmd, Error **errp)
+{
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_ADD_FD); i++) {
+        const char *text = cmdline_nth(cmd, OPT_ADD_FD, i);
+        g_autoptr(AddFdConfig) c = NULL;
+        int64_t set;
+
+        if (!qapi_opt_add_fd(text, &c, errp)) {
+            return error_context(errp, "-add-fd %s", text);
+        }
+        set = c != NULL ? c->set : 0;
+        if (c != NULL && c->fd <= STDERR_FILENO) {
+            return error_set(errp, "-add-fd %s: fd cannot be a standard I/O stream", text);
+        }
+        if (c != NULL && !fdset_add(&set, c->fd, c->opaque, errp)) {
+            return error_context(errp, "-add-fd %s", text);
+        }
+    }
     return true;
 }
 

@@ -5,6 +5,8 @@
 
 #include "system/config.h"
 
+/* Takes the descriptors of -add-fd, before anything opens a file. */
+CTX_CONTROL bool streams_add_fds(const CmdLine *cmd, Error **errp);
 /* Opens the -chardev back ends and registers the link class "chardev". */
 CTX_CONTROL bool streams_open(const CmdLine *cmd, bool *help, Error **errp);
 /* Makes the serial ports and the debug console; the board is built. */

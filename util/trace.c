@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "util/clock.h"
+#include "util/fdset.h"
 #include "util/thread.h"
 
 #define LINE_BYTES 1024
@@ -108,7 +109,7 @@ bool trace_enable(const char *pattern, Error **errp)
 bool trace_to_file(const char *path, Error **errp)
 {
     assert_control();
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+    int fd = fdset_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0666);
 
     if (fd < 0) {
         return error_set_errno(errp, errno, "cannot open trace file '%s'", path);

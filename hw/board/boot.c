@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "util/bytes.h"
+#include "util/fdset.h"
 
 typedef struct BootPiece {
     Gpa at;
@@ -24,7 +25,7 @@ bool boot_file_map(BootFile *f, const char *option, const char *path, Error **er
 {
     struct stat st;
     void *p = MAP_FAILED;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);      /* a FIFO must not hold us up */
+    int fd = fdset_open(path, O_RDONLY | O_NONBLOCK, 0);      /* a FIFO must not hold us up */
     int err;
 
     if (fd < 0) {

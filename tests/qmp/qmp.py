@@ -109,6 +109,12 @@ class Qmp(Stream):
         self.send(json.dumps(message) + "\n")
         return self.reply()
 
+    def execute_with(self, fds, name, /, **arguments):
+        """As execute(), with descriptors sent along."""
+        text = json.dumps({"execute": name, "arguments": arguments})
+        socket.send_fds(self.sock, [text.encode() + b"\n"], fds)
+        return self.reply()
+
     def cmd(self, name, /, **arguments):
         got = self.execute(name, **arguments)
         check("return" in got, name + " failed:", got)
@@ -299,9 +305,9 @@ def build_rom(folder):
     return rom
 
 
-def still(*args, machine="q35"):
+def still(*args, machine="q35", fds=()):
     """A machine without a guest: for what only looks at or changes it.  It runs without /dev/kvm."""
-    return Machine(*args, machine=machine, accel="qtest", serial=False)
+    return Machine(*args, machine=machine, accel="qtest", serial=False, fds=fds)
 
 
 def main(tests, kvm=True):
