@@ -108,9 +108,10 @@ bool fdset_remove(int64_t set, int64_t fd, Error **errp)
     if (found) {
         return true;
     }
-    return fd < 0 ? error_set(errp, "File descriptor named 'fdset-id:%" PRId64 "' not found", set)
-                  : error_set(errp, "File descriptor named 'fdset-id:%" PRId64 ", fd:%" PRId64 "' not found", set,
-                              fd);
+    if (fd < 0) {
+        return error_set(errp, "File descriptor named 'fdset-id:%" PRId64 "' not found", set);
+    }
+    return error_set(errp, "File descriptor named 'fdset-id:%" PRId64 ", fd:%" PRId64 "' not found", set, fd);
 }
 
 void fdset_each(void (*fn)(int64_t set, int fd, const char *opaque, void *arg), void *arg)

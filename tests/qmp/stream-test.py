@@ -77,9 +77,9 @@ def test_fdsets():
 def test_add_fd_option():
     with tempfile.NamedTemporaryFile() as f, open(f.name, "wb") as out:
         fd = out.fileno()
-        with still("-add-fd", "fd=%d,set=3,opaque=log" % fd, "-chardev",
-                   "file,id=c,path=/dev/fdset/3,append=on",
-                   "-device", "virtio-serial-pci", "-chardev", "null,id=n,logfile=/dev/fdset/3", fds=[fd]) as m:
+        options = ["-add-fd", "fd=%d,set=3,opaque=log" % fd, "-chardev", "file,id=c,path=/dev/fdset/3,append=on",
+                   "-chardev", "null,id=n,logfile=/dev/fdset/3"]
+        with still(*options, fds=[fd]) as m:
             m.qmp.fails("chardev-add", text="Permission denied", id="r",
                         backend={"type": "file", "data": {"out": "/nosuch", "in": "/dev/fdset/3"}})
             same(m.qmp.cmd("query-fdsets"), [{"fdset-id": 3, "fds": [{"fd": fd, "opaque": "log"}]}])
