@@ -77,7 +77,8 @@ def test_fdsets():
 def test_add_fd_option():
     with tempfile.NamedTemporaryFile() as f, open(f.name, "wb") as out:
         fd = out.fileno()
-        options = ["-add-fd", "fd=%d,set=3,opaque=log" % fd, "-chardev", "file,id=c,path=/dev/fdset/3,append=on",
+        options = ["-add-fd", "fd=%d,set=3,opaque=log" % fd,
+                   "-chardev", "file,id=c,path=/dev/fdset/3,append=on",
                    "-chardev", "null,id=n,logfile=/dev/fdset/3"]
         with still(*options, fds=[fd]) as m:
             m.qmp.fails("chardev-add", text="Permission denied", id="r",
