@@ -114,6 +114,12 @@ typedef struct PowerOps {
     bool (*wake)(Device *pm);                  /* leave S3; false: not asleep */
 } PowerOps;
 
+/* A device that takes memory from the guest, at its host's wish. */
+typedef struct BalloonOps {
+    uint64_t (*actual)(Device *d);             /* bytes the guest has left */
+    void (*target)(Device *d, uint64_t bytes); /* bytes it is to have; the guest follows when it likes */
+} BalloonOps;
+
 struct Machine {
     Device *root;              /* "/machine"; the board's devices are below it */
     Device *peripheral;        /* parent of what the user makes */
@@ -127,6 +133,8 @@ struct Machine {
     Loop *device_loop;
     Device *pm;                /* ACPI power management, or NULL */
     const PowerOps *power_ops;
+    Device *balloon;           /* NULL: none */
+    const BalloonOps *balloon_ops;
     Device *fw_cfg;
     Bus *isa, *pci;            /* root buses, for default placement */
     const DeviceType *cpu_type;        /* what -device makes a vCPU of; NULL: the board has none */
@@ -199,6 +207,8 @@ typedef struct MachineListener {
                      unsigned status);
     void (*rtc_changed)(int64_t offset_s);
     void (*vserport)(const char *id, bool open);
+    /* The guest has @actual bytes now. */
+    void (*balloon_changed)(uint64_t actual);
 } MachineListener;
 CTX_CONTROL void machine_set_listener(const MachineListener *l);
 CTX_ANY const MachineListener *machine_listener(void);

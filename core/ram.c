@@ -297,6 +297,16 @@ static void advise(const RamBlock *b, const RamConfig *c)
     madvise(b->host, b->size, MADV_DONTFORK);
 }
 
+bool ram_discard(RamBlock *b, uint8_t *host, uint64_t n)
+{
+    /* Part of a huge page cannot go; of a shared file it is the file that has to shrink. */
+    if (b == NULL || b->readonly || (uintptr_t)host % b->page_size || n % b->page_size) {
+        return false;
+    }
+    ram_wrote(b, (uint64_t)(host - b->host), n);
+    return madvise(host, n, b->fd >= 0 && b->share ? MADV_REMOVE : MADV_DONTNEED) == 0;
+}
+
 /* --- life --- */
 
 static void discard(RamBlock *b)

@@ -52,6 +52,9 @@ CTX_CONTROL RamBlock *ram_find(const char *id);
 CTX_ANY RamBlock *ram_first(void);
 /* The block that holds host address @p, inside an epoch section; NULL: none. */
 CTX_ANY RamBlock *ram_by_host(const void *p);
+/* Gives the memory of [@host, @host + @n), all in @b and of whole 4 KiB pages, back to the host; it reads
+ * as zeroes, or as its file, afterwards.  False: not possible with this block. */
+CTX_ANY bool ram_discard(RamBlock *b, uint8_t *host, uint64_t n);
 CTX_ANY void ram_pin(RamBlock *b);
 CTX_ANY void ram_unpin(RamBlock *b);
 /* Begins (all pages clean) or ends the recording of user-space writes in @dirty. */

@@ -204,7 +204,13 @@ static void vserport(const char *id, bool open)
     qmp_event_vserport_change(id, open);
 }
 
+static void balloon_changed(uint64_t actual)
+{
+    qmp_event_balloon_change((int64_t)actual);
+}
+
 const MachineListener qmp_machine_listener = {
     .device_deleted = device_deleted, .device_unplug_error = device_unplug_error,
     .acpi_ost = acpi_ost, .rtc_changed = rtc_changed, .vserport = vserport,
+    .balloon_changed = balloon_changed,
 };
