@@ -194,14 +194,18 @@ static void link_bus(Bus *b, Device *d)
     d->bus = b;
 }
 
-static void apply_compat(Device *d)
+/* What the versions from the newest to @t set back. */
+static void apply_compat(Device *d, const MachineType *t)
 {
-    const CompatProp *c = d->machine && d->machine->type ? d->machine->type->compat : NULL;
-
-    for (; c && c->type; c++) {
+    if (!t) {
+        return;
+    }
+    apply_compat(d, t->newer);
+    for (const CompatProp *c = t->compat; c && c->type; c++) {
         int owner;
 
-        if (strcmp(c->type, d->type->name) == 0 && device_type_prop(d->type, c->prop, &owner)) {
+        if (g_pattern_match_simple(c->type, d->type->name) &&
+            device_type_prop(d->type, c->prop, &owner) && owner == 0) {
             device_set(d, c->prop, c->value, NULL);
         }
     }
@@ -253,7 +257,7 @@ static Device *make(const DeviceType *t, Device *parent, Bus *bus, const char *i
         g_autofree char *inner_id = g_strdup_printf("%s-backend", t->inner->slot->name);
         d->inner = make(t->inner, d, NULL, inner_id);
     }
-    apply_compat(d);
+    apply_compat(d, d->machine ? d->machine->type : NULL);
     return d;
 }
 

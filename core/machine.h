@@ -70,7 +70,9 @@ typedef struct MachineType {
     bool empty;                /* no board, no RAM, no vCPU: the accelerator opens no VM for it */
     unsigned max_cpus;
     const char *default_cpu, *default_nic, *default_display;
-    const struct CompatProp *compat;     /* what this version sets back; NULL: the newest */
+    const struct CompatProp *compat;     /* what this version sets back from @newer; ends with .type NULL */
+    const struct MachineType *newer;     /* the next version; NULL: the newest */
+    bool smp_sockets;          /* what -smp leaves out makes sockets rather than cores */
     bool (*build)(Machine *m, Error **errp);   /* creates and realizes every device of the board */
     /* What the user plugged is there; NULL: nothing more to do. */
     bool (*complete)(Machine *m, Error **errp);
@@ -79,7 +81,8 @@ typedef struct MachineType {
     void (*restart)(Machine *m, ResetKind kind);
 } MachineType;
 
-/* A row of a versioned machine: property @prop of type @type has value @value unless the user says. */
+/* A row of a versioned machine: property @prop of the types that the pattern @type matches, and that have
+ * it, has value @value unless the user says. */
 typedef struct CompatProp {
     const char *type, *prop, *value;
 } CompatProp;

@@ -52,10 +52,10 @@ static const MachineType *default_machine(void)
 
 static bool unknown_machine(const char *name, Error **errp)
 {
-    const char *names[64] = { NULL };
+    const char *names[256] = { NULL };
     unsigned n = 0;
 
-    for (const MachineType *const *t = machine_types(); *t != NULL && n < 60; t++) {
+    for (const MachineType *const *t = machine_types(); *t != NULL && n < ARRAY_LEN(names) - 2; t++) {
         names[n++] = (*t)->name;
         if ((*t)->alias != NULL) {
             names[n++] = (*t)->alias;
@@ -174,8 +174,8 @@ static bool bad_topology(const SmpConfig *s, unsigned max, Error **errp)
                      s->sockets, s->dies, s->cores, s->threads, max);
 }
 
-/* Missing parts follow from the others: cores before sockets, as QEMU has it since 6.2. */
-static bool complete_smp(SmpConfig *s, CpuTopology *t, Error **errp)
+/* Missing parts follow from the others: cores before sockets, since 6.2; before that sockets first. */
+static bool complete_smp(SmpConfig *s, CpuTopology *t, bool sockets_first, Error **errp)
 {
     unsigned max = s->has_maxcpus ? s->maxcpus : s->has_cpus ? s->cpus : 0;
     uint64_t product;
@@ -186,6 +186,11 @@ static bool complete_smp(SmpConfig *s, CpuTopology *t, Error **errp)
         return error_set(errp, "-smp: CPU topology parameters must be greater than zero");
     }
     s->dies = s->has_dies ? s->dies : 1;
+    if (sockets_first && !s->has_sockets) {
+        s->cores = s->has_cores ? s->cores : 1;
+        s->threads = s->has_threads ? s->threads : 1;
+        s->has_cores = s->has_threads = true;
+    }
     if (max == 0) {
         s->sockets = s->has_sockets ? s->sockets : 1;
         s->cores = s->has_cores ? s->cores : 1;
@@ -227,7 +232,7 @@ static bool read_smp(Config *c, const CmdLine *cmd, Error **errp)
     if (!qapi_opt_smp(text, &s, errp)) {
         return error_context(errp, "-smp %s", text);
     }
-    if (s != NULL && !complete_smp(s, t, errp)) {
+    if (s != NULL && !complete_smp(s, t, c->type != NULL && c->type->smp_sockets, errp)) {
         return false;
     }
     if (t->cpus > t->max_cpus) {

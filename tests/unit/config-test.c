@@ -14,6 +14,7 @@
 
 static const MachineType small = { .name = "small-1.0", .alias = "small", .desc = "Small", .is_default = true,
                                    .max_cpus = 255 };
+static const MachineType old = { .name = "old-1.0", .desc = "Old", .max_cpus = 255, .smp_sockets = true };
 static const MachineType large = { .name = "large-1.0", .alias = "large", .desc = "Large", .max_cpus = 4096 };
 
 /* A configuration and its command line live as long as the process. */
@@ -102,6 +103,11 @@ static void topology(void **state)
         { "255", { 255, 255, 1, 1, 255, 1 } },
         { "maxcpus=2 -smp 1", { 1, 2, 1, 1, 2, 1 } },
         { "3 -smp 2", { 2, 2, 1, 1, 2, 1 } },
+        { "4 -M old-1.0", { 4, 4, 4, 1, 1, 1 } },
+        { "8,cores=2 -M old-1.0", { 8, 8, 4, 1, 2, 1 } },
+        { "8,threads=2 -M old-1.0", { 8, 8, 4, 1, 1, 2 } },
+        { "8,sockets=2 -M old-1.0", { 8, 8, 2, 1, 4, 1 } },
+        { "2,maxcpus=8 -M old-1.0", { 2, 8, 8, 1, 1, 1 } },
         { "4096 -M large", { 4096, 4096, 1, 1, 4096, 1 } },
     };
 
@@ -283,7 +289,7 @@ static void machine_and_rest(void **state)
 
 int main(void)
 {
-    static const MachineType *const types[] = { &small, &large, NULL };
+    static const MachineType *const types[] = { &small, &old, &large, NULL };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults), cmocka_unit_test(topology), cmocka_unit_test(memory),
         cmocka_unit_test(numa), cmocka_unit_test(boot), cmocka_unit_test(clocks), cmocka_unit_test(smbios),
