@@ -1,15 +1,14 @@
-/* cpuid.c: what CPUID tells the guest: KVM's offer, cut by the model and the user, with our
- * topology.
+/* cpuid.c: what CPUID tells the guest: leaves made from the resolved model, with our topology.
  *
- * 1. KVM's offer is read once.  kvm_vm.cpuid is made from it once; only APIC ids differ between
- *    vCPUs.
- * 2. A feature that the user asked for and KVM lacks is warned about (or refused, with enforce);
- *    one that a model has and KVM lacks is warned about too, as the guest would otherwise miss it
- *    silently.
+ * 1. The table is made once, for every vCPU; only APIC ids differ between them.
+ * 2. A leaf is there because the level reaches it; absent leaves read as zeros. Only what no table of ours
+ *    can know comes from the host: cache information on demand, the PMU, sizes of state components.
  * 3. Leaves: SDM vol. 2 CPUID; AMD APM vol. 3 appendix E. */
 #include <errno.h>
 #include <string.h>
-#include "accel/kvm/features.h"
+#include "accel/kvm/cpu.h"
+#include "accel/kvm/cpuid.h"
+#include "accel/kvm/hyperv.h"
 #include "accel/kvm/kvm-int.h"
 #include "accel/topology.h"
 #include "util/bytes.h"
@@ -17,453 +16,490 @@
 #define BIT(n) (1u << (n))
 /* AMD repeats these bits of leaf 1 EDX in 0x80000001 EDX. */
 #define AMD_MIRROR 0x0183f3ffu
+#define XSAVE_HEADER_END 576u
 
 typedef struct kvm_cpuid_entry2 Entry;
 
-static Entry *find(struct kvm_cpuid2 *c, uint32_t leaf, uint32_t index)
-{
-    for (unsigned i = 0; i < c->nent; i++) {
-        Entry *e = &c->entries[i];
+/* What the leaves are made of. */
+typedef struct Maker {
+    struct kvm_cpuid2 *out;
+    const KvmCpuModel *m;
+    const KvmOffer *o;
+    const CpuTopology *t;
+    TopologyBits bits;
+    unsigned threads, cores, dies;     /* of a core, a die, a package */
+    bool amd, intel;
+} Maker;
 
-        if (e->function == leaf &&
-            (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == index)) {
-            return e;
-        }
-    }
-    return NULL;
+static void put(Maker *k, uint32_t leaf, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    cpuid_put(k->out, (Entry){ .function = leaf, .eax = a, .ebx = b, .ecx = c, .edx = d });
 }
 
-/* The entry, added when it is not there yet; NULL when the table is full. */
-static Entry *get(struct kvm_cpuid2 *c, uint32_t leaf, uint32_t index, bool indexed)
+static void put_index(Maker *k, uint32_t leaf, uint32_t index, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
-    Entry *e = find(c, leaf, index);
-
-    if (!e && c->nent < KVM_CPUID_MAX) {
-        e = &c->entries[c->nent++];
-        *e = (Entry){ .function = leaf, .index = index,
-                      .flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0 };
-    }
-    return e;
+    cpuid_put(k->out, (Entry){ .function = leaf, .index = index, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+                               .eax = a, .ebx = b, .ecx = c, .edx = d });
 }
 
-static void drop_leaf(struct kvm_cpuid2 *c, uint32_t leaf)
+void cpuid_put(struct kvm_cpuid2 *c, Entry e)
 {
-    unsigned to = 0;
-
-    for (unsigned i = 0; i < c->nent; i++) {
-        if (c->entries[i].function != leaf) {
-            c->entries[to++] = c->entries[i];
-        }
-    }
-    c->nent = to;
-}
-
-static uint32_t *reg_of(Entry *e, CpuReg r)
-{
-    switch (r) {
-    case REG_EAX:
-        return &e->eax;
-    case REG_EBX:
-        return &e->ebx;
-    case REG_ECX:
-        return &e->ecx;
-    default:
-        return &e->edx;
+    if (c->nent < KVM_CPUID_MAX) {
+        c->entries[c->nent++] = e;
     }
 }
 
-/* The word of KVM's offer, with what KVM offers by capability instead. */
-static uint32_t offered(struct kvm_cpuid2 *c, FeatureWord w)
+static uint32_t word(const Maker *k, FeatureWord w)
 {
-    const FeatureWordInfo *f = &feature_words[w];
-    Entry *e = find(c, f->leaf, f->index);
-    uint32_t bits = e ? *reg_of(e, f->reg) : 0;
-
-    if (w == FW_1_ECX) {
-        bits |= BIT(31) | BIT(21);
-        bits |= kvm_cap(KVM_CAP_TSC_DEADLINE_TIMER) ? BIT(24) : 0;
-        bits &= ~BIT(27);                   /* OSXSAVE mirrors CR4 at run time */
-    } else if (w == FW_7_0_ECX) {
-        bits &= ~BIT(4);                    /* OSPKE too */
-    } else if (w == FW_KVM_EDX) {
-        bits |= BIT(0);                     /* a hint by the user, not a feature of KVM */
-    } else if (w == FW_1_EDX) {
-        bits |= BIT(28);                    /* HTT follows the topology */
-    }
-    return bits;
+    return k->m->words[w];
 }
 
-/* --- choosing the features --- */
-
-static bool complain(const KvmCpuModel *m, FeatureWord w, uint32_t missing)
+/* Copies the host's leaf as it is. */
+static void put_host(Maker *k, uint32_t leaf, uint32_t index, bool indexed)
 {
-    static const char *const regs[] = { "EAX", "EBX", "ECX", "EDX" };
-    const FeatureWordInfo *f = &feature_words[w];
+    const Entry *e = cpuid_find(k->o->cpuid, leaf, index);
 
-    for (unsigned b = 0; b < 32 && m->check; b++) {
-        if (missing >> b & 1) {
-            const char *n = f->names[b];
-
-            warn_report("host doesn't support requested feature: CPUID.%02XH:%s%s%s [bit %u]",
-                        f->leaf,
-                        regs[f->reg], n ? "." : "", n ? n : "", b);
-        }
-    }
-    return missing == 0;
-}
-
-static bool choose_features(struct kvm_cpuid2 *c, const KvmCpuModel *m, uint32_t words[FW_COUNT],
-                            Error **errp)
-{
-    const Baseline *base = m->host ? NULL : baseline_find(m->name);
-    bool all = true;
-
-    for (unsigned w = 0; w < FW_COUNT; w++) {
-        uint32_t have = offered(c, w), want = base ? base->words[w] : have;
-
-        if (!base && w == FW_80000007_EDX && m->migratable) {
-            want &= ~BIT(8);                /* a constant TSC ties the guest to this host */
-        } else if (!base && w == FW_KVM_EDX) {
-            want = 0;
-        } else if (!base && w == FW_1_EDX) {
-            want &= ~BIT(28);
-        }
-        if (!base && w == FW_KVM_EAX && !m->kvm) {
-            want = 0;
-        }
-        want = (want | m->on[w]) & ~m->off[w];
-        all &= complain(m, w, want & ~have);
-        words[w] = want & have;
-    }
-    if (m->enforce && !all) {
-        return error_set(errp, "-cpu %s: the host lacks requested features", m->name);
-    }
-    return true;
-}
-
-static void apply_words(struct kvm_cpuid2 *c, const uint32_t words[FW_COUNT])
-{
-    for (unsigned w = 0; w < FW_COUNT; w++) {
-        const FeatureWordInfo *f = &feature_words[w];
-        Entry *e = words[w] ? get(c, f->leaf, f->index, f->indexed) : find(c, f->leaf, f->index);
-
-        if (e) {
-            *reg_of(e, f->reg) = words[w];
-        }
+    if (e != NULL && indexed) {
+        put_index(k, leaf, index, e->eax, e->ebx, e->ecx, e->edx);
+    } else if (e != NULL) {
+        put(k, leaf, e->eax, e->ebx, e->ecx, e->edx);
     }
 }
 
-/* --- single leaves --- */
-
-static bool is_vendor(struct kvm_cpuid2 *c, const char *text)
+static uint32_t ceil_power(uint32_t n)
 {
-    const Entry *e = find(c, 0, 0);
-    uint32_t v[3] = { e->ebx, e->edx, e->ecx };
-
-    return memcmp(v, text, 12) == 0;
+    return n <= 1 ? 1 : 1u << (32 - __builtin_clz(n - 1));
 }
 
-static void set_signature(struct kvm_cpuid2 *c, const KvmCpuModel *m)
-{
-    const Baseline *base = m->host ? NULL : baseline_find(m->name);
-    Entry *e = get(c, 1, 0, false);
-    int family = (e->eax >> 8 & 15) + (e->eax >> 20 & 0xff);
-    int model = (e->eax >> 4 & 15) | (e->eax >> 12 & 0xf0), stepping = e->eax & 15;
+/* --- identity --- */
 
-    family = m->family >= 0 ? m->family : base ? base->family : family;
-    model = m->model >= 0 ? m->model : base ? base->model : model;
-    stepping = m->stepping >= 0 ? m->stepping : base ? base->stepping : stepping;
-    e->eax = (stepping & 15) | (model & 15) << 4 | (model & 0xf0) << 12 |
-             (family > 15 ? 15 << 8 | (family - 15) << 20 : family << 8);
-    Entry *ext = find(c, 0x80000001, 0);
-    if (ext) {
-        ext->eax = is_vendor(c, "AuthenticAMD") || is_vendor(c, "HygonGenuine") ? e->eax : 0;
-    }
+static void put_vendor(Maker *k, uint32_t leaf, uint32_t highest)
+{
+    uint32_t v[3];
+
+    memcpy(v, k->m->vendor, sizeof(v));
+    put(k, leaf, highest, v[0], v[2], v[1]);
 }
 
-static void set_names(struct kvm_cpuid2 *c, const KvmCpuModel *m)
+static uint32_t signature(const KvmCpuModel *m)
 {
-    const Baseline *base = m->host ? NULL : baseline_find(m->name);
-    const char *id = m->model_id ? m->model_id : base ? base->model_id : NULL;
+    uint32_t family = m->prop[P_FAMILY], model = m->prop[P_MODEL];
+    uint32_t eax = (uint32_t)m->prop[P_STEPPING] | (model & 15) << 4 | (model & 0xf0) << 12;
 
-    if (m->vendor) {
-        Entry *e = get(c, 0, 0, false);
+    return eax | (family > 15 ? 15 << 8 | (family - 15) << 20 : family << 8);
+}
 
-        memcpy(&e->ebx, m->vendor, 4);
-        memcpy(&e->edx, m->vendor + 4, 4);
-        memcpy(&e->ecx, m->vendor + 8, 4);
-    }
-    for (unsigned i = 0; id && i < 3; i++) {
-        Entry *e = get(c, 0x80000002 + i, 0, false);
-        char text[48] = { 0 };
+static void put_leaf_1(Maker *k)
+{
+    unsigned logical = k->cores * k->threads;
+    uint32_t edx = word(k, FW_1_EDX);
 
-        memcpy(text, id, MIN(strlen(id), sizeof(text) - 1));
-        if (e) {
-            memcpy(&e->eax, text + 16 * i, 4);
-            memcpy(&e->ebx, text + 16 * i + 4, 4);
-            memcpy(&e->ecx, text + 16 * i + 8, 4);
-            memcpy(&e->edx, text + 16 * i + 12, 4);
-        }
+    put(k, 1, signature(k->m), 8 << 8 | (logical > 1 ? MIN(logical, 255) << 16 : 0), word(k, FW_1_ECX),
+        logical > 1 ? edx | BIT(28) : edx);
+}
+
+static void put_model_id(Maker *k)
+{
+    uint32_t text[12] = { 0 };
+
+    memcpy(text, k->m->model_id, strlen(k->m->model_id));
+    for (unsigned i = 0; i < 3; i++) {
+        put(k, 0x80000002 + i, text[4 * i], text[4 * i + 1], text[4 * i + 2], text[4 * i + 3]);
     }
 }
 
-static void set_levels(struct kvm_cpuid2 *c, const KvmCpuModel *m)
-{
-    const Baseline *base = m->host ? NULL : baseline_find(m->name);
-    Entry *low = get(c, 0, 0, false), *high = get(c, 0x80000000, 0, false);
-    unsigned dies = kvm_vm.machine->cfg.smp.dies;
+/* --- caches --- */
 
-    low->eax = m->level ? m->level : base ? MIN(base->level, low->eax) : low->eax;
-    if (!m->level) {
-        low->eax = MAX(low->eax, dies > 1 ? 0x1f : m->cpuid_0xb ? 0xb : low->eax);
-    }
-    high->eax = m->xlevel ? m->xlevel : base ? MIN(base->xlevel, high->eax) : high->eax;
-    if (find(c, 0x80000008, 0)) {
-        high->eax = MAX(high->eax, 0x80000008);
-    }
+static const CpuCaches *caches(const Maker *k)
+{
+    return k->m->row != NULL && k->m->row->caches != NULL && !k->m->prop[P_LEGACY_CACHE]
+               ? k->m->row->caches : &cpu_caches_legacy;
 }
 
-/* Keeps the state components of XSAVE whose features are on; the others are not offered. */
-static void set_xsave(struct kvm_cpuid2 *c, const uint32_t words[FW_COUNT])
+static bool host_caches(const Maker *k)
 {
-    uint64_t keep = 3;
-    uint32_t size = 576;
+    return k->m->prop[P_HOST_CACHE_INFO];
+}
 
-    if (!(words[FW_1_ECX] & BIT(26))) {
-        drop_leaf(c, 0xd);
+/* AMD has no leaf 2 and 4. */
+static bool no_intel_caches(const Maker *k)
+{
+    return k->amd && k->m->prop[P_VENDOR_CPUID_ONLY];
+}
+
+static void put_leaf_2(Maker *k)
+{
+    const CpuCaches *c = caches(k);
+
+    if (no_intel_caches(k)) {
         return;
     }
-    keep |= words[FW_1_ECX] & BIT(28) ? BIT(2) : 0;
-    keep |= words[FW_7_0_EBX] & BIT(14) ? BIT(3) | BIT(4) : 0;
-    keep |= words[FW_7_0_EBX] & BIT(16) ? 7u << 5 : 0;
-    keep |= words[FW_7_0_ECX] & BIT(3) ? BIT(9) : 0;
-    keep |= words[FW_7_0_EDX] & BIT(24) ? 3u << 17 : 0;
-    for (unsigned i = 2; i < 63; i++) {
-        Entry *e = find(c, 0xd, i);
-
-        if (!e || e->ecx & 1) {             /* a supervisor component, by IA32_XSS */
-            continue;
-        }
-        if (keep >> i & 1) {
-            size = MAX(size, e->eax + e->ebx);
-        } else {
-            e->eax = e->ebx = e->ecx = e->edx = 0;
-        }
-    }
-    Entry *e = find(c, 0xd, 0);
-    if (e) {
-        e->eax &= keep;
-        e->edx &= keep >> 32;
-        e->ecx = size;
-        e->ebx = 576;                       /* KVM follows XCR0 from here */
-    }
-    e = find(c, 0xd, 1);
-    if (e && !(words[FW_D_1_EAX] & BIT(3))) {
-        e->ecx = e->edx = 0;
+    if (host_caches(k)) {
+        put_host(k, 2, 0, false);
+    } else {
+        put(k, 2, 1, 0, k->m->prop[P_L3_CACHE] ? c->leaf2_ecx : 0, c->leaf2_edx);
     }
 }
 
-static bool set_address_bits(struct kvm_cpuid2 *c, const KvmCpuModel *m, Error **errp)
+/* The host's caches, shared by no more processors than a package of ours has. */
+static void put_host_leaf_4(Maker *k)
 {
-    Entry *e = find(c, 0x80000008, 0);
-    unsigned host = e && (e->eax & 0xff) ? e->eax & 0xff : 36;
-    unsigned bits = m->phys_bits ? m->phys_bits : m->host ? host : MIN(host, 40);
+    unsigned logical = k->cores * k->threads;
 
-    if (bits > host || bits < 32) {
-        return error_set(errp, "-cpu phys-bits=%u: must be 32 to %u, which the host has", bits,
-                         host);
+    for (unsigned i = 0; i < 8; i++) {
+        const Entry *e = cpuid_find(k->o->cpuid, 4, i);
+
+        if (e == NULL || !(e->eax & 31)) {
+            return;
+        }
+        unsigned sharing = (e->eax >> 14 & 0xfff) + 1;
+        uint32_t eax = e->eax & 0x3fff;
+        eax |= (sharing > logical ? ceil_power(logical) - 1 : sharing - 1) << 14;
+        put_index(k, 4, i, eax | (ceil_power(k->cores) - 1) << 26, e->ebx, e->ecx, e->edx);
     }
-    e = get(c, 0x80000008, 0, false);
-    e->eax = bits | (e->eax & 0xff00 ? e->eax & 0xff00 : 48u << 8);
-    return true;
 }
 
-static void set_kvm_leaves(struct kvm_cpuid2 *c, const KvmCpuModel *m,
-                           const uint32_t words[FW_COUNT])
+static void put_leaf_4(Maker *k)
 {
-    uint32_t last = 0x40000001;
+    const CpuCache *c = caches(k)->cache;
 
-    drop_leaf(c, 0x40000000);
-    if (!m->kvm) {
-        drop_leaf(c, 0x40000001);
+    if (no_intel_caches(k)) {
         return;
     }
-    bool known_rate = m->tsc_hz || words[FW_80000007_EDX] & BIT(8);
-    Entry *e = m->vmware_freq && known_rate ? get(c, 0x40000010, 0, false) : NULL;
-    int khz = e ? (m->tsc_hz ? (int)(m->tsc_hz / 1000) : ioctl(kvm_vm.fd, KVM_GET_TSC_KHZ, 0l)) : 0;
-    if (e) {
-        e->eax = MAX(khz, 0);
-        e->ebx = 1000000;                   /* the APIC bus of KVM ticks in nanoseconds: kHz */
-        last = 0x40000010;
+    if (host_caches(k)) {
+        put_host_leaf_4(k);
+        return;
     }
-    e = get(c, 0x40000000, 0, false);
-    if (e) {
-        static const char signature[12] = "KVMKVMKVM\0\0";
+    for (unsigned i = 0; i < (k->m->prop[P_L3_CACHE] ? 4 : 3); i++) {
+        uint32_t sharing = i < 2 ? 0 : i == 2 ? k->threads - 1 : BIT(k->bits.die) - 1;
 
-        e->eax = last;
-        memcpy(&e->ebx, signature, 4);
-        memcpy(&e->ecx, signature + 4, 4);
-        memcpy(&e->edx, signature + 8, 4);
+        sharing = MIN(sharing, 0xfff) << 14 | MIN(k->cores - 1, 63) << 26;
+        put_index(k, 4, i, c[i].type_level | sharing, c[i].ebx, c[i].sets_less_1, c[i].edx);
     }
+    put_index(k, 4, k->m->prop[P_L3_CACHE] ? 4 : 3, 0, 0, 0, 0);
+}
+
+static void put_amd_caches(Maker *k)
+{
+    const CpuCaches *c = caches(k);
+
+    if (host_caches(k)) {
+        put_host(k, 0x80000005, 0, false);
+        put_host(k, 0x80000006, 0, false);
+        return;
+    }
+    put(k, 0x80000005, 0x01ff01ff, 0x01ff01ff, c->amd_l1d, c->amd_l1i);    /* TLBs: 255 entries, 1-way */
+    put(k, 0x80000006, 0, 0x42004200, c->amd_l2, k->m->prop[P_L3_CACHE] ? c->amd_l3 : 0);
+}
+
+static void put_leaf_1d_amd(Maker *k)
+{
+    const CpuCache *c = caches(k)->amd_cache;
+
+    if (host_caches(k)) {
+        for (unsigned i = 0; i < 4; i++) {
+            put_host(k, 0x8000001d, i, true);
+        }
+        return;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned sharing = i < 3 ? k->threads : k->threads * k->cores;
+
+        sharing = MIN(sharing - 1, 0xfff) << 14;
+        put_index(k, 0x8000001d, i, c[i].type_level | sharing, c[i].ebx, c[i].sets_less_1, c[i].edx);
+    }
+    put_index(k, 0x8000001d, 4, 0, 0, 0, 0);
 }
 
 /* --- topology --- */
 
-/* Leaves 4 and 0x8000001D: who shares each cache, in ids of our topology. */
-static void set_caches(struct kvm_cpuid2 *c, const KvmCpuModel *m, const CpuTopology *t)
+static void put_level_leaf(Maker *k, uint32_t leaf)
 {
-    TopologyBits b = topology_bits(t);
-
-    for (unsigned i = 0; i < c->nent; i++) {
-        Entry *e = &c->entries[i];
-        bool intel = e->function == 4;
-
-        if ((!intel && e->function != 0x8000001d) || !(e->eax & 31)) {
-            continue;
-        }
-        unsigned level = e->eax >> 5 & 7;
-        if (level >= 3 && !m->l3_cache) {
-            e->eax = e->ebx = e->ecx = e->edx = 0;
-            continue;
-        }
-        unsigned ids = (1u << (level >= 3 ? b.die : b.core)) - 1;
-        unsigned cores = (1u << (b.package - b.core)) - 1;
-        e->eax = (e->eax & 0x3fff) | MIN(ids, 0xfff) << 14;
-        e->eax |= intel ? MIN(cores, 63) << 26 : 0;
-    }
-}
-
-static void set_level_leaf(struct kvm_cpuid2 *c, uint32_t leaf, const CpuTopology *t)
-{
-    TopologyBits b = topology_bits(t);
     bool dies = leaf == 0x1f;
     const struct { unsigned shift, count, type; } levels[] = {
-        { b.core, MAX(t->threads, 1), 1 },                                  /* SMT */
-        { dies ? b.die : b.package, topology_per_package(t) / (dies ? t->dies : 1), 2 },
-        { dies ? b.package : 0, dies ? topology_per_package(t) : 0, dies ? 5 : 0 },   /* die */
+        { k->bits.core, k->threads, 1 },                                              /* SMT */
+        { dies ? k->bits.die : k->bits.package, k->threads * k->cores, 2 },           /* core */
+        { dies ? k->bits.package : 0, dies ? k->threads * k->cores * k->dies : 0, dies ? 5 : 0 },
         { 0, 0, 0 },
     };
 
-    drop_leaf(c, leaf);
     for (unsigned i = 0; i < (dies ? 4 : 3); i++) {
-        Entry *e = get(c, leaf, i, true);
+        put_index(k, leaf, i, levels[i].shift, levels[i].count, i | levels[i].type << 8, 0);
+    }
+}
 
-        if (e) {
-            e->eax = levels[i].shift;
-            e->ebx = levels[i].count;
-            e->ecx = i | levels[i].type << 8;
+/* --- XSAVE --- */
+
+static uint32_t component_size(const Maker *k, unsigned i, const Entry **out)
+{
+    const Entry *e = cpuid_find(k->o->cpuid, 0xd, i);
+
+    *out = e;
+    return e != NULL ? e->eax : 0;
+}
+
+static void put_xsave(Maker *k)
+{
+    uint64_t xcr0 = word(k, FW_XCR0_LO) | k->m->words[FW_XCR0_HI] << 32;
+    uint64_t xss = word(k, FW_XSS_LO) | k->m->words[FW_XSS_HI] << 32;
+    uint32_t standard = XSAVE_HEADER_END, compact = XSAVE_HEADER_END;
+    const Entry *e;
+
+    if (!(word(k, FW_1_ECX) & BIT(26))) {
+        return;
+    }
+    for (unsigned i = 2; i < 63; i++) {
+        uint32_t size = (xcr0 | xss) >> i & 1 ? component_size(k, i, &e) : 0;
+
+        if (size != 0) {
+            compact = (e->ecx & 2 ? (compact + 63) & ~63u : compact) + size;
+            standard = xcr0 >> i & 1 ? MAX(standard, e->ebx + size) : standard;
+        }
+    }
+    put_index(k, 0xd, 0, xcr0, standard, standard, xcr0 >> 32);
+    if (word(k, FW_D_1_EAX) != 0) {
+        put_index(k, 0xd, 1, word(k, FW_D_1_EAX), compact, word(k, FW_XSS_LO), word(k, FW_XSS_HI));
+    }
+    for (unsigned i = 2; i < 63; i++) {
+        if ((xcr0 | xss) >> i & 1 && component_size(k, i, &e) != 0) {
+            put_index(k, 0xd, i, e->eax, e->ebx, e->ecx & ~4u, 0);
         }
     }
 }
 
-static void set_topology(struct kvm_cpuid2 *c, const KvmCpuModel *m, const CpuTopology *t)
-{
-    TopologyBits b = topology_bits(t);
-    unsigned per_package = topology_per_package(t);
-    bool amd = is_vendor(c, "AuthenticAMD") || is_vendor(c, "HygonGenuine");
-    Entry *e = get(c, 1, 0, false);
+/* --- what only the newest have --- */
 
-    e->ebx = (e->ebx & 0xff00 ? e->ebx & 0xff00 : 8 << 8) |
-             (per_package > 1 ? MIN(1u << b.package, 255) << 16 : 0);
-    e->edx = per_package > 1 ? e->edx | BIT(28) : e->edx & ~BIT(28);
-    set_caches(c, m, t);
-    if (m->cpuid_0xb) {
-        set_level_leaf(c, 0xb, t);
-    } else {
-        drop_leaf(c, 0xb);
+static void put_sgx(Maker *k)
+{
+    if (!(word(k, FW_7_0_EBX) & BIT(2))) {
+        return;
     }
-    if (t->dies > 1) {
-        set_level_leaf(c, 0x1f, t);
-    } else {
-        drop_leaf(c, 0x1f);
-    }
-    e = find(c, 0x80000008, 0);
-    if (amd && e) {
-        e->ecx &= ~0xf0ffu;
-        e->ecx |= per_package > 1 ? b.package << 12 | MIN(per_package - 1, 255) : 0;
-    }
-    e = find(c, 0x80000001, 0);
-    if (amd && e && per_package > 1) {
-        e->ecx |= BIT(1);
-    }
-    if (amd && e && e->ecx & BIT(22)) {
-        get(c, 0x8000001e, 0, false);
-    } else {
-        drop_leaf(c, 0x8000001d);
-        drop_leaf(c, 0x8000001e);
+    uint32_t edx = cpuid_reg(cpuid_find(k->o->cpuid, 0x12, 0), REG_EDX);
+    uint32_t xcr0 = word(k, FW_XCR0_LO) | 3;
+    put_index(k, 0x12, 0, word(k, FW_12_0_EAX), word(k, FW_12_0_EBX), 0, edx);
+    /* Attribute 4, the provisioning key, is KVM's to allow, and nobody has asked. */
+    put_index(k, 0x12, 1, word(k, FW_12_1_EAX) & ~BIT(4), 0, xcr0, word(k, FW_XCR0_HI));
+}
+
+/* One fixed set of Intel PT's capabilities, which cpu-resolve.c has checked the host for. */
+static void put_intel_pt(Maker *k)
+{
+    if (word(k, FW_7_0_EBX) & BIT(25)) {
+        put_index(k, 0x14, 0, 1, 0xf, 7 | word(k, FW_14_0_ECX), 0);
+        put_index(k, 0x14, 1, 0x02490002, 0x003f1fff, 0, 0);
     }
 }
 
-/* --- */
-
-static struct kvm_cpuid2 *read_offer(Error **errp)
+static void put_amx(Maker *k)
 {
-    struct kvm_cpuid2 *c = g_malloc0(sizeof(*c) + KVM_CPUID_MAX * sizeof(Entry));
-
-    c->nent = KVM_CPUID_MAX;
-    if (ioctl(kvm_vm.kvm, KVM_GET_SUPPORTED_CPUID, c) < 0 || !find(c, 0, 0)) {
-        error_set_errno(errp, errno, "-accel kvm: cannot read which CPU features KVM offers");
-        g_free(c);
-        return NULL;
+    if (word(k, FW_7_0_EDX) & BIT(24)) {
+        put_index(k, 0x1d, 0, 1, 0, 0, 0);
+        put_index(k, 0x1d, 1, 0x04002000, 0x00080040, 0x10, 0);    /* 8 tiles of 1 KiB, 16 rows of 64 bytes */
+        put_index(k, 0x1e, 0, 0, 0x4010, 0, 0);
     }
-    /* An absent leaf reads as zeros anyway; KVM lists all up to the highest. */
-    unsigned to = 0;
-    for (unsigned i = 0; i < c->nent; i++) {
-        Entry *e = &c->entries[i];
+}
 
-        if (e->eax | e->ebx | e->ecx | e->edx) {
-            c->entries[to] = *e;
-            memset(c->entries[to++].padding, 0, sizeof(e->padding));
+/* --- the ranges --- */
+
+static void put_basic(Maker *k, uint32_t level)
+{
+    put_vendor(k, 0, level);
+    if (level >= 1) {
+        put_leaf_1(k);
+    }
+    if (level >= 2) {
+        put_leaf_2(k);
+    }
+    if (level >= 4) {
+        put_leaf_4(k);
+    }
+    if (level >= 5) {
+        put(k, 5, 0, 0, 3, 0);              /* MONITOR: interrupts break MWAIT */
+    }
+    if (level >= 6) {
+        put(k, 6, word(k, FW_6_EAX), 0, 0, 0);
+    }
+    if (level >= 7) {
+        put_index(k, 7, 0, k->m->prop[P_LEVEL_FUNC7], word(k, FW_7_0_EBX), word(k, FW_7_0_ECX),
+                  word(k, FW_7_0_EDX));
+        if (k->m->prop[P_LEVEL_FUNC7] >= 1) {
+            put_index(k, 7, 1, word(k, FW_7_1_EAX), 0, 0, 0);
         }
     }
-    c->nent = to;
-    return c;
+    if (level >= 0xa && k->m->prop[P_PMU]) {
+        put_host(k, 0xa, 0, false);
+    }
+    if (level >= 0xb && k->m->prop[P_CPUID_0XB]) {
+        put_level_leaf(k, 0xb);
+    }
+    if (level >= 0xd) {
+        put_xsave(k);
+    }
+    if (level >= 0x12) {
+        put_sgx(k);
+    }
+    if (level >= 0x14) {
+        put_intel_pt(k);
+    }
+    if (level >= 0x1c && k->m->prop[P_PMU] && (word(k, FW_7_0_EDX) & BIT(19))) {
+        put_host(k, 0x1c, 0, true);         /* last branch records */
+    }
+    if (level >= 0x1e) {
+        put_amx(k);
+    }
+    if (level >= 0x1f && k->dies > 1) {
+        put_level_leaf(k, 0x1f);
+    }
+}
+
+static void put_extended(Maker *k, uint32_t xlevel)
+{
+    unsigned logical = k->cores * k->threads;
+    uint32_t ecx = word(k, FW_80000001_ECX), edx = word(k, FW_80000001_EDX);
+
+    if (xlevel < 0x80000000) {
+        return;
+    }
+    put_vendor(k, 0x80000000, xlevel);
+    if (xlevel >= 0x80000001) {
+        put(k, 0x80000001, signature(k->m), 0, k->amd && logical > 1 ? ecx | BIT(1) : ecx,
+            k->amd ? edx | (word(k, FW_1_EDX) & AMD_MIRROR) : edx);
+    }
+    if (xlevel >= 0x80000004) {
+        put_model_id(k);
+    }
+    if (xlevel >= 0x80000006) {
+        put_amd_caches(k);
+    }
+    if (xlevel >= 0x80000007) {
+        put(k, 0x80000007, 0, 0, 0, word(k, FW_80000007_EDX));
+    }
+    if (xlevel >= 0x80000008) {
+        bool lm = edx & BIT(29), la57 = word(k, FW_7_0_ECX) & BIT(16);
+        put(k, 0x80000008, k->m->phys_bits | (lm ? (la57 ? 57 : 48) << 8 : 0), word(k, FW_80000008_EBX),
+            logical > 1 ? k->bits.package << 12 | MIN(logical - 1, 255) : 0, 0);
+    }
+    if (xlevel >= 0x8000000a && (ecx & BIT(2))) {
+        put(k, 0x8000000a, 1, 0x10, 0, word(k, FW_8000000A_EDX));      /* 16 address space ids */
+    }
+    if (xlevel >= 0x8000001d) {
+        put_leaf_1d_amd(k);
+    }
+    if (xlevel >= 0x8000001e) {
+        put(k, 0x8000001e, 0, 0, 0, 0);     /* ids: kvm_cpuid_vcpu() */
+    }
+}
+
+static void put_centaur(Maker *k, uint32_t xlevel2)
+{
+    if (xlevel2 >= 0xc0000000) {
+        put(k, 0xc0000000, xlevel2, 0, 0, 0);
+    }
+    if (xlevel2 >= 0xc0000001) {
+        put(k, 0xc0000001, signature(k->m), 0, 0, word(k, FW_C0000001_EDX));
+    }
+}
+
+/* The hypervisor's leaves: KVM's own at 0x40000000, or behind Hyper-V's at 0x40000100. */
+static void put_hypervisor(Maker *k)
+{
+    static const char text[12] = "KVMKVMKVM\0\0";
+    const KvmCpuModel *m = k->m;
+    bool hv = hyperv_enabled(m), rate = m->prop[P_TSC_FREQUENCY] || word(k, FW_80000007_EDX) & BIT(8);
+    uint32_t base = 0x40000000, v[3];
+
+    if (hv) {
+        hyperv_leaves(k->out, m, k->o);
+        base = 0x40000100;
+    }
+    if (!m->prop[P_KVM]) {
+        return;
+    }
+    int khz = m->prop[P_TSC_FREQUENCY] ? (int)(m->prop[P_TSC_FREQUENCY] / 1000)
+              : rate ? ioctl(kvm_vm.fd, KVM_GET_TSC_KHZ, 0l) : 0;
+    bool frequency = m->prop[P_VMWARE_FREQ] && rate && khz > 0 && !hv;
+    memcpy(v, text, sizeof(v));
+    put(k, base, frequency ? 0x40000010 : base + 1, v[0], v[1], v[2]);
+    put(k, base + 1, word(k, FW_KVM_EAX), 0, 0, word(k, FW_KVM_EDX));
+    if (frequency) {
+        put(k, 0x40000010, khz, 1000000, 0, 0);     /* the APIC bus of KVM ticks in nanoseconds: kHz */
+    }
+}
+
+void cpuid_make(struct kvm_cpuid2 *out, KvmCpuModel *m, const KvmOffer *o, const CpuTopology *t)
+{
+    Maker k = {
+        .out = out, .m = m, .o = o, .t = t, .bits = topology_bits(t), .threads = MAX(t->threads, 1),
+        .cores = MAX(t->cores, 1), .dies = MAX(t->dies, 1), .amd = strcmp(m->vendor, "AuthenticAMD") == 0,
+        .intel = strcmp(m->vendor, "GenuineIntel") == 0,
+    };
+    uint32_t level = m->prop[P_LEVEL];
+
+    if (k.intel && k.dies > 1 && !m->level_set && m->prop[P_AUTO_LEVEL]) {
+        level = MAX(level, 0x1f);
+    }
+    put_basic(&k, level);
+    put_hypervisor(&k);
+    put_extended(&k, m->prop[P_XLEVEL]);
+    put_centaur(&k, m->prop[P_XLEVEL2]);
+}
+
+/* --- the VM's table --- */
+
+/* From -cpu's text to the model that this host can run. */
+static bool choose_model(KvmCpuModel *m, KvmOffer *o, const char *text, Error **errp)
+{
+    if (!cpu_parse(m, text, o, errp)) {
+        return false;
+    }
+    cpu_expand(m, o, false);
+    if (!cpu_filter(m, o, false, errp) || !cpu_phys_bits(m, o, errp) || !hyperv_expand(m, o, errp)) {
+        return false;
+    }
+    if (!m->prop[P_LEGACY_CACHE] && (m->row == NULL || m->row->caches == NULL)) {
+        return error_set(errp, "CPU model '%s' doesn't support legacy-cache=off", m->name);
+    }
+    return true;
 }
 
 bool kvm_cpuid_open(Machine *m, Error **errp)
 {
     KvmVm *vm = &kvm_vm;
-    uint32_t words[FW_COUNT];
+    KvmCpuModel *c = vm->model = g_new0(KvmCpuModel, 1);
+    const char *text = m->cfg.cpu_model != NULL ? m->cfg.cpu_model : "host";
 
-    vm->model = g_new0(KvmCpuModel, 1);
-    if (!cpu_model_parse(vm->model, m->cfg.cpu_model, errp)) {
+    vm->offer = g_new0(KvmOffer, 1);
+    if (!offer_read(vm->offer, errp)) {
         return false;
     }
-    vm->cpuid = read_offer(errp);
-    if (!vm->cpuid || !choose_features(vm->cpuid, vm->model, words, errp)) {
-        return false;
+    if (text[0] == '\0') {
+        return error_set(errp, "-cpu option cannot be empty");
     }
-    if (is_vendor(vm->cpuid, "AuthenticAMD") || is_vendor(vm->cpuid, "HygonGenuine")) {
-        words[FW_80000001_EDX] |= words[FW_1_EDX] & AMD_MIRROR;
+    if (!choose_model(c, vm->offer, text, errp)) {
+        g_autofree char *name = g_strndup(text, strcspn(text, ","));
+        return error_context(errp, "-cpu %s", name);
     }
-    apply_words(vm->cpuid, words);
-    set_names(vm->cpuid, vm->model);
-    set_signature(vm->cpuid, vm->model);
-    if (!set_address_bits(vm->cpuid, vm->model, errp)) {
-        return false;
-    }
-    set_xsave(vm->cpuid, words);
-    if (!vm->model->pmu) {
-        drop_leaf(vm->cpuid, 0xa);
-    }
-    set_kvm_leaves(vm->cpuid, vm->model, words);
-    set_topology(vm->cpuid, vm->model, &m->cfg.smp);
-    set_levels(vm->cpuid, vm->model);
+    vm->cpuid = g_malloc0(sizeof(*vm->cpuid) + KVM_CPUID_MAX * sizeof(Entry));
+    cpuid_make(vm->cpuid, c, vm->offer, &m->cfg.smp);
     return true;
 }
 
 void kvm_cpuid_close(void)
 {
     if (kvm_vm.model) {
-        cpu_model_clear(kvm_vm.model);
+        cpu_clear(kvm_vm.model);
+    }
+    if (kvm_vm.offer) {
+        offer_clear(kvm_vm.offer);
     }
     g_clear_pointer(&kvm_vm.model, g_free);
+    g_clear_pointer(&kvm_vm.offer, g_free);
     g_clear_pointer(&kvm_vm.cpuid, g_free);
 }
 
 uint64_t kvm_cpu_signature(void)
 {
-    const Entry *e = kvm_vm.cpuid ? find(kvm_vm.cpuid, 1, 0) : NULL;
+    const Entry *e = kvm_vm.cpuid ? cpuid_find(kvm_vm.cpuid, 1, 0) : NULL;
 
     return e != NULL ? e->eax | (uint64_t)e->edx << 32 : 0;
 }
@@ -490,7 +526,7 @@ static void set_ids(struct kvm_cpuid2 *c, uint32_t apic_id, const CpuTopology *t
             break;
         case 0x8000001e:
             e->eax = apic_id;
-            e->ebx = (apic_id >> b.core & 0xff) | (MAX(t->threads, 1) - 1) << 8;
+            e->ebx = (apic_id >> b.core & (BIT(b.die - b.core) - 1)) | (MAX(t->threads, 1) - 1) << 8;
             e->ecx = (apic_id >> b.die & 0xff) | (MAX(t->dies, 1) - 1) << 8;
             break;
         }
@@ -500,23 +536,22 @@ static void set_ids(struct kvm_cpuid2 *c, uint32_t apic_id, const CpuTopology *t
 bool kvm_cpuid_vcpu(KvmVcpu *v, Error **errp)
 {
     KvmVm *vm = &kvm_vm;
+    int64_t hz = vm->model->prop[P_TSC_FREQUENCY];
 
     set_ids(vm->cpuid, v->apic_id, &vm->machine->cfg.smp);
     if (ioctl(v->fd, KVM_SET_CPUID2, vm->cpuid) < 0) {
-        return error_set_errno(errp, errno, "-cpu %s: KVM refuses the CPUID table",
-                               vm->model->name);
+        return error_set_errno(errp, errno, "-cpu %s: KVM refuses the CPUID table", vm->model->name);
     }
-    if (vm->model->tsc_hz && ioctl(v->fd, KVM_SET_TSC_KHZ, (long)(vm->model->tsc_hz / 1000)) < 0) {
-        return error_set_errno(errp, errno,
-                               "-cpu tsc-frequency=%" PRIu64 ": the host cannot scale its "
-                               "time stamp counter", vm->model->tsc_hz);
+    if (hz && ioctl(v->fd, KVM_SET_TSC_KHZ, (long)(hz / 1000)) < 0) {
+        return error_set_errno(errp, errno, "-cpu tsc-frequency=%" PRId64 ": the host cannot scale its "
+                               "time stamp counter", hz);
     }
-    if (vm->model->pv_enforce) {
+    if (vm->model->prop[P_PV_ENFORCE]) {
         struct kvm_enable_cap cap = { .cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = { 1 } };
 
         if (ioctl(v->fd, KVM_ENABLE_CAP, &cap) < 0) {
             return error_set_errno(errp, errno, "-cpu kvm-pv-enforce-cpuid: KVM refuses it");
         }
     }
-    return true;
+    return hyperv_vcpu_open(v, errp) && kvm_feature_msrs_put(v, errp);
 }

@@ -122,8 +122,9 @@ typedef struct KvmVm {
     CpuBoot boot;
     bool has_boot;
 
-    struct kvm_cpuid2 *cpuid;  /* what vCPU 0 sees, before its topology is filled in */
-    struct KvmCpuModel *model;
+    struct kvm_cpuid2 *cpuid;  /* what vCPUs see; ids are filled in for each */
+    struct KvmCpuModel *model; /* of -cpu, resolved */
+    struct KvmOffer *offer;    /* what the host's KVM has */
     uint32_t *msr_list;        /* MSRs worth saving; NULL: not asked yet */
     unsigned msr_count;
 } KvmVm;
@@ -171,10 +172,10 @@ void kvm_ring_drain(void);
 /* Prints why @v stopped and where it was to stderr.  Its own thread. */
 void kvm_vcpu_report(KvmVcpu *v, int run_errno);
 
-/* --- features.c, cpuid.c --- */
-/* Parses -cpu text and makes kvm_vm.cpuid. */
+/* --- cpuid.c --- */
+/* Parses -cpu text, resolves it and makes kvm_vm.cpuid. */
 bool kvm_cpuid_open(Machine *m, Error **errp);
-/* Gives the new vCPU its CPUID (and TSC rate). */
+/* Gives the new vCPU its CPUID, TSC rate and feature MSRs. */
 bool kvm_cpuid_vcpu(KvmVcpu *v, Error **errp);
 uint64_t kvm_cpu_signature(void);
 void kvm_cpuid_close(void);
@@ -212,6 +213,10 @@ bool kvm_msrs_get(KvmVcpu *v, GByteArray *out);
  * kvm_msrs_put_deadline(). */
 bool kvm_msrs_put(KvmVcpu *v, const GByteArray *records);
 bool kvm_msrs_put_deadline(KvmVcpu *v, const GByteArray *records);
+
+/* --- feature-msrs.c --- */
+/* Sets the registers that tell the guest's features, once, before the vCPU's other state. */
+bool kvm_feature_msrs_put(KvmVcpu *v, Error **errp);
 
 /* --- chips.c --- */
 /* Makes the devices that hold the state of the VM's in-kernel chips and of kvmclock. */

@@ -5,6 +5,7 @@
  *    a CPU model without the feature may not know it.  One that matters cannot fail. */
 #include <errno.h>
 #include <string.h>
+#include "accel/kvm/hyperv.h"
 #include "accel/kvm/kvm-int.h"
 #include "util/bytes.h"
 
@@ -18,11 +19,29 @@ typedef struct MsrBuf {
     struct kvm_msr_entry entries[KVM_MSRS_MAX];
 } MsrBuf;
 
-/* Kept out of the list: microcode level, constants of the host, Hyper-V's (not offered). */
+/* Kept out of the list: microcode level, constants of the host or of the model, Hyper-V's, which are added
+ * if the guest has them. */
 static bool left_out(uint32_t index)
 {
-    return index == 0x8b || index == 0xce || index == 0x10a || index == 0x345 ||
-           (index >= 0x480 && index <= 0x493) || (index >= 0x40000000 && index <= 0x40000fff);
+    return index == 0x8b || index == 0xce || index == 0xcf || index == 0x10a || index == 0x345 ||
+           (index >= 0x480 && index <= 0x493);
+}
+
+static const HypervMsr *hyperv_row(uint32_t index)
+{
+    const HypervMsr *r;
+
+    for (unsigned i = 0; (r = hyperv_msr(i)) != NULL; i++) {
+        if (index >= r->first && index <= r->last) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+static bool is_hyperv(uint32_t index)
+{
+    return index >= 0x40000000 && index <= 0x40000fff;
 }
 
 static uint64_t reset_value(uint32_t index)
@@ -40,6 +59,10 @@ static uint64_t reset_value(uint32_t index)
         return 1;                           /* MSR_KVM_POLL_CONTROL: the host polls */
     case 0xc0000104:
         return UINT64_C(1) << 32;           /* TSC_RATIO */
+    }
+    if (is_hyperv(index)) {
+        const HypervMsr *r = hyperv_row(index);
+        return r != NULL ? r->reset : 0;
     }
     if (index >= MSR_MC0_CTL && index < MSR_MC0_CTL + 4 * MC_BANKS && index % 4 == 0) {
         return UINT64_MAX;                  /* IA32_MCi_CTL */
@@ -68,6 +91,17 @@ static void add_unlisted(MsrBuf *b)
     }
     for (uint32_t i = 0; i < 4 * MC_BANKS; i++) {
         add(b, MSR_MC0_CTL + i);
+    }
+}
+
+static void add_hyperv(MsrBuf *b)
+{
+    const HypervMsr *r;
+
+    for (unsigned i = 0; (r = hyperv_msr(i)) != NULL; i++) {
+        for (uint32_t index = r->first; hyperv_msr_used(r) && index <= r->last; index++) {
+            add(b, index);
+        }
     }
 }
 
@@ -105,9 +139,12 @@ static bool list_msrs(KvmVcpu *v)
     }
     MsrBuf *b = g_new0(MsrBuf, 1);
     for (unsigned i = 0; i < l->nmsrs; i++) {
-        add(b, l->indices[i]);
+        if (!is_hyperv(l->indices[i])) {
+            add(b, l->indices[i]);
+        }
     }
     add_unlisted(b);
+    add_hyperv(b);
     read_all(v, b);
     vm->msr_list = g_new(uint32_t, MAX(b->head.nmsrs, 1));
     vm->msr_count = b->head.nmsrs;

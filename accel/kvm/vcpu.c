@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "accel/kvm/hyperv.h"
 #include "accel/kvm/kvm-int.h"
 #include "util/fault.h"
 #include "util/thread.h"
@@ -278,6 +279,9 @@ static void __attribute__((noinline)) on_rare_exit(KvmVcpu *v)
     case KVM_EXIT_SHUTDOWN:
         TRACE(kvm_shutdown, "cpu=%u", v->index);
         stuck(v, REQUEST_RESET, 0, "triple fault");
+        break;
+    case KVM_EXIT_HYPERV:
+        hyperv_exit(v->run);
         break;
     case KVM_EXIT_SYSTEM_EVENT:
         on_system_event(v);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "accel/kvm/cpu.h"
 #include "accel/kvm/kvm-int.h"
 #include "util/bytes.h"
 #include "util/fault.h"
@@ -68,6 +69,7 @@ static bool open_device(KvmVm *vm, Error **errp)
         return error_set(errp, "-accel kvm: /dev/kvm speaks API version %d, not %d", version,
                          KVM_API_VERSION);
     }
+    offer_request_xsave();
     return true;
 }
 

@@ -7,7 +7,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
-#include "accel/kvm/features.h"
+#include "accel/kvm/cpu.h"
+#include "accel/kvm/hyperv.h"
 #include "accel/kvm/kvm-int.h"
 #include "accel/kvm/kvm.h"
 #include "accel/topology.h"
@@ -17,73 +18,270 @@
 static void assert_parse_fails(const char *text, const char *says)
 {
     g_autoptr(Error) err = NULL;
-    KvmCpuModel m;
+    KvmCpuModel m = { 0 };
 
-    assert_false(cpu_model_parse(&m, text, &err));
-    g_autofree char *all = g_strdup_printf("%s %s", error_text(err),
-                                           error_advice(err) ? error_advice(err) : "");
+    assert_false(cpu_parse(&m, text, NULL, &err));
+    const char *advice = error_advice(err) ? error_advice(err) : "";
+    g_autofree char *all = g_strdup_printf("%s %s", error_text(err), advice);
     if (!strstr(all, says)) {
         fail_msg("'%s' does not say '%s'", all, says);
     }
-    cpu_model_clear(&m);
+    cpu_clear(&m);
 }
 
 static void test_parse(void **state)
 {
     KvmCpuModel m;
 
-    assert_true(cpu_model_parse(&m, NULL, NULL));
-    assert_true(m.host && m.kvm && m.pmu);
-    cpu_model_clear(&m);
-    assert_true(cpu_model_parse(&m,
-                                "max,+avx2,-x2apic,rdtscp=off,kvm=off,phys-bits=40,model-id=a b",
-                                NULL));
+    assert_true(cpu_parse(&m, NULL, NULL, NULL));
+    assert_true(m.host && m.prop[P_KVM] && m.prop[P_PMU] && m.prop[P_MIGRATABLE]);
+    cpu_clear(&m);
+    assert_true(cpu_parse(&m, "max,+avx2,-x2apic,rdtscp=off,kvm=off,phys_bits=40,model-id=a b", NULL, NULL));
     assert_true(m.host);
-    assert_int_equal(m.on[FW_7_0_EBX], 1u << 5);
-    assert_int_equal(m.off[FW_1_ECX], 1u << 21);
-    assert_int_equal(m.off[FW_80000001_EDX], 1u << 27);
-    assert_false(m.kvm);
-    assert_int_equal(m.phys_bits, 40);
+    assert_int_equal(m.value[FW_7_0_EBX], 1u << 5);
+    assert_int_equal(m.user[FW_1_ECX], 1u << 21);
+    assert_int_equal(m.value[FW_1_ECX], 0);
+    assert_int_equal(m.user[FW_80000001_EDX], 1u << 27);
+    assert_false(m.prop[P_KVM]);
+    assert_int_equal(m.prop[P_PHYS_BITS], 40);
     assert_string_equal(m.model_id, "a b");
-    cpu_model_clear(&m);
-    assert_true(cpu_model_parse(&m, "qemu64,-sse3,+sse3,tsc_deadline=on,kvm_pv_eoi=off", NULL));
+    cpu_clear(&m);
+    assert_true(cpu_parse(&m, "qemu64,-sse3,+sse3,tsc_deadline,kvm_pv_eoi=off,tsc-freq=2.5G", NULL, NULL));
     assert_false(m.host);
-    assert_int_equal(m.off[FW_1_ECX], 1);                   /* "-x" wins */
-    assert_int_equal(m.on[FW_1_ECX], 1u << 24);
-    assert_int_equal(m.off[FW_KVM_EAX], 1u << 6);
-    cpu_model_clear(&m);
-    assert_true(cpu_model_parse(&m, "host,-kvmclock", NULL));
-    assert_int_equal(m.off[FW_KVM_EAX], 1 | 1u << 3);       /* both bits of that name */
-    cpu_model_clear(&m);
+    assert_int_equal(m.user[FW_1_ECX], 1 | 1u << 24);
+    assert_int_equal(m.value[FW_1_ECX], 1u << 24);          /* "-x" wins */
+    assert_int_equal(m.user[FW_KVM_EAX], 1u << 6);
+    assert_int_equal(m.prop[P_TSC_FREQUENCY], 2500000000);
+    cpu_clear(&m);
+    assert_true(cpu_parse(&m, "host,-kvmclock,,", NULL, NULL));
+    assert_int_equal(m.user[FW_KVM_EAX], 1 | 1u << 3);      /* both bits of that name */
+    cpu_clear(&m);
 }
 
 static void test_parse_errors(void **state)
 {
-    assert_parse_fails("hots", "host");
+    assert_parse_fails("", "unable to find CPU model ''");
+    assert_parse_fails("hots", "unable to find CPU model 'hots' did you mean 'host'");
+    assert_parse_fails("EPYC-v9", "unable to find CPU model 'EPYC-v9'");
     assert_parse_fails("host,+avx3", "did you mean 'avx");
-    assert_parse_fails("host,+avx3", "unknown feature or property 'avx3'");
-    assert_parse_fails("host,avx2=maybe", "avx2");
-    assert_parse_fails("host,phys-bits=many", "phys-bits");
-    assert_parse_fails("host,phys-bits=-1", "phys-bits");
-    assert_parse_fails("host,vendor=short", "vendor");
-    assert_parse_fails("host,kvm=perhaps", "kvm");
+    assert_parse_fails("host,+avx3", "Property 'host-x86_64-cpu.avx3' not found");
+    assert_parse_fails("host,+", "Property 'host-x86_64-cpu.' not found");
+    assert_parse_fails("host,avx2=maybe",
+                       "can't apply global host-x86_64-cpu.avx2=maybe: "
+                       "Parameter 'avx2' expects 'on' or 'off'");
+    assert_parse_fails("host,phys-bits=many", "phys-bits=many: Parameter 'phys-bits' expects uint64");
+    assert_parse_fails("host,phys-bits=-1", "Parameter 'phys-bits' expects uint32_t");
+    assert_parse_fails("host,host-phys-bits-limit=300", "Parameter 'host-phys-bits-limit' expects uint8_t");
+    assert_parse_fails("host,family=999",
+                       "Property .family doesn't take value 999 (minimum: 0, maximum: 270)");
+    assert_parse_fails("host,family=x", "Parameter 'family' expects int64");
+    assert_parse_fails("host,vendor=short", "Property '.vendor' doesn't take value 'short'");
+    assert_parse_fails("host,kvm=perhaps", "Parameter 'kvm' expects 'on' or 'off'");
+    assert_parse_fails("host,unavailable-features=x",
+                       "'host-x86_64-cpu.unavailable-features' is not writable");
+    assert_parse_fails("qemu64,migratable=on", "Property 'qemu64-x86_64-cpu.migratable' not found");
+    assert_parse_fails("qemu64,hv-no-nonarch-coresharing=x", "does not accept value 'x'");
+    assert_parse_fails("qemu64,tsc-freq=3X", "bad numerical value 3X");
+    assert_parse_fails("qemu64,apic-id=3", "'apic-id' is not set by -cpu");
 }
 
 static void test_every_name_is_found(void **state)
 {
     for (unsigned w = 0; w < FW_COUNT; w++) {
-        for (unsigned b = 0; b < 32; b++) {
-            const char *n = feature_words[w].names[b];
-            FeatureWord word;
-            unsigned bit;
+        for (unsigned b = 0; b < 64; b++) {
+            uint64_t bits[FW_COUNT] = { 0 };
 
-            if (n && strcmp(n, "kvmclock") != 0) {
-                assert_true(feature_find(n, &word, &bit));
-                assert_int_equal(word, w);
-                assert_int_equal(bit, b);
+            if (feature_words[w].names[b]) {
+                assert_true(feature_find(feature_words[w].names[b], bits));
+                assert_true(bits[w] >> b & 1);
             }
         }
     }
+    for (const FeatureAlias *a = feature_aliases; a->alias; a++) {
+        uint64_t bits[FW_COUNT] = { 0 }, own[FW_COUNT] = { 0 };
+
+        assert_true(feature_find(a->alias, bits) && feature_find(a->name, own));
+        assert_memory_equal(bits, own, sizeof(bits));
+    }
+}
+
+/* Every row is complete, and no name comes twice. */
+static void test_models(void **state)
+{
+    g_autoptr(GArray) names = kvm_cpu_names();
+
+    assert_int_equal(cpu_model_count, 75);
+    for (unsigned i = 0; i < cpu_model_count; i++) {
+        const CpuModel *m = &cpu_models[i];
+        g_autofree char *name = g_strdup_printf("%s-v%u", m->name, m->version);
+
+        assert_ptr_equal(cpu_model_find(name), m);
+        assert_true(m->words[FW_1_EDX] & 1 && m->words[FW_1_ECX] >> 31 && m->level >= 1);
+        assert_false(m->words[FW_1_ECX] >> 5 & 1 || m->words[FW_80000001_ECX] >> 2 & 1);
+        for (unsigned w = 0; w < FW_COUNT; w++) {
+            for (unsigned b = 0; b < 64; b++) {
+                assert_true(!(m->words[w] >> b & 1) || feature_name(w, b));
+            }
+        }
+    }
+    for (unsigned i = 0; i < cpu_model_alias_count; i++) {
+        assert_non_null(cpu_model_find(cpu_model_aliases[i].alias));
+    }
+    for (unsigned i = 1; i < names->len; i++) {
+        assert_string_not_equal(g_array_index(names, KvmCpuName, i).name,
+                                g_array_index(names, KvmCpuName, i - 1).name);
+    }
+    assert_ptr_equal(cpu_model_find("EPYC"), cpu_model_find("EPYC-v1"));
+    assert_ptr_equal(cpu_model_find("EPYC-IBPB"), cpu_model_find("EPYC-v2"));
+    assert_null(cpu_model_find("EPYC-v"));
+    assert_null(cpu_model_find("host"));
+}
+
+/* --- resolving, against made-up hosts --- */
+
+static KvmCpuModel model;
+static KvmOffer offer;
+static struct kvm_cpuid2 no_cpuid;
+
+static void resolve(const char *text, uint64_t host)
+{
+    for (unsigned w = 0; w < FW_COUNT; w++) {
+        offer.words[w] = host;
+    }
+    offer.cpuid = &no_cpuid;
+    offer.phys_bits = 46;
+    g_strlcpy(offer.vendor, "GenuineIntel", sizeof(offer.vendor));
+    assert_true(cpu_parse(&model, text, &offer, NULL));
+    cpu_expand(&model, &offer, true);
+}
+
+static bool has(const char *feature)
+{
+    uint64_t bits[FW_COUNT] = { 0 };
+    bool on = true;
+
+    assert_true(feature_find(feature, bits));
+    for (unsigned w = 0; w < FW_COUNT; w++) {
+        on = on && (model.words[w] & bits[w]) == bits[w];
+    }
+    return on;
+}
+
+static void test_resolve(void **state)
+{
+    resolve("Skylake-Server-v5", UINT64_MAX);
+    assert_true(cpu_filter(&model, &offer, true, NULL));
+    assert_true(has("avx512f") && has("x2apic") && has("kvmclock") && !has("vmx") && !has("vmx-ept"));
+    assert_int_equal(model.words[FW_XCR0_LO], 0x2e7);
+    assert_int_equal(model.prop[P_LEVEL], 0xd);
+    assert_string_equal(model.vendor, "GenuineIntel");
+    cpu_clear(&model);
+
+    resolve("Skylake-Server-v5,vmx=on,-vmx-vmfunc,vendor=AuthenticAMD", UINT64_MAX);
+    assert_true(has("vmx-ept") && has("vmx-page-walk-4") && !has("vmx-eptp-switching"));
+    assert_string_equal(model.vendor, "AuthenticAMD");
+    cpu_clear(&model);
+
+    resolve("486,+avx2,+svm,+npt", UINT64_MAX);
+    assert_int_equal(model.prop[P_LEVEL], 7);
+    assert_int_equal(model.prop[P_XLEVEL], 0x8000000a);
+    cpu_clear(&model);
+
+    resolve("host", UINT64_MAX);
+    assert_false(has("topoext") || has("kvm-hint-dedicated") || has("invtsc"));
+    assert_true(has("vmx-ept") && has("svm"));
+    assert_int_equal(model.words[FW_1_EDX] >> 10 & 1, 0);   /* a bit without a name cannot migrate */
+    cpu_clear(&model);
+
+    resolve("host,migratable=off", UINT64_MAX);
+    assert_true(has("invtsc"));
+    assert_int_equal(model.words[FW_1_EDX] >> 10 & 1, 1);
+    cpu_clear(&model);
+}
+
+static void test_filter(void **state)
+{
+    g_autoptr(Error) err = NULL;
+
+    resolve("qemu64,+avx2", 0xfffffffe);
+    assert_true(cpu_filter(&model, &offer, true, NULL));
+    assert_false(has("pni") || has("fpu"));
+    assert_int_equal(model.filtered[FW_1_ECX], 1);
+    assert_true(has("avx2"));
+    cpu_clear(&model);
+
+    resolve("qemu64,enforce,check=off", 0);
+    assert_false(cpu_filter(&model, &offer, false, &err));
+    assert_string_equal(error_text(err), "Host doesn't support requested features");
+    cpu_clear(&model);
+
+    resolve("qemu64,x-force-features=on", 0);
+    assert_true(cpu_filter(&model, &offer, true, NULL));
+    assert_true(has("fpu"));
+    cpu_clear(&model);
+}
+
+static void test_phys_bits(void **state)
+{
+    static const struct { const char *text; unsigned bits; const char *error; } rows[] = {
+        { "qemu64", 40, NULL }, { "qemu64,host-phys-bits=on", 46, NULL }, { "host", 46, NULL },
+        { "host,host-phys-bits-limit=42", 42, NULL }, { "qemu64,phys-bits=44", 44, NULL },
+        { "kvm32", 36, NULL }, { "qemu32", 32, NULL }, { "486", 32, NULL },
+        { "qemu64,phys-bits=60", 0, "phys-bits should be between 32 and 52  (but is 60)" },
+        { "486,phys-bits=40", 0, "phys-bits is not user-configurable in 32 bit" },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        g_autoptr(Error) err = NULL;
+
+        resolve(rows[i].text, UINT64_MAX);
+        bool ok = cpu_phys_bits(&model, &offer, &err);
+        cpu_clear(&model);
+        if (rows[i].error) {
+            assert_false(ok);
+            assert_string_equal(error_text(err), rows[i].error);
+        } else {
+            assert_true(ok);
+            assert_int_equal(model.phys_bits, rows[i].bits);
+        }
+    }
+}
+
+static void test_hyperv_needs(void **state)
+{
+    static const char *const rows[][2] = {
+        { "hv-synic",
+          "Hyper-V synthetic interrupt controller (hv-synic) requires Hyper-V VP_INDEX MSR (hv-vpindex)" },
+        { "hv-stimer,hv-vpindex,hv-synic",
+          "Hyper-V synthetic timers (hv-stimer) requires Hyper-V clocksources (hv-time)" },
+        { "hv-relaxed", "Hyper-V relaxed timing (hv-relaxed) is not supported by kernel" },
+        { "hv-apicv", "Hyper-V AVIC/APICv support (hv-avic/hv-apicv) is not supported by kernel" },
+    };
+    struct { struct kvm_cpuid2 head; struct kvm_cpuid_entry2 e[2]; } hv = {
+        .head.nent = 2,
+        .e = { { .function = 0x40000003, .eax = 0x246 }, { .function = 0x40000004 } },
+    };
+
+    offer.hv = &hv.head;
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        g_autofree char *text = g_strdup_printf("qemu64,%s", rows[i][0]);
+        g_autoptr(Error) err = NULL;
+
+        resolve(text, UINT64_MAX);
+        assert_false(hyperv_expand(&model, &offer, &err));
+        assert_string_equal(error_text(err), rows[i][1]);
+        cpu_clear(&model);
+    }
+    resolve("qemu64,hv-passthrough,hv-time=off", UINT64_MAX);
+    assert_true(hyperv_expand(&model, &offer, NULL));
+    assert_true(model.prop[P_HV_SYNIC] && model.prop[P_HV_VPINDEX] && !model.prop[P_HV_TIME] &&
+                !model.prop[P_HV_RELAXED]);
+    cpu_clear(&model);
+    resolve("qemu64,hv-vendor-id=abc", UINT64_MAX);         /* of no effect alone */
+    assert_true(hyperv_expand(&model, &offer, NULL));
+    assert_false(hyperv_enabled(&model));
+    cpu_clear(&model);
+    offer.hv = NULL;
 }
 
 static void test_topology(void **state)
@@ -107,7 +305,7 @@ static void test_topology(void **state)
 static const MachineType test_type = { .name = "test", .desc = "for tests", .max_cpus = 64 };
 static char model_text[128];
 
-static bool vm_up(const char *model, CpuTopology smp)
+static bool vm_up(const char *text, CpuTopology smp)
 {
     if (access("/dev/kvm", R_OK | W_OK) != 0) {
         print_message("no usable /dev/kvm: skipped\n");
@@ -116,7 +314,7 @@ static bool vm_up(const char *model, CpuTopology smp)
     thread_become_control();
     accel_set(&kvm_accel);
     Machine *m = machine_new(&test_type, NULL, NULL);
-    g_strlcpy(model_text, model, sizeof(model_text));
+    g_strlcpy(model_text, text, sizeof(model_text));
     m->cfg.cpu_model = model_text;
     m->cfg.kernel_irqchip = 1;
     m->cfg.smp = smp;
@@ -203,7 +401,6 @@ static void test_dies_and_no_kvm(void **state)
     assert_int_equal(leaf(0x1f, 1)->eax, 2);
     assert_int_equal(leaf(0x1f, 2)->ecx, 0x502);
     assert_int_equal(leaf(0x1f, 2)->ebx, 8);
-    assert_true(leaf(0, 0)->eax >= 0x1f);
     vm_down();
 }
 
@@ -226,7 +423,7 @@ static void test_baseline_and_enforce(void **state)
 
     assert_true(vm_up("host,+ia64,check=off,enforce=on", smp));
     assert_false(vm_try(&err));
-    assert_non_null(strstr(error_text(err), "lacks requested features"));
+    assert_non_null(strstr(error_text(err), "Host doesn't support requested features"));
     vm_down();
 }
 
@@ -236,6 +433,11 @@ int main(void)
         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_parse_errors),
         cmocka_unit_test(test_every_name_is_found),
+        cmocka_unit_test(test_models),
+        cmocka_unit_test(test_resolve),
+        cmocka_unit_test(test_filter),
+        cmocka_unit_test(test_phys_bits),
+        cmocka_unit_test(test_hyperv_needs),
         cmocka_unit_test(test_topology),
         cmocka_unit_test(test_host_table),
         cmocka_unit_test(test_dies_and_no_kvm),
