@@ -256,7 +256,8 @@ static bool prealloc(RamBlock *b, unsigned threads, Error **errp)
     uint64_t each = (pages + n - 1) / n * b->page_size;
     int err = FAULT("ram-prealloc") ? ENOMEM : 0;
 
-    if (!err && b->fd >= 0) {
+    /* The pages of a private mapping are none of the file's: it would take both. */
+    if (!err && b->fd >= 0 && b->share) {
         err = fallocate(b->fd, 0, 0, b->size) < 0 && errno != EOPNOTSUPP ? errno : 0;
     }
     if (err) {

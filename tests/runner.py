@@ -14,8 +14,7 @@ Leading comments of a test in tests/guest/, all optional:
     # needs: kvm       any /dev/kvm, a software one too     (without /dev/kvm: in the lab)
     # needs: hwkvm     a real KVM: here or in the lab
     # limit: SECONDS   on a machine with hardware KVM; in the lab it is LAB_FACTOR times as long
-    # cases: NAME...   run once for each, with NAME as the argument; `full:NAME` only in full mode,
-                       `named:NAME` only when asked for by name
+    # cases: NAME...   run once for each, with NAME as the argument; `full:NAME` only in full mode
     # prepare: CMD     run before, outside the lab (what needs the network, or much computing)
     # full             only in full mode
     # release          RHEA is not set: it uses what ./run builds
@@ -283,7 +282,7 @@ def beat():
 def run_inside(names):
     """In the lab: run the guest tests named, print the lines watch_lab reads."""
     threading.Thread(target=beat, daemon=True).start()
-    for test in guest_tests(True, names):
+    for test in guest_tests(True):
         if test.name in names:
             test.limit *= LAB_FACTOR
             print("START %s" % test.name, flush=True)
@@ -349,8 +348,8 @@ def kvm_kind():
                           stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def guest_tests(full, names=None):
-    """The files in tests/guest/, case by case; @names: those asked for, None: all of them."""
+def guest_tests(full):
+    """The files in tests/guest/, case by case."""
     folder = os.path.join(ROOT, "tests", "guest")
     kind = kvm_kind()
     for file in sorted(os.listdir(folder)):
@@ -365,10 +364,7 @@ def guest_tests(full, names=None):
         for case in head.get("cases", "").split() or [""]:
             if case.startswith("full:") and not full:
                 continue
-            if case.startswith("named:") and names is not None and \
-                    not any(n in "guest/" + file + "/" + case[6:] for n in names):
-                continue
-            case = case.replace("full:", "").replace("named:", "")
+            case = case.replace("full:", "")
             test = Test("guest/" + file + ("/" + case if case else ""),
                         [path] + ([case] if case else []), int(head.get("limit", "60")),
                         {} if "release" in head else {"RHEA": os.environ.get("RHEA", PROGRAM)},
@@ -423,7 +419,7 @@ def main():
             run_here(found, report)
 
     # 3. Guests: here first, then what needs the lab.
-    guests = [t for t in guest_tests(full, names) if wanted(t)]
+    guests = [t for t in guest_tests(full) if wanted(t)]
     if listing:
         print("\n".join(t.name for t in guests))
         return 0

@@ -4,6 +4,8 @@
 # 2. What is fetched or made once is kept below $RHEA_CACHE and made under another name first, so
 #    that an interrupted call leaves nothing half-made behind.
 
+# Debian's PATH has these for root only: depmod, modprobe, mkfs.ext4.
+PATH=$PATH:/usr/sbin:/sbin
 RHEA_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 RHEA_CACHE=${RHEA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rhea}
 
