@@ -42,6 +42,7 @@ static const struct Exempt {
     const char *type, *check, *why;
 } exempt[] = {
     { "mc146818rtc", "reset", "the CMOS has a battery" },
+    { "i6300esb", "reset", "the time-out bit tells of the reset it caused" },
 };
 
 /* --- in the child: one check --- */
