@@ -98,6 +98,7 @@ typedef struct KvmVm {
     size_t run_size;
     unsigned ring_page;        /* of the coalesced ring in a vCPU's mapping; 0: none */
     bool split, pit;
+    bool has_xcrs;             /* the host has XSAVE */
     int xsave_size, nested_size;
     uint32_t apic_mask_bits;
     KvmVcpu **vcpu;            /* by index, smp.max_cpus of them; NULL: never was there */

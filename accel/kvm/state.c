@@ -155,7 +155,7 @@ static int get_xsave(KvmCpuDevice *d)
     memset(d->xsave->data, 0, d->xsave->len);
     bool wide = (size_t)kvm_vm.xsave_size > sizeof(struct kvm_xsave);
     if (ioctl(d->vcpu->fd, wide ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, d->xsave->data) < 0 ||
-        ioctl(d->vcpu->fd, KVM_GET_XCRS, &x) < 0) {
+        (kvm_vm.has_xcrs && ioctl(d->vcpu->fd, KVM_GET_XCRS, &x) < 0)) {
         return -errno;
     }
     d->xcr0 = 1;
@@ -177,7 +177,7 @@ static int put_xsave(KvmCpuDevice *d)
         st32(area + 24, 0x1f80);            /* MXCSR */
         st64(area + 512, 3);                /* XSTATE_BV: x87 and SSE */
     }
-    int ret = ioctl(d->vcpu->fd, KVM_SET_XCRS, &x) < 0 ||
+    int ret = (kvm_vm.has_xcrs && ioctl(d->vcpu->fd, KVM_SET_XCRS, &x) < 0) ||
               ioctl(d->vcpu->fd, KVM_SET_XSAVE, area) < 0 ? -errno : 0;
     g_free(area);
     return ret;

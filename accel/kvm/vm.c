@@ -33,7 +33,6 @@ static const struct { int cap; const char *name; } needed[] = {
     { KVM_CAP_IOEVENTFD, "ioeventfd" },
     { KVM_CAP_READONLY_MEM, "read-only memory slots" },
     { KVM_CAP_XSAVE, "XSAVE state" },
-    { KVM_CAP_XCRS, "XCR state" },
     { KVM_CAP_DEBUGREGS, "debug register state" },
     { KVM_CAP_VCPU_EVENTS, "pending event state" },
     { KVM_CAP_EXT_CPUID, "CPUID with sub-leaves" },
@@ -129,6 +128,7 @@ static bool vm_set_up(KvmVm *vm, Machine *m, Error **errp)
     if ((size_t)(vm->ring_page + 1) * getpagesize() > vm->run_size) {
         vm->ring_page = 0;
     }
+    vm->has_xcrs = kvm_cap(KVM_CAP_XCRS) > 0;
     vm->xsave_size = MAX(kvm_cap(KVM_CAP_XSAVE2), (int)sizeof(struct kvm_xsave));
     vm->nested_size = kvm_cap(KVM_CAP_NESTED_STATE);
     if (kvm_cap(KVM_CAP_SET_IDENTITY_MAP_ADDR) &&
