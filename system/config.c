@@ -390,6 +390,7 @@ static bool read_name(Config *c, const CmdLine *cmd, Error **errp)
     const char *text = cmdline_last(cmd, OPT_NAME);
     g_autoptr(NameConfig) n = NULL;
 
+    c->debug_threads = true;
     if (text == NULL) {
         return true;
     }

@@ -24,7 +24,7 @@ typedef struct Start {
 
 static __thread ThreadRole own_role = THREAD_POOL;     /* the fewest rights */
 static __thread char own_name[NAME_BYTES];
-static bool names_shown;
+static bool names_shown = true;
 
 void thread_show_name(pthread_t t, const char *name)
 {

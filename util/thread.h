@@ -25,7 +25,7 @@ typedef enum ThreadRole {
 CTX_ANY bool thread_start(pthread_t *out, ThreadRole role, const char *name, bool joinable,
                           void (*fn)(void *arg), void *arg, Error **errp);
 CTX_ANY void thread_join(pthread_t t);
-/* Whether the host sees the names of threads started from now on; not at first. */
+/* Whether the host sees the names of threads started from now on; so at first. */
 CTX_ANY void thread_show_names(bool show);
 /* For a thread that a library made: its name, if the host sees names. */
 CTX_ANY void thread_show_name(pthread_t t, const char *name);

@@ -179,7 +179,7 @@ def test_names():
         same(m.qmp.cmd("query-name"), {"name": "a,b"})
         names = thread_names(m.process.pid)
         check({"vm-a", "CPU 0/KVM"} <= names, "threads", names)
-    with Machine("-S", "-name", "a", serial=False) as m:
+    with Machine("-S", "-name", "a,debug-threads=off", serial=False) as m:
         same(thread_names(m.process.pid), {"rhea"})
     fails("-name guest=a,foo=b: Parameter 'foo' is unexpected", "-name", "guest=a,foo=b")
 

@@ -65,7 +65,7 @@ def test_add_and_del():
         same(nodes(q)["n"]["image"]["virtual-size"], 1 << 20)
         q.fails("blockdev-add", text="'n'", driver="null-co", **{"node-name": "n"})
         q.fails("blockdev-add", text="'node-name' must be specified", driver="null-co")
-        q.fails("blockdev-add", text="/nosuch", driver="file", filename="/nosuch", **{"node-name": "x"})
+        q.fails("blockdev-add", text="/nosuch/x", driver="file", filename="/nosuch/x", **{"node-name": "x"})
         q.fails("blockdev-add", text="driver", **{"node-name": "x"})
         q.fails("blockdev-add", text="does not accept value 'qcow9'", driver="qcow9", **{"node-name": "x"})
         q.cmd("blockdev-add", driver="raw", file="n", **{"node-name": "over"})
