@@ -5,6 +5,7 @@
 #define CORE_ACCEL_H
 
 #include "core/cpu-debug.h"
+#include "core/device.h"
 #include "core/irq.h"
 #include "core/machine.h"
 #include "core/region.h"
@@ -98,6 +99,8 @@ struct AccelOps {
     uint32_t (*vcpu_apic_id)(unsigned index);      /* of any index below max_cpus */
     /* CPUID leaf 1 as every vCPU sees it, EAX low and EDX high; after vm_open().  May be NULL. */
     uint64_t (*cpu_signature)(void);
+    /* Features and other properties of vCPU objects; NULL: none. */
+    const DeviceExtra *cpu_extra;
     /* Copies the registers of vCPU @index; it is asked at its next exit boundary, which control waits for,
      * holding nothing.  False: there is no such vCPU.  NULL: there are none. */
     bool (*vcpu_regs)(unsigned index, X86Regs *out);

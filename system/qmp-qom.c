@@ -1,5 +1,6 @@
 /* qmp-qom.c: the commands of the object tree, and of objects in it. */
 #include <string.h>
+#include "accel/kvm/kvm.h"
 #include "qapi/commands.h"
 #include "system/objects.h"
 #include "system/qom.h"
@@ -168,10 +169,24 @@ static void add_table(ObjectPropertyInfoList *list, const PropDesc *p)
     }
 }
 
+static void add_cpu_prop(const KvmCpuPropDesc *p, void *arg)
+{
+    ObjectPropertyInfo *info = add_prop(arg, p->name, p->type);
+
+    info->description = g_strdup(p->description);
+    info->default_value = json_incref(p->def);
+}
+
 bool qmp_device_list_properties(const char *typename, ObjectPropertyInfoList *ret, Error **errp)
 {
     const DeviceType *t = qom_find_device_type(typename);
+    g_autofree char *model = NULL;
 
+    if (kvm_cpu_type(typename, &model)) {
+        qom_each_cpu_place(add_each, ret);
+        kvm_cpu_each_prop(model, add_cpu_prop, ret);
+        return true;
+    }
     if (t == NULL) {
         ObjectPropertyInfoList any = { 0 };
         bool is_type = qmp_qom_list_properties(typename, &any, NULL);

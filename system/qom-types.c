@@ -5,6 +5,7 @@
 #include "system/qom.h"
 
 #include <string.h>
+#include "accel/kvm/kvm.h"
 #include "chardev/char.h"
 #include "core/accel.h"
 #include "util/bytes.h"
@@ -18,6 +19,7 @@ static const AbstractType abstract_types[] = {
     { "accel", "object" },
     { "bus", "object" },
     { "chardev", "object" },
+    { "cpu", "device" },
     { "device", "object" },
     { "event-loop-base", "object" },
     { "ide-device", "device" },
@@ -30,6 +32,7 @@ static const AbstractType abstract_types[] = {
     { "sys-bus-device", "device" },
     { "virtio-device", "device" },
     { "virtio-serial-port", "device" },
+    { "x86_64-cpu", "cpu" },
 };
 
 /* What the devices of one kind of bus refine, and the type of the bus; "PCI" has an Express form. */
@@ -194,9 +197,39 @@ static void match_type(const char *name, const char *parent, bool abstract, void
     s->found |= strcmp(name, s->name) == 0;
 }
 
+/* A processor: where it is comes from the board, the rest from the model. */
+static const struct { const char *name, *type; } cpu_places[] = {
+    { "socket-id", "int32" }, { "die-id", "int32" }, { "core-id", "int32" }, { "thread-id", "int32" },
+    { "node-id", "int32" }, { "apic-id", "uint32" },
+};
+
+void qom_each_cpu_place(PropFn *fn, void *arg)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(cpu_places); i++) {
+        fn(cpu_places[i].name, cpu_places[i].type, arg);
+    }
+}
+
+static void each_cpu_prop(const KvmCpuPropDesc *p, void *arg)
+{
+    const PropEach *e = arg;
+
+    e->fn(p->name, p->type, e->arg);
+}
+
+static void each_prop_of_cpu(const char *model, PropFn *fn, void *arg)
+{
+    PropEach e = { fn, arg };
+
+    qom_each_common_prop(fn, arg);
+    qom_each_cpu_place(fn, arg);
+    kvm_cpu_each_prop(model, each_cpu_prop, &e);
+}
+
 bool qom_each_type_prop(const char *type, PropFn *fn, void *arg)
 {
     const DeviceType *t = qom_find_device_type(type);
+    g_autofree char *model = NULL;
     Search s = { .name = type };
     int object = object_type(type);
 
@@ -205,7 +238,9 @@ bool qom_each_type_prop(const char *type, PropFn *fn, void *arg)
         return false;
     }
     fn("type", "string", arg);
-    if (t != NULL || g_str_has_suffix(type, "device")) {
+    if (kvm_cpu_type(type, &model)) {
+        each_prop_of_cpu(model, fn, arg);
+    } else if (t != NULL || g_str_has_suffix(type, "device")) {
         if (t != NULL) {
             each_device_prop(t, fn, arg);
         } else {
@@ -243,6 +278,18 @@ static const char *object_parent(const char *name)
                                                      : "object";
 }
 
+static void each_cpu_type(void (*fn)(const char *name, const char *parent, bool abstract, void *arg),
+                          void *arg)
+{
+    g_autoptr(GArray) names = kvm_cpu_names();
+
+    for (unsigned i = 0; i < names->len; i++) {
+        g_autofree char *type = g_strdup_printf("%s-x86_64-cpu", g_array_index(names, KvmCpuName, i).name);
+
+        fn(type, strcmp(type, "host-x86_64-cpu") == 0 ? "max-x86_64-cpu" : "x86_64-cpu", false, arg);
+    }
+}
+
 void qom_each_type(void (*fn)(const char *name, const char *parent, bool abstract, void *arg), void *arg)
 {
     Types each = { fn, arg };
@@ -253,8 +300,11 @@ void qom_each_type(void (*fn)(const char *name, const char *parent, bool abstrac
     for (const DeviceType *const *t = device_types(); *t != NULL; t++) {
         g_autofree char *name = qom_device_type(*t);
 
-        fn(name, device_parent(*t), false, arg);
+        if (strcmp((*t)->slot->name, "cpu") != 0) {     /* this machine's processor is one of the models */
+            fn(name, device_parent(*t), false, arg);
+        }
     }
+    each_cpu_type(fn, arg);
     for (const MachineType *const *t = machine_types(); *t != NULL; t++) {
         g_autofree char *name = g_strdup_printf("%s-machine", (*t)->name);
 

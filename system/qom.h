@@ -61,6 +61,8 @@ CTX_CONTROL bool qom_each_type_prop(const char *type,
 /* The properties of objects of @type. */
 CTX_CONTROL void qom_each_object_prop(ObjectConfigQomType type,
                                       void (*fn)(const char *name, const char *kind, void *arg), void *arg);
+/* The properties of a processor that say where it is. */
+CTX_CONTROL void qom_each_cpu_place(void (*fn)(const char *name, const char *kind, void *arg), void *arg);
 /* The properties every device has. */
 CTX_CONTROL void qom_each_common_prop(void (*fn)(const char *name, const char *kind, void *arg), void *arg);
 

@@ -8,12 +8,12 @@
 #include "accel/kvm/hyperv.h"
 #include "accel/kvm/kvm-int.h"
 #include "accel/kvm/kvm.h"
-#include "accel/topology.h"
 #include "qapi/json.h"
 #include "util/bytes.h"
 
 #define TYPE_SUFFIX "-x86_64-cpu"
 #define HELP_COLUMNS 75
+#define MEMORY_PATH "/machine/unattached/system[0]"
 
 static const struct { const char *name, *description; } special_models[] = {
     { "base", "base CPU model type with no features enabled" },
@@ -117,9 +117,18 @@ char *kvm_cpu_help(void)
     return g_string_free(out, FALSE);
 }
 
+/* The host's offer, read now if there is no VM; NULL: KVM is not in use. */
+static KvmOffer *host_offer(void)
+{
+    if (kvm_vm.offer == NULL && accel() == &kvm_accel) {
+        kvm_offer_peek();
+    }
+    return kvm_vm.offer;
+}
+
 json_t *kvm_cpu_unavailable(const char *name)
 {
-    const KvmOffer *o = kvm_vm.offer;
+    const KvmOffer *o = host_offer();
     json_t *out = json_array();
     KvmCpuModel m;
 
@@ -236,7 +245,7 @@ static void expand_feature(const char *name, void *arg)
 
 json_t *kvm_cpu_expand(const char *name, json_t *props, bool full, Error **errp)
 {
-    KvmOffer none = { 0 }, *o = kvm_vm.offer != NULL ? kvm_vm.offer : &none;
+    KvmOffer *o = host_offer();
     const char *key;
     json_t *value;
     KvmCpuModel m;
@@ -246,7 +255,7 @@ json_t *kvm_cpu_expand(const char *name, json_t *props, bool full, Error **errp)
         error_set(errp, "CPU model '%s' not found", name);
         return NULL;
     }
-    cpu_init(&m, name, kvm_vm.offer, NULL);
+    cpu_init(&m, name, o, NULL);
     json_object_foreach(props, key, value) {
         if (!cpu_set(&m, key, NULL, value, errp)) {
             cpu_clear(&m);
@@ -254,7 +263,7 @@ json_t *kvm_cpu_expand(const char *name, json_t *props, bool full, Error **errp)
         }
     }
     cpu_expand(&m, o, true);
-    if (kvm_vm.offer != NULL && !hyperv_expand(&m, o, errp)) {
+    if (o != NULL && !hyperv_expand(&m, o, errp)) {
         cpu_clear(&m);
         return NULL;
     }
@@ -269,7 +278,7 @@ json_t *kvm_cpu_expand(const char *name, json_t *props, bool full, Error **errp)
     }
     if (full) {
         json_object_set_new(x.out, "lbr_fmt", prop_value(&m, P_LBR_FMT));
-        json_object_set_new(x.out, "memory", json_string("/machine/unattached/system[0]"));
+        json_object_set_new(x.out, "memory", json_string(MEMORY_PATH));
     }
     cpu_clear(&m);
     return x.out;
@@ -295,11 +304,6 @@ bool kvm_cpu_type(const char *type, char **model)
     return false;
 }
 
-char *kvm_cpu_own_type(void)
-{
-    return cpu_type_name(kvm_vm.model != NULL ? kvm_vm.model->name : "qemu64");
-}
-
 typedef struct PropWalk {
     void (*fn)(const KvmCpuPropDesc *p, void *arg);
     void *arg;
@@ -310,6 +314,12 @@ static void walk_feature(const char *name, void *arg)
     PropWalk *k = arg;
 
     k->fn(&(KvmCpuPropDesc){ .name = name, .type = "bool" }, k->arg);
+}
+
+/* The board has it in a table of its own. */
+static bool is_boards(CpuProp p)
+{
+    return (cpu_props[p].flags & CPF_PLACE) && p != P_START_OFF;
 }
 
 static const char *prop_type(CpuProp p)
@@ -348,7 +358,7 @@ void kvm_cpu_each_prop(const char *model, void (*fn)(const KvmCpuPropDesc *p, vo
         defaults.prop[p] = cpu_props[p].def;
     }
     for (unsigned p = 0; p < P_COUNT; p++) {
-        if (!host && (cpu_props[p].flags & CPF_HOST_ONLY)) {
+        if ((!host && (cpu_props[p].flags & CPF_HOST_ONLY)) || is_boards(p)) {
             continue;
         }
         g_autoptr(json_t) def = cpu_props[p].flags & CPF_UNSET ? NULL : prop_value(&defaults, p);
@@ -362,43 +372,56 @@ void kvm_cpu_each_prop(const char *model, void (*fn)(const KvmCpuPropDesc *p, vo
     each_feature(false, walk_feature, &k);
 }
 
-/* Where vCPU @index is. */
-static json_t *place_value(unsigned index, CpuProp p)
-{
-    const CpuTopology *t = &kvm_vm.machine->cfg.smp;
-    const uint16_t *nodes = kvm_vm.machine->cfg.cpu_node;
-    unsigned per_die = t->threads * t->cores;
+/* --- the objects of this machine --- */
 
-    switch (p) {
-    case P_APIC_ID:
-        return json_integer(topology_apic_id(t, index));
-    case P_NODE_ID:
-        return json_integer(nodes != NULL ? nodes[index] : kvm_vm.machine->cfg.numa_nodes > 0 ? 0 : -1);
-    case P_SOCKET_ID:
-        return json_integer(index / (per_die * t->dies));
-    case P_DIE_ID:
-        return json_integer(index / per_die % t->dies);
-    case P_CORE_ID:
-        return json_integer(index / t->threads % t->cores);
-    case P_THREAD_ID:
-        return json_integer(index % t->threads);
-    default:
-        return json_boolean(p == P_REALIZED);
+typedef struct ExtraWalk {
+    void (*fn)(const char *name, const char *type, void *arg);
+    void *arg;
+} ExtraWalk;
+
+static void walk_extra(const KvmCpuPropDesc *p, void *arg)
+{
+    const ExtraWalk *x = arg;
+
+    x->fn(p->name, p->type, x->arg);
+}
+
+static void extra_each(const DeviceType *t, void (*fn)(const char *name, const char *type, void *arg),
+                       void *arg)
+{
+    ExtraWalk x = { fn, arg };
+
+    if (kvm_vm.model != NULL) {
+        kvm_cpu_each_prop(kvm_vm.model->name, walk_extra, &x);
     }
 }
 
-json_t *kvm_cpu_get(unsigned index, const char *prop, Error **errp)
+/* Some have no value before there is a machine. */
+static json_t *live_prop(const KvmCpuModel *m, CpuProp p)
 {
-    const KvmCpuModel *m = kvm_vm.model;
+    if (p == P_PHYS_BITS) {
+        return json_integer(m->phys_bits);
+    }
+    if (p == P_UCODE_REV) {
+        return number(kvm_ucode_rev(m));
+    }
+    if (p == P_HV_VENDOR_ID && m->hv_vendor[0] == '\0') {
+        return json_string(HYPERV_VENDOR);
+    }
+    if (p == P_TSC_FREQUENCY && m->prop[p] == 0) {
+        return json_integer(ioctl(kvm_vm.fd, KVM_GET_TSC_KHZ, 0l) * INT64_C(1000));
+    }
+    return prop_value(m, p);
+}
+
+static json_t *live_value(const KvmCpuModel *m, const char *prop)
+{
     uint64_t bits[FW_COUNT] = { 0 };
-    int p = m != NULL ? cpu_prop_find(m, prop) : -1;
+    int p = cpu_prop_find(m, prop);
     json_t *out = NULL;
 
-    if (m == NULL) {
-        error_set(errp, "no processor model is in use");
-    } else if (p >= 0) {
-        out = cpu_props[p].flags & CPF_PLACE ? place_value(index, p)
-              : p == P_PHYS_BITS ? json_integer(m->phys_bits) : prop_value(m, p);
+    if (p >= 0) {
+        out = is_boards(p) ? NULL : live_prop(m, p);
     } else if (strcmp(prop, "feature-words") == 0) {
         out = words_value(m->words);
     } else if (strcmp(prop, "filtered-features") == 0) {
@@ -407,25 +430,29 @@ json_t *kvm_cpu_get(unsigned index, const char *prop, Error **errp)
         out = json_array();
         cpu_list_features(m->filtered, out);
     } else if (strcmp(prop, "memory") == 0) {
-        out = json_string("/machine/unattached/system[0]");
-    } else if (strcmp(prop, "crash-information") == 0) {
-        error_set(errp, "No crash occurred");
+        out = json_string(MEMORY_PATH);
     } else if (feature_find(prop, bits)) {
         out = feature_value(m, bits);
-    } else {
-        error_set(errp, "Property '%s" TYPE_SUFFIX ".%s' not found", m->name, prop);
     }
     return out;
 }
 
-bool kvm_cpu_set(const char *prop, Error **errp)
+static char *extra_get(Device *d, const char *prop)
 {
-    const KvmCpuModel *m = kvm_vm.model;
-    uint64_t bits[FW_COUNT] = { 0 };
+    g_autoptr(json_t) v = kvm_vm.model != NULL ? live_value(kvm_vm.model, prop) : NULL;
 
-    if (m != NULL && cpu_prop_find(m, prop) < 0 && !feature_find(prop, bits)) {
-        return error_set(errp, "Property '%s" TYPE_SUFFIX ".%s' not found", m->name, prop);
+    if (v == NULL) {
+        return NULL;
     }
-    return error_set(errp, "Attempt to set property '%s' on anonymous device (type '%s" TYPE_SUFFIX
-                     "') after it was realized", prop, m != NULL ? m->name : "qemu64");
+    GString *out = g_string_new(NULL);
+    json_write_tree(out, v);
+    return g_string_free(out, FALSE);
 }
+
+static bool extra_set(Device *d, const char *prop, const char *json, Error **errp)
+{
+    return error_set(errp, "Attempt to set property '%s' on device '%s' (type '%s') after it was "
+                     "realized", prop, d->id, d->type->name);
+}
+
+const DeviceExtra kvm_cpu_extra = { .each = extra_each, .get = extra_get, .set = extra_set };

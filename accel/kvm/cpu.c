@@ -264,11 +264,6 @@ int cpu_prop_find(const KvmCpuModel *m, const char *name)
     return -1;
 }
 
-char *cpu_type_name(const char *model)
-{
-    return g_strdup_printf("%s-x86_64-cpu", model);
-}
-
 static bool unknown_property(const KvmCpuModel *m, const char *name, Error **errp)
 {
     g_autoptr(GPtrArray) names = g_ptr_array_new();

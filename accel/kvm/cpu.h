@@ -116,8 +116,6 @@ void cpu_clear(KvmCpuModel *m);
 bool cpu_set(KvmCpuModel *m, const char *name, const char *text, json_t *json, Error **errp);
 /* Its number, or -1; false for CPF_HOST_ONLY ones of other models. */
 int cpu_prop_find(const KvmCpuModel *m, const char *name);
-/* "EPYC-x86_64-cpu", owned by the caller. */
-char *cpu_type_name(const char *model);
 
 /* --- cpu-resolve.c --- */
 /* Computes the words, as the model wants them; @quiet: tells nothing. */

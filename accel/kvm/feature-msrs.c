@@ -84,18 +84,22 @@ static bool set_up_mce(KvmVcpu *v, const KvmCpuModel *m, Error **errp)
     return true;
 }
 
+uint64_t kvm_ucode_rev(const KvmCpuModel *m)
+{
+    return m->prop[P_UCODE_REV] ? (uint64_t)m->prop[P_UCODE_REV]
+           : strcmp(m->vendor, "AuthenticAMD") == 0 ? UCODE_AMD : UCODE_INTEL;
+}
+
 bool kvm_feature_msrs_put(KvmVcpu *v, Error **errp)
 {
     const KvmCpuModel *m = kvm_vm.model;
     const KvmOffer *o = kvm_vm.offer;
     FeatureMsrs b = { 0 };
-    bool amd = strcmp(m->vendor, "AuthenticAMD") == 0;
-    uint64_t ucode = m->prop[P_UCODE_REV] ? (uint64_t)m->prop[P_UCODE_REV] : amd ? UCODE_AMD : UCODE_INTEL;
 
     if (!set_up_mce(v, m, errp)) {
         return false;
     }
-    add(&b, MSR_UCODE_REV, ucode);
+    add(&b, MSR_UCODE_REV, kvm_ucode_rev(m));
     add(&b, 0x10a, m->words[FW_ARCH_CAP]);
     if (feature_has(m->words, FW_7_0_EDX, 30)) {
         add(&b, 0xcf, m->words[FW_CORE_CAP]);

@@ -222,7 +222,7 @@ void hyperv_leaves(struct kvm_cpuid2 *c, const KvmCpuModel *m, const KvmOffer *o
     bool messages = is_on(m, P_HV_SYNIC) && !m->prop[P_HV_SYNIC_KVM_ONLY];
     uint32_t v[3];
 
-    memcpy(v, m->hv_vendor[0] ? m->hv_vendor : "Microsoft Hv", sizeof(v));
+    memcpy(v, m->hv_vendor[0] ? m->hv_vendor : HYPERV_VENDOR, sizeof(v));
     put(c, LEAF_VENDOR, nested ? LEAF_NESTED : LEAF_LIMITS, v[0], v[1], v[2]);
     put(c, LEAF_INTERFACE, 0x31237648, 0, 0, 0);   /* "Hv#1" */
     put(c, LEAF_VERSION, m->prop[P_HV_VERSION_BUILD],

@@ -4,6 +4,8 @@
 
 #include "accel/kvm/cpu.h"
 
+#define HYPERV_VENDOR "Microsoft Hv"
+
 struct KvmVcpu;
 struct kvm_run;
 

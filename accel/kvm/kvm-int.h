@@ -133,6 +133,8 @@ typedef struct KvmVm {
 extern KvmVm kvm_vm;
 
 /* --- vm.c --- */
+/* Reads kvm_vm.offer without a VM, with Hyper-V's part; it stays NULL if that fails. */
+void kvm_offer_peek(void);
 /* KVM_CHECK_EXTENSION on the VM. */
 int kvm_cap(int cap);
 
@@ -196,6 +198,10 @@ bool kvm_debug_take(unsigned index, CpuStop *s);
 /* KVM_EXIT_DEBUG; true: it is for the debugger, false: the guest got its exception.  Its own thread. */
 bool kvm_debug_exit(KvmVcpu *v);
 
+/* --- cpu-query.c --- */
+/* The properties of this machine's processor objects. */
+extern const DeviceExtra kvm_cpu_extra;
+
 /* --- x86.c --- */
 /* @d becomes what a processor is after RESET (SDM vol. 3, table 10-1), with the boot entry. */
 void kvm_cpu_reset_state(KvmCpuDevice *d);
@@ -218,6 +224,8 @@ bool kvm_msrs_put_deadline(KvmVcpu *v, const GByteArray *records);
 /* --- feature-msrs.c --- */
 /* Sets the registers that tell the guest's features, once, before the vCPU's other state. */
 bool kvm_feature_msrs_put(KvmVcpu *v, Error **errp);
+/* The microcode revision that guests of the model see. */
+uint64_t kvm_ucode_rev(const struct KvmCpuModel *m);
 
 /* --- chips.c --- */
 /* Makes the devices that hold the state of the VM's in-kernel chips and of kvmclock. */

@@ -35,20 +35,13 @@ CTX_CONTROL json_t *kvm_cpu_expand(const char *name, json_t *props, bool full, E
 /* Is @type a type of processor object, "MODEL-x86_64-cpu"?  @model (may be NULL) gets the model, owned by
  * the caller. */
 CTX_CONTROL bool kvm_cpu_type(const char *type, char **model);
-/* The type of this machine's processors, owned by the caller. */
-CTX_CONTROL char *kvm_cpu_own_type(void);
-
 typedef struct KvmCpuPropDesc {
     const char *name, *type, *description;     /* description may be NULL */
     json_t *def;                               /* borrowed; NULL: the model's */
 } KvmCpuPropDesc;
 
-/* Calls fn for each property of objects of the type, host and max have two more. */
+/* Calls fn for each property of objects of the model but their place; host and max have two more. */
 CTX_CONTROL void kvm_cpu_each_prop(const char *model, void (*fn)(const KvmCpuPropDesc *p, void *arg),
                                    void *arg);
-/* The value of a property of vCPU @index, as a new JSON value; NULL with the error set. */
-CTX_CONTROL json_t *kvm_cpu_get(unsigned index, const char *prop, Error **errp);
-/* Setting one: all are fixed once the vCPU is part of the machine. */
-CTX_CONTROL bool kvm_cpu_set(const char *prop, Error **errp);
 
 #endif

@@ -62,14 +62,14 @@ static struct kvm_cpuid2 *read_cpuid(unsigned long request)
 static uint64_t correct_word(FeatureWord w, uint64_t bits)
 {
     switch (w) {
-    case FW_1_EDX:
-        return bits | BIT(28);              /* HTT follows the topology */
     case FW_1_ECX:
         bits |= BIT(31) | BIT(21);          /* hypervisor; x2APIC, as KVM has the local APIC */
         bits |= kvm_cap(KVM_CAP_TSC_DEADLINE_TIMER) ? BIT(24) : 0;
         return bits & ~BIT(27);             /* OSXSAVE mirrors CR4 */
     case FW_7_0_ECX:
         return bits & ~BIT(4);              /* OSPKE too */
+    case FW_80000001_ECX:
+        return bits | BIT(22);              /* TOPOEXT: leaves of ours alone */
     case FW_6_EAX:
         return bits | BIT(2);               /* KVM's APIC timer never stops */
     case FW_KVM_EDX:

@@ -162,6 +162,22 @@ static void vm_close(Machine *m)
     vm->extint = false;
 }
 
+void kvm_offer_peek(void)
+{
+    KvmVm *vm = &kvm_vm;
+    KvmOffer *o = g_new0(KvmOffer, 1);
+
+    if (vm->kvm < 0 && open_device(vm, NULL)) {
+        if (offer_read(o, NULL)) {
+            offer_read_hv(o);
+            vm->offer = g_steal_pointer(&o);
+        }
+        close(vm->kvm);
+        vm->kvm = -1;
+    }
+    g_free(o);
+}
+
 static bool vm_open(Machine *m, Error **errp)
 {
     KvmVm *vm = &kvm_vm;
@@ -297,6 +313,7 @@ const AccelOps kvm_accel = {
     .vcpu_thread_id = kvm_vcpu_thread_id,
     .vcpu_apic_id = kvm_vcpu_apic_id,
     .cpu_signature = kvm_cpu_signature,
+    .cpu_extra = &kvm_cpu_extra,
     .vcpu_regs = kvm_vcpu_regs,
     .vcpu_lapic = kvm_vcpu_lapic,
     .boot_state = kvm_boot_state,

@@ -172,6 +172,7 @@ void pc_cpus_begin(Machine *m)
             .name = g_strdup_printf("%.*s-x86_64-cpu", (int)strcspn(model, ","), model),
             .summary = "a vCPU", .slot = &cpu_slot, .size = sizeof(PcCpu),
             .flags = DEV_HOTPLUG | DEV_STATELESS, .category = "CPU", .props = cpu_props,
+            .extra = accel()->cpu_extra,
             .realize = cpu_realize, .unrealize = cpu_unrealize,
         };
         device_type_add(&type);
