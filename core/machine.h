@@ -139,6 +139,9 @@ struct Machine {
     Device *balloon;           /* NULL: none */
     const BalloonOps *balloon_ops;
     Device *fw_cfg;
+    /* Where the guest's note VMCOREINFO is, set by the device vmcoreinfo; NULL: there is none.  False:
+     * the guest has told nothing.  Any thread, holding nothing. */
+    bool (*vmcoreinfo)(Machine *m, Gpa *at, uint32_t *size);
     Bus *isa, *pci;            /* root buses, for default placement */
     const DeviceType *cpu_type;        /* what -device makes a vCPU of; NULL: the board has none */
     MachinePlaces cpus;        /* by vCPU index */

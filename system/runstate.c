@@ -36,6 +36,7 @@ static struct {
     GArray *waiters;           /* Waiter */
     Post stopped;
     const RunDebugger *debugger;
+    const char *held;          /* why the machine must not start; NULL: it may */
 } run;
 
 static void work(void);
@@ -192,10 +193,18 @@ void runstate_stop(RunState state, void (*done)(void *arg), void *arg)
     want(WANT_STOP);
 }
 
+void runstate_hold(const char *why)
+{
+    run.held = why;
+}
+
 bool runstate_cont(Error **errp)
 {
     if (run.ended || run.wanted & WANT_QUIT) {
         return error_set(errp, "The program is about to end");
+    }
+    if (run.held != NULL) {
+        return error_set(errp, "%s", run.held);
     }
     switch (run.state) {
     case RUN_STATE_SHUTDOWN:

@@ -48,6 +48,8 @@ CTX_CONTROL void runstate_start(bool run);
 /* Stops into @state; done(arg, NULL) on control afterwards (may be NULL). */
 CTX_CONTROL void runstate_stop(RunState state, void (*done)(void *arg), void *arg);
 CTX_CONTROL bool runstate_cont(Error **errp);
+/* Until the next call runstate_cont() fails with the text @why (borrowed); NULL: it works again. */
+CTX_CONTROL void runstate_hold(const char *why);
 CTX_CONTROL void runstate_reset(ShutdownCause cause);
 CTX_CONTROL void runstate_powerdown(void);
 CTX_CONTROL bool runstate_wakeup(Error **errp);

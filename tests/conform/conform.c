@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "hw/catalogue.h"
+#include "hw/misc/fw-cfg.h"
 #include "tests/conform/activity.h"
 #include "tests/conform/backends.h"
 #include "tests/conform/carriers.h"
@@ -69,6 +70,10 @@ static void G_GNUC_NORETURN skip(const char *why)
 static Device *create(Bench *b, const DeviceType *t)
 {
     Error *e = NULL;
+
+    if (strcmp(t->name, "vmcoreinfo") == 0 && !b->m->fw_cfg) {
+        bench_device(b, &fw_cfg_type, "fw_cfg", NULL);
+    }
     Device *d = bench_create(b, t, "dut", &e);
 
     if (!d) {

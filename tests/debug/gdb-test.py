@@ -13,11 +13,12 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "qmp"))
+sys.path.insert(0, HERE)
 
+import payload                                         # pylint: disable=wrong-import-position
 from qmp import LIMIT, Failed, Machine, Stream, check, main, same   # pylint: disable=wrong-import-position
 
 GDB_OPTION = ["-gdb", "unix:@FOLDER/gdb,server=on,wait=off"]
-KERNEL = None
 
 
 class Rsp(Stream):
@@ -46,15 +47,15 @@ class Rsp(Stream):
         return self.packet()
 
 
-def rsp(machine):
-    return Rsp(machine.connect(machine.folder.name + "/gdb").sock)
+def rsp(m):
+    return Rsp(m.connect(m.folder.name + "/gdb").sock)
 
 
-def gdb(machine, *commands, symbols=True):
+def gdb(m, *commands, symbols=True):
     """What GDB prints for these commands."""
     lines = ["set pagination off", "set confirm off", "set width 0", "set remotetimeout %d" % LIMIT,
-             "target remote " + machine.folder.name + "/gdb"] + list(commands)
-    command = ["gdb", "-nx", "-batch"] + ([KERNEL] if symbols else [])
+             "target remote " + m.folder.name + "/gdb"] + list(commands)
+    command = ["gdb", "-nx", "-batch"] + ([payload.KERNEL] if symbols else [])
     for line in lines:
         command += ["-ex", line]
     done = subprocess.run(command, capture_output=True, text=True, timeout=4 * LIMIT, check=False,
@@ -63,12 +64,9 @@ def gdb(machine, *commands, symbols=True):
     return done.stdout + done.stderr
 
 
-def payload(*args, **options):
-    """A machine whose kernel is the payload, before its first instruction."""
-    m = Machine("-S", "-kernel", KERNEL, *GDB_OPTION, *args, serial=False, **options)
-    at = m.command.index("-bios")
-    del m.command[at:at + 2]
-    return m
+def machine(*args):
+    """The payload, before its first instruction."""
+    return payload.machine(*GDB_OPTION, *args)
 
 
 # --- the real GDB ---
@@ -90,7 +88,7 @@ def test_real_mode():
 
 def test_symbols():
     """A 32-bit kernel: breakpoints, steps, frames, variables, registers."""
-    with payload() as m:
+    with machine() as m:
         text = gdb(m, "break work", "continue", "info args", "bt 2", "finish", "print counter", "up 0",
                    "set var counter = 100", "continue", "finish", "print counter", "x/4dw table",
                    "set var table[2] = 77", "print table", "print $eip == (unsigned)$pc",
@@ -108,14 +106,14 @@ def test_symbols():
 
 
 def test_watch_in_software():
-    with payload() as m:
+    with machine() as m:
         text = gdb(m, "set can-use-hw-watchpoints 0", "break work", "continue", "watch counter", "delete 1",
                    "continue")
         check("Old value = 0" in text and "New value = 1" in text, "watchpoint")
 
 
 def test_threads():
-    with payload("-smp", "2") as m:
+    with machine("-smp", "2") as m:
         text = gdb(m, "info threads", "break work2", "continue", "info threads", "thread 1", "bt 1",
                    "thread 2", "bt 1", "finish", "set scheduler-locking on", "print counter", "stepi",
                    "stepi",
@@ -129,7 +127,7 @@ def test_threads():
 
 def test_many_breakpoints():
     """More than four: the rest are INT3s, and memory reads as it was."""
-    with payload() as m:
+    with machine() as m:
         before = gdb(m, "hbreak work", "continue", "x/8xb work")
         bytes_before = re.search(r"<work>:\t(.*)", before).group(1)
         with_them = gdb(m, *["break *(work + %d)" % i for i in (1, 2, 3, 4, 5, 6, 7)], "hbreak kernel",
@@ -140,7 +138,7 @@ def test_many_breakpoints():
 # --- by hand ---
 
 def test_start_and_end():
-    with payload() as m:
+    with machine() as m:
         r = rsp(m)
         same(r.ask("?"), "T05thread:01;")
         same(r.ask("qSupported:xmlRegisters=i386").split(";")[0], "PacketSize=4000")
@@ -162,7 +160,7 @@ def test_start_and_end():
 
 
 def test_others_stop_and_start():
-    with payload() as m:
+    with machine() as m:
         r = rsp(m)
         same(r.ask("QStartNoAckMode"), "OK")
         r.ack = False
@@ -186,7 +184,7 @@ def test_others_stop_and_start():
 
 def break_work(r, m):
     """Arms a breakpoint at work() and meets it."""
-    at = int(re.search(r"([0-9a-f]+) T work\n", NAMES).group(1), 16)
+    at = int(re.search(r"([0-9a-f]+) T work\n", payload.NAMES).group(1), 16)
     same(r.ask("Z1,%x,1" % at), "OK")
     r.put("vCont;c")
     check(r.packet().startswith("T05thread:01;"), "stop reply")
@@ -196,7 +194,7 @@ def break_work(r, m):
 
 
 def test_client_leaves_while_running():
-    with payload() as m:
+    with machine() as m:
         r = rsp(m)
         at = break_work(r, m)
         same(r.ask("z1,%x,1" % at), "OK")
@@ -211,7 +209,7 @@ def test_client_leaves_while_running():
 
 
 def test_client_leaves_while_stopped():
-    with payload() as m:
+    with machine() as m:
         r = rsp(m)
         break_work(r, m)
         r.close()
@@ -225,7 +223,7 @@ def test_client_leaves_while_stopped():
 
 
 def test_reset_keeps_breakpoints():
-    with payload() as m:
+    with machine() as m:
         r = rsp(m)
         break_work(r, m)
         r.put("R00")
@@ -239,7 +237,7 @@ def test_reset_keeps_breakpoints():
 
 
 def test_bad_packets():
-    with payload() as m:
+    with machine() as m:
         r = rsp(m)
         r.sock.sendall(b"$?#00")
         same(r.take(1), b"-")
@@ -265,7 +263,7 @@ def test_bad_packets():
 
 
 def test_registers_and_memory():
-    with payload() as m:
+    with machine() as m:
         r = rsp(m)
         xml, at = "", 0
         while True:
@@ -333,12 +331,6 @@ if __name__ == "__main__":
         print("no gdb")
         sys.exit(77)
     with tempfile.TemporaryDirectory(prefix="rhea-gdb-") as work:
-        KERNEL = work + "/payload"
-        subprocess.run(["gcc", "-m32", "-g", "-O1", "-ffreestanding", "-fno-pic", "-fno-inline", "-no-pie",
-                        "-fno-stack-protector", "-nostdlib", "-static",
-                        "-Wl,--section-start=.header=0x101000,-Ttext=0x102000,--build-id=none", "-o",
-                        KERNEL, HERE + "/payload-start.S",
-                        HERE + "/payload.c"], check=True)
-        NAMES = subprocess.run(["nm", KERNEL], check=True, capture_output=True, text=True).stdout
+        payload.build(work)
         STATUS = main(TESTS)
     sys.exit(STATUS)

@@ -1,5 +1,5 @@
-/* payload.c: a 32-bit multiboot kernel to be debugged: the first processor counts in work(), the second,
- * once started, in work2(). */
+/* payload.c: a 32-bit multiboot kernel to be debugged: the first processor prints 'S' on the serial line
+ * and counts in work(); the second, once started, prints 'T' and counts in work2(). */
 #define LAPIC ((volatile unsigned *)0xfee00000)
 
 volatile unsigned counter, counter2, limit = 0xffffffff;
@@ -30,8 +30,14 @@ __attribute__((noinline)) unsigned work2(unsigned step)
     return add(&counter2, step);
 }
 
+static void print(char c)
+{
+    __asm__ volatile("outb %0, %1" : : "a"(c), "d"((short)0x3f8));
+}
+
 void kernel2(void)
 {
+    print('T');
     for (;;) {
         work2(2);
     }
@@ -44,6 +50,7 @@ void kernel(void)
     for (char *p = trampoline; p < trampoline_end; p++) {
         *low++ = *p;
     }
+    print('S');
     LAPIC[0xf0 / 4] = 0x1ff;
     LAPIC[0x300 / 4] = 0xc4500;         /* INIT, then STARTUP at 0x8000, to all others */
     LAPIC[0x300 / 4] = 0xc4608;
