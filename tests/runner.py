@@ -36,6 +36,9 @@ LOGS = os.path.join(ROOT, "build", "logs")
 LAB = ["tests/lab/lab"]
 LAB_FACTOR = 8
 LAB_MIB = 7168
+# Two NUMA nodes, so that memory policies can be told apart.
+LAB_NODES = " ".join("-object memory-backend-ram,id=node{0},size={1}M -numa node,memdev=node{0},cpus={0}"
+                     .format(node, LAB_MIB // 2) for node in (0, 1))
 BEAT = 5              # seconds between two signs of life of the lab
 BEAT_LIMIT = 90       # after so many without one it counts as dead
 START_LIMIT = 180     # until its first test
@@ -182,8 +185,8 @@ class LabMachine:
         self.log = open(os.path.join(LOGS, "lab.log"), "w")
         # The machine goes with the runner, however that ends.
         command = ["setpriv", "--pdeathsig", "TERM"] + LAB + [
-            "-m", str(LAB_MIB), "-t", str(limit), "-l", self.console, "--", sys.executable,
-            os.path.abspath(__file__), "--inside"] + [t.name for t in tests]
+            "-m", str(LAB_MIB), "-x", LAB_NODES, "-t", str(limit), "-l", self.console, "--",
+            sys.executable, os.path.abspath(__file__), "--inside"] + [t.name for t in tests]
         self.process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ, LAB_OUT=LOGS),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log, start_new_session=True)
