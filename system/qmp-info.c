@@ -13,6 +13,7 @@ bool qmp_query_machines(MachineInfoList *ret, Error **errp)
         i->alias = g_strdup((*t)->alias);
         i->has_is_default = i->is_default = (*t)->is_default;
         i->cpu_max = (*t)->max_cpus;
+        i->hotpluggable_cpus = !(*t)->empty;
         i->default_ram_id = g_strdup((*t)->empty ? NULL : "pc.ram");
         i->default_cpu_type = (*t)->default_cpu != NULL ? g_strdup_printf("%s-x86_64-cpu", (*t)->default_cpu)
                                                         : NULL;
