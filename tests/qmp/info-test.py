@@ -56,7 +56,8 @@ def test_machines():
         machines = {t["name"]: t for t in q.cmd("query-machines")}
         same(machines["pc-q35-7.2"]["alias"], "q35")
         same(machines["pc-q35-7.2"]["cpu-max"], 288)
-        same((machines["pc-q35-7.2"]["hotpluggable-cpus"], machines["none"]["hotpluggable-cpus"]), (True, False))
+        same((machines["pc-q35-7.2"]["hotpluggable-cpus"], machines["none"]["hotpluggable-cpus"]), (True,
+                                                                                                    False))
         same(machines["pc-q35-7.2"]["default-ram-id"], "pc.ram")
         same(machines["pc-q35-7.2"]["default-cpu-type"], "qemu64-x86_64-cpu")
         same([n for n, t in machines.items() if t.get("is-default")], ["pc-i440fx-7.2"])
