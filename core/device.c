@@ -606,11 +606,18 @@ static void withdraw_all(GPtrArray *tree)
     }
 }
 
+/* True for what a user may have plugged in, and for what is inside that. */
+static bool is_news(const Device *d)
+{
+    return d->user_made || d->type == d->machine->cpu_type ||
+           (d->parent && d->parent->user_made && d->parent->inner == d);
+}
+
 static void say_deleted(const Device *d)
 {
     const MachineListener *l = machine_listener();
 
-    if ((d->user_made || d->type == d->machine->cpu_type) && l && l->device_deleted) {
+    if (l && l->device_deleted && is_news(d)) {
         g_autofree char *path = device_path(d);
 
         l->device_deleted(d->parent == d->machine->peripheral ? d->id : NULL, path);

@@ -6,16 +6,7 @@ The first argument is the program; words behind it choose tests by name.
 import subprocess
 import sys
 
-from qmp import Machine, check, main, same, still
-
-
-class Nothing(Machine):
-    """-machine none, as libvirt starts it to look around."""
-
-    def __init__(self, accel="kvm:tcg"):
-        super().__init__(serial=False)
-        self.command = [self.program, "-S", "-no-user-config", "-nodefaults", "-nographic",
-                        "-machine", "none,accel=" + accel, "-qmp", "unix:%s,server=on,wait=off" % self.path]
+from qmp import Machine, Nothing, check, main, same, still
 
 
 def test_none():

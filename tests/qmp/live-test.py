@@ -447,7 +447,7 @@ def test_hotplug_root_port():
             q.fails("device_add", driver="virtio-rng-pci", id="a", bus="rp1", text="Duplicate")
             check(m.pci_read(RP1, cap + 0x18) >> 16 & 1, "Attention Button Pressed is not set")
             m.pci_write(RP1, cap + 0x18, 0x001f0700)   # power off, indicator off: let go
-            data = q.event("DEVICE_DELETED")
+            data = q.deleted()
             same((data["device"], data["path"]), ("a", "/machine/peripheral/a"))
             q.fails("device_del", "DeviceNotFound", id="a")
 
@@ -467,7 +467,7 @@ def test_hotplug_acpi():
                 started_again(m)
             else:
                 m.outl(0xae08, 1 << 9)
-            same(q.event("DEVICE_DELETED")["device"], "a")
+            same(q.deleted()["device"], "a")
             same(m.pci_read(9 << 3, 0), 0xffffffff, "an empty slot")
 
 
@@ -489,7 +489,7 @@ def test_device_del_in_prelaunch():
         q = m.qmp
         q.cmd("device_add", driver="virtio-rng-pci", id="a", bus="rp1")
         q.cmd("device_del", id="a")
-        same(q.event("DEVICE_DELETED")["device"], "a")
+        same(q.deleted()["device"], "a")
         q.cmd("cont")
         m.started()
 
@@ -502,7 +502,7 @@ def test_hotplug_leaks_nothing():
             q.cmd("device_add", driver="virtio-rng-pci", id="a", addr="9")
             q.cmd("device_del", id="a")
             m.outl(0xae08, 1 << 9)
-            q.event("DEVICE_DELETED")
+            q.deleted()
             if i == 19:
                 before = m.used()
         after = m.used()

@@ -140,6 +140,12 @@ class Qmp(Stream):
             check("event" in message, "a reply nobody asked for:", message)
             self.events.append(message)
 
+    def deleted(self):
+        """The DEVICE_DELETED of the next device with an id; what is inside it goes first."""
+        while "device" not in (data := self.event("DEVICE_DELETED")):
+            check(data["path"].endswith("-backend"), "deleted:", data)
+        return data
+
     def status(self):
         return self.cmd("query-status")["status"]
 
@@ -295,6 +301,15 @@ class Machine:
             rss = next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
         return (len(os.listdir(proc + "fd")), len(os.listdir(proc + "task")),
                 0 if sanitized else rss)
+
+
+class Nothing(Machine):
+    """-machine none, as libvirt starts it to look around."""
+
+    def __init__(self, accel="kvm:tcg"):
+        super().__init__(serial=False)
+        self.command = [self.program, "-S", "-no-user-config", "-nodefaults", "-nographic",
+                        "-machine", "none,accel=" + accel, "-qmp", "unix:%s,server=on,wait=off" % self.path]
 
 
 def build_rom(folder):
