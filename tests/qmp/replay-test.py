@@ -3,8 +3,8 @@
 
 A session is a .jsonl file beside this.  A line is a command with
 
-    returns       what must be there: a value, "str", "int", "bool", "dict", "any", "/regex/", an object's members,
-                  or [pattern], a list of which every element matches
+    returns       what must be there: a value, "str", "int", "bool", "dict", "any", "/regex/", an object's
+                  members, or [pattern], a list of which every element matches
     some, count   an element that must be in the list; how many there are
     names         properties that must be in the list
     or, error     the class of an error that is fine too; that must come
@@ -109,7 +109,8 @@ class Player:
         fits(value, step["returns"], where)
         if "count" in step:
             same(len(value), step["count"], where)
-        check("some" not in step or any(has(v, step["some"]) for v in value), where + " lacks", step.get("some"))
+        if "some" in step:
+            check(any(has(v, step["some"]) for v in value), where + " lacks", step["some"])
         for name in step.get("names", []):
             check(any(v["name"] == name for v in value), where + " has no property", name)
         return value
