@@ -6,6 +6,8 @@
     tests/bench/bench.py memory       private memory beyond guest RAM, files mapped
     tests/bench/bench.py linux        user-space CPU until Linux is up  (in the lab)
     tests/bench/bench.py blk          cost of 4 KiB random reads        (in the lab, with --icount)
+    tests/bench/bench.py probe        libvirt's look at the program, tests/qmp/libvirt-probe.jsonl
+    tests/bench/bench.py qmp          commands a second, and a busy guest's longest exit beside them
     tests/bench/bench.py all          the above, each where it belongs
 
 1. Rhea is built as it is released, without debug checks, in build/release, unless RHEA names a
@@ -15,7 +17,11 @@
    figures hardly differ from run to run; elsewhere they are medians of ROUNDS interleaved rounds.
 """
 import glob
+import json
 import os
+import select
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -46,7 +52,7 @@ def prepare(folder):
     run = lambda *c: subprocess.run(c, check=True)
     run("gcc", "-O2", "-o", folder + "/bare", HERE + "/bare.c")
     run("gcc", "-O2", "-D_GNU_SOURCE", "-static", "-o", folder + "/randread", HERE + "/randread.c")
-    for kind in KINDS + ["first"]:
+    for kind in KINDS + ["first", "busy"]:
         rom = "%s/%s" % (folder, kind)
         run("gcc", "-m32", "-c", "-DCOUNT=%d" % COUNT, "-DKIND_" + kind, "-o", rom + ".o",
             HERE + "/rom.S")
@@ -149,6 +155,103 @@ def memory(folder):
     table(["program", "private MiB beyond guest RAM", "libraries"], rows)
 
 
+class Qmp:
+    """A QMP client that does not look at what it gets."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        while True:
+            try:
+                self.sock.connect(path)
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(0.001)
+        self.lines = self.sock.makefile("rb")
+        self.lines.readline()
+        self.ask({"execute": "qmp_capabilities"})
+
+    def ask(self, *commands):
+        """Sends all, reads all their replies; the last."""
+        self.sock.sendall(b"".join(json.dumps(c).encode() + b"\n" for c in commands))
+        reply = {}
+        for _ in commands:
+            while "return" not in (reply := json.loads(self.lines.readline())) and "error" not in reply:
+                pass
+        return reply.get("return")
+
+
+def probe(folder):
+    """From exec of a program that goes into the background to the last reply."""
+    with open(ROOT + "/tests/qmp/libvirt-probe.jsonl") as lines:
+        session = [json.loads(line) for line in lines][1:]
+    took = {name: [] for name, _ in programs()}
+    asked = {}
+    for i in range(ROUNDS):
+        for name, program in programs():
+            path, pidfile = "%s/%s%d" % (folder, name, i), folder + "/pid"
+            begin = time.monotonic_ns()
+            subprocess.run([program, "-S", "-no-user-config", "-nodefaults", "-nographic", "-machine",
+                            "none,accel=kvm:tcg", "-qmp", "unix:%s,server=on,wait=off" % path,
+                            "-pidfile", pidfile, "-daemonize"], check=True, stdin=subprocess.DEVNULL)
+            q = Qmp(path)
+            known = {c["name"] for c in q.ask({"execute": "query-commands"})}
+            types = {t["name"] for t in q.ask({"execute": "qom-list-types"})}
+            asked[name] = 3
+            for step in session:
+                if step.get("if-command", "query-status") in known and step.get("if-type", "edu") in types:
+                    q.ask({k: step[k] for k in ("execute", "arguments") if k in step})
+                    asked[name] += 1
+            took[name].append((time.monotonic_ns() - begin) / 1e6)
+            with open(pidfile) as f:
+                os.kill(int(f.read()), signal.SIGTERM)
+    rows = [[name, "%.1f" % statistics.median(took[name]), asked[name]] for name in took]
+    table(["program", "ms for libvirt's probe", "commands"], rows)
+
+
+def longest_exits(process, q, seconds):
+    """The longest of each COUNT exits meanwhile, in time stamps; how many commands were answered."""
+    commands = [{"execute": "query-status"}, {"execute": "query-cpus-fast"}, {"execute": "query-chardev"},
+                {"execute": "query-block"}, {"execute": "qom-list", "arguments": {"path": "/machine"}}] * 4
+    end, due, answered, data = time.monotonic() + seconds, time.monotonic(), 0, b""
+    while (now := time.monotonic()) < end:
+        if q and now >= due:                           # 20 commands every 10 ms: 2,000 a second
+            q.ask(*commands)
+            answered += len(commands)
+            due += 0.01
+        if select.select([process.stdout], [], [], max(0, (due if q else end) - time.monotonic()))[0]:
+            data += os.read(process.stdout.fileno(), 65536)
+    data = data[:len(data) // 4 * 4]
+    return [int.from_bytes(data[i:i + 4], "little") for i in range(0, len(data), 4)], answered
+
+
+def qmp(folder):
+    with open("/proc/cpuinfo") as file:
+        mhz = next(float(line.split(":")[1]) for line in file if line.startswith("cpu MHz"))
+    rows = []
+    for name, program in programs():
+        path = "%s/busy-%s" % (folder, name)
+        process = subprocess.Popen(machine(program, "-bios", folder + "/busy", "-serial", "stdio", "-qmp",
+                                           "unix:%s,server=on,wait=off" % path),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        q = Qmp(path)
+        os.read(process.stdout.fileno(), 4)
+        begin = time.monotonic()
+        for _ in range(20):
+            q.ask(*[{"execute": "query-status"}] * 100)
+        fastest = 2000 / (time.monotonic() - begin)
+        longest = {False: [], True: []}
+        for i in range(ROUNDS * 2):
+            got, answered = longest_exits(process, q if i % 2 else None, 1)
+            longest[bool(i % 2)] += [t / mhz for t in got]
+        process.kill()
+        process.wait()
+        rows.append([name, round(fastest), answered] +
+                    ["%d / %d" % (statistics.median(longest[busy]), max(longest[busy]))
+                     for busy in (False, True)])
+    table(["program", "commands/s, one client waiting", "paced, answered in 1 s",
+           "longest of %d exits, us: median / all, no client" % COUNT, "beside the paced client"], rows)
+
+
 def guest_linux(folder, script):
     """The options that boot Linux, run script in it and end."""
     kernel = shell("tools/kernel")
@@ -213,7 +316,8 @@ def in_lab(icount, what, folder):
 
 
 def main():
-    tasks = {"exits": exits, "start": start, "memory": memory, "linux": linux, "blk": blk}
+    tasks = {"exits": exits, "start": start, "memory": memory, "linux": linux, "blk": blk,
+             "probe": probe, "qmp": qmp}
     what = sys.argv[1] if len(sys.argv) > 1 else ""
     if what not in tasks and what != "all":
         sys.exit(__doc__)

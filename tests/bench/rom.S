@@ -1,7 +1,8 @@
 /* A 64 KiB firmware for measurements, in 32-bit protected mode.
  * KIND_first: prints one byte on the UART and halts.  Others: COUNT accesses of the kind between
  * two readings of the time stamp counter, whose difference is printed on the UART as four bytes,
- * lowest first; then the end by isa-debug-exit. */
+ * lowest first; then the end by isa-debug-exit.
+ * KIND_busy: for ever, COUNT readings of a UART register, then the longest of them as four bytes. */
     .code16
     .globl _start
 _start:
@@ -49,6 +50,31 @@ flat:
     mov $0xcfc, %dx
     out %eax, %dx
     mov $0xb0000000, %ebx
+#endif
+#ifdef KIND_busy
+1:  xor %esi, %esi
+    mov $COUNT, %ecx
+    mov $0x3fd, %ebx
+    rdtsc
+    mov %eax, %edi
+2:  mov %ebx, %edx
+    in %dx, %al
+    rdtsc
+    mov %eax, %ebp
+    sub %edi, %eax
+    mov %ebp, %edi
+    cmp %esi, %eax
+    jbe 3f
+    mov %eax, %esi
+3:  dec %ecx
+    jnz 2b
+    mov %esi, %eax
+    mov $4, %ecx
+    mov $0x3f8, %dx
+4:  out %al, %dx
+    shr $8, %eax
+    loop 4b
+    jmp 1b
 #endif
     /* Two passes; the first warms caches up, the second counts. */
     mov $2, %ebp
