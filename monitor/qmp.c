@@ -37,6 +37,8 @@ struct QmpSession {
     size_t sent;
     GQueue late;               /* QapiPosted that wait for the client to catch up */
     QmpPending *pending;
+    bool oob;                  /* the client has asked for out-of-band execution */
+    GQueue waiting;            /* json_t *: commands read while one is pending (out-of-band only) */
 };
 
 struct QmpPending {
@@ -174,7 +176,7 @@ static void greet(QmpSession *s)
 {
     g_autofree char *text = g_strdup_printf(
         "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": %d, \"minor\": %d, \"major\": %d}, "
-        "\"package\": \"Rhea %s\"}, \"capabilities\": []}}", QMP_VERSION_MICRO, QMP_VERSION_MINOR,
+        "\"package\": \"Rhea %s\"}, \"capabilities\": [\"oob\"]}}", QMP_VERSION_MICRO, QMP_VERSION_MINOR,
         QMP_VERSION_MAJOR, RHEA_VERSION);
 
     queue_line(s, text);
@@ -190,25 +192,28 @@ bool qmp_qmp_capabilities(QmpSession *s, bool has_enable, const QmpCapabilityLis
         return error_set_class(errp, ERROR_COMMAND_NOT_FOUND, "Capabilities negotiation is already "
                                "complete, command ignored");
     }
-    if (has_enable && enable->n) {
-        return error_set(errp, "Capability '%s' is not available",
-                         qmp_capability_name(enable->at[0]));
-    }
+    s->oob = has_enable && enable->n > 0;              /* there is no other capability */
     s->negotiated = true;
     return true;
 }
 
-static bool check_message(json_t *msg, const char **name, json_t **args, Error **errp)
+/* True for a message that must not wait for the command that is pending. */
+static bool is_urgent(const QmpSession *s, json_t *msg)
 {
-    const char *key;
+    return s->oob && json_object_get(msg, "exec-oob");
+}
+
+static bool check_message(QmpSession *s, json_t *msg, const char **name, json_t **args, Error **errp)
+{
+    const char *key, *how = is_urgent(s, msg) ? "exec-oob" : "execute";
     json_t *v;
-    json_t *execute = json_object_get(msg, "execute");
+    json_t *execute = json_object_get(msg, how);
 
     *args = json_object_get(msg, "arguments");
     json_object_foreach(msg, key, v) {
-        if (strcmp(key, "execute") == 0) {
+        if (strcmp(key, how) == 0) {
             if (!json_is_string(v) || json_big(v, NULL)) {
-                return error_set(errp, "QMP input member 'execute' must be a string");
+                return error_set(errp, "QMP input member '%s' must be a string", how);
             }
         } else if (strcmp(key, "arguments") == 0) {
             if (!json_is_object(v)) {
@@ -239,7 +244,7 @@ static bool run_message(QmpSession *s, json_t *msg, GString *line, bool *later, 
     const char *name = NULL;
     json_t *args = NULL;
 
-    if (!check_message(msg, &name, &args, errp)) {
+    if (!check_message(s, msg, &name, &args, errp)) {
         return false;
     }
     const QmpCommand *c = qmp_command_find(name);
@@ -250,6 +255,9 @@ static bool run_message(QmpSession *s, json_t *msg, GString *line, bool *later, 
     }
     if (!c) {
         return command_unknown(name, errp);
+    }
+    if (is_urgent(s, msg) && !(c->flags & QMP_OOB)) {
+        return error_set(errp, "The command %s does not support OOB", name);
     }
     TRACE(qmp_command, "%s", name);
     if (!(c->flags & QMP_DEFERRED)) {
@@ -271,14 +279,14 @@ static bool run_message(QmpSession *s, json_t *msg, GString *line, bool *later, 
 
 static bool can_read(const QmpSession *s)
 {
-    return s->open && !s->pending && !s->dead && !s->server->ending &&
-           qmp_session_waiting(s) <= QMP_OUT_PAUSE;
+    bool held = s->pending && (!s->oob || s->waiting.length >= QMP_WAITING_MAX);
+
+    return s->open && !held && !s->dead && !s->server->ending && qmp_session_waiting(s) <= QMP_OUT_PAUSE;
 }
 
-/* One message, or a piece of garbage, from the reader.  Returns false to stop reading. */
-static bool take_message(void *arg, json_t *take_value, Error *take_err)
+/* Runs one message, or answers a piece of garbage. */
+static void handle_message(QmpSession *s, json_t *take_value, Error *take_err)
 {
-    QmpSession *s = arg;
     g_autoptr(json_t) msg = take_value;
     g_autoptr(GString) line = g_string_new("{\"return\": ");
     Error *err = take_err;
@@ -295,6 +303,18 @@ static bool take_message(void *arg, json_t *take_value, Error *take_err)
         reply_error(s, err, json_object_get(msg, "id"));
     } else if (!later) {
         reply_end(s, line, json_object_get(msg, "id"));
+    }
+}
+
+/* One message, or a piece of garbage, from the reader.  Returns false to stop reading. */
+static bool take_message(void *arg, json_t *take_value, Error *take_err)
+{
+    QmpSession *s = arg;
+
+    if (!take_err && (s->pending || s->waiting.length) && !is_urgent(s, take_value)) {
+        g_queue_push_tail(&s->waiting, take_value);
+    } else {
+        handle_message(s, take_value, take_err);
     }
     return can_read(s);
 }
@@ -314,6 +334,9 @@ static void process(QmpSession *s, bool ask)
         return;
     }
     s->busy = true;
+    while (can_read(s) && !s->pending && s->waiting.length) {
+        handle_message(s, g_queue_pop_head(&s->waiting), NULL);
+    }
     while (can_read(s) && s->inbox->len) {
         size_t used = json_reader_feed(s->reader, (char *)s->inbox->data, s->inbox->len,
                                        take_message, s);
@@ -532,6 +555,7 @@ QmpSession *qmp_session_new(QmpServer *server, const QmpStream *stream, void *ar
     s->inbox = g_byte_array_new();
     s->out = g_string_new(NULL);
     g_queue_init(&s->late);
+    g_queue_init(&s->waiting);
     g_ptr_array_add(server->sessions, s);
     return s;
 }
@@ -542,7 +566,10 @@ void qmp_session_close(QmpSession *s)
 
     assert_control();
     s->open = false;
-    s->negotiated = false;
+    s->negotiated = s->oob = false;
+    while (s->waiting.length) {
+        json_decref(g_queue_pop_head(&s->waiting));
+    }
     json_reader_reset(s->reader);
     g_byte_array_set_size(s->inbox, 0);
     g_string_truncate(s->out, 0);

@@ -20,6 +20,8 @@
 #define QMP_OUT_EVENTS (1u << 20)
 #define QMP_LATE_MAX 256
 #define QMP_IN_MAX 4096
+/* Commands that wait for a pending one, in a session with out-of-band execution, before reading pauses. */
+#define QMP_WAITING_MAX 8
 
 typedef struct QmpServer QmpServer;
 

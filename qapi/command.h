@@ -13,6 +13,7 @@ typedef struct QmpSession QmpSession;
 typedef struct QmpPending QmpPending;
 
 #define QMP_DEFERRED 1             /* @ret is the QmpPending */
+#define QMP_OOB 4                  /* may run out of band: "exec-oob" */
 #define QMP_RAW 2                  /* @ret is a GString that takes the returned JSON text */
 
 typedef struct QmpCommand {

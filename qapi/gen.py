@@ -96,8 +96,8 @@ class Schema:
         'struct': {'base', 'members', 'open', 'since'},
         'union': {'base', 'members', 'tag', 'tag_default', 'cases', 'since'},
         'alternate': {'cases', 'since'},
-        'command': {'data', 'boxed', 'returns', 'when', 'since', 'session', 'deferred', 'raw', 'planned',
-                    'features', 'example', 'errors'},
+        'command': {'data', 'boxed', 'returns', 'when', 'since', 'session', 'deferred', 'raw', 'oob',
+                    'planned', 'features', 'example', 'errors'},
         'event': {'data', 'since', 'rate_ms', 'rate_by', 'example'},
         'option': {'arg', 'implied', 'forms', 'since', 'group', 'repeat', 'flags'},
     }
@@ -506,7 +506,8 @@ class Output:
         when = d.raw.get('when')
         bits = sum(1 << states.index(x) for x in when) if when else 0
         ret = d.raw.get('returns')
-        flags = [f for k, f in (('deferred', 'QMP_DEFERRED'), ('raw', 'QMP_RAW')) if d.raw.get(k)]
+        flags = [f for k, f in (('deferred', 'QMP_DEFERRED'), ('raw', 'QMP_RAW'), ('oob', 'QMP_OOB'))
+                 if d.raw.get(k)]
         feats = d.raw.get('features', [])
         return ('    { .name = %s, .call = call_%s, .args = %s, .ret = %s, .when = 0x%x, .flags = %s,\n'
                 '      .features = %s },\n'

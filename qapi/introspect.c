@@ -217,7 +217,7 @@ void qapi_introspect_schema(GString *out)
             put(&w, "ret-type", "0");
         }
         json_write_key(out, "allow-oob");
-        g_string_append(out, "false");
+        g_string_append(out, c->flags & QMP_OOB ? "true" : "false");
         put_features(&w, c->features);
         g_string_append_c(out, '}');
     }

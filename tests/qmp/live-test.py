@@ -38,7 +38,7 @@ def test_negotiation():
         m.qmp.close()
         q = m.monitor(negotiate=False)
         q.fails("query-status", "CommandNotFound", "qmp_capabilities")
-        q.fails("qmp_capabilities", enable=["oob"])
+        q.fails("qmp_capabilities", enable=["foo"])
         same(q.cmd("qmp_capabilities"), {})
         same(q.cmd("query-name"), {"name": "anna"})
         m.qmp = q

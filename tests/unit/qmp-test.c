@@ -115,7 +115,7 @@ static void the_greeting_comes_first(void **state)
     assert_string_equal(c.got->str, "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 0, \"minor\": "
         "2, "
                         "\"major\": 7}, \"package\": \"Rhea " RHEA_VERSION "\"}, "
-                        "\"capabilities\": []}}\r\n");
+                        "\"capabilities\": [\"oob\"]}}\r\n");
     finish(&c);
 }
 
@@ -130,8 +130,6 @@ static void negotiation_is_a_mode(void **state)
     RETURNS("nosuch", "", FAIL("CommandNotFound",
                                "Expecting capabilities negotiation with 'qmp_capabilities'"));
     qmp_event_stop();
-    RETURNS("qmp_capabilities", ",\"arguments\":{\"enable\":[\"oob\"]}",
-            FAIL("GenericError", "Capability 'oob' is not available"));
     RETURNS("qmp_capabilities", ",\"arguments\":{\"enable\":[\"foo\"]}",
             FAIL("GenericError", "Parameter 'enable[0]' does not accept value 'foo'"));
     RETURNS("qmp_capabilities", ",\"arguments\":{\"enable\":[]}", "{\"return\": {}" OK);
@@ -293,6 +291,46 @@ static void every_command_can_fail(void **state)
         "The command query-comands has not been found; "
                                       "did you mean 'query-commands'?"));
     RETURNS("xyz", "", FAIL("CommandNotFound", "The command xyz has not been found"));
+    finish(&c);
+}
+
+static void out_of_band_overtakes(void **state)
+{
+    Client c;
+
+    start(&c);
+    qmp_session_open(c.s);
+    says(&c, "{'execute':'qmp_capabilities','arguments':{'enable':['oob']}}", "{\"return\": {}}");
+    says(&c, "{'exec-oob':'query-name'}", ERR("The command query-name does not support OOB"));
+    says(&c, "{'exec-oob':1}", ERR("QMP input member 'exec-oob' must be a string"));
+    says(&c, "{'exec-oob':'stop','execute':'stop'}", ERR("QMP input member 'execute' is unexpected"));
+    fakes.hold_stop = true;
+    says(&c, "{'execute':'stop','id':1}", "{\"event\": \"STOP\"}");
+    says(&c, "{'execute':'query-name','id':2}", "");
+    says(&c, "{'exec-oob':'query-status','id':3}",
+         "{\"return\": {\"running\": false, \"singlestep\": false, \"status\": \"paused\"}, \"id\": 3}");
+    for (unsigned i = 1; i < QMP_WAITING_MAX; i++) {
+        assert_true(qmp_session_space(c.s) > 0);
+        says(&c, "{'execute':'query-name','id':2}", "");
+    }
+    assert_int_equal(qmp_session_space(c.s), 0);
+    g_string_truncate(c.got, 0);
+    qmp_pending_done(fakes.stopping, NULL);
+    g_autofree char *first = g_strndup(c.got->str, strcspn(c.got->str, "\r"));
+    assert_string_equal(first, "{\"return\": {}, \"id\": 1}");
+    for (unsigned i = 0; i < QMP_WAITING_MAX; i++) {
+        char *at = strstr(c.got->str, "\"id\": 2}");
+
+        assert_non_null(at);
+        g_string_erase(c.got, 0, at + 1 - c.got->str);
+    }
+    assert_true(qmp_session_space(c.s) > 0);
+    fakes.stopping = NULL;
+    fakes.state = RUN_STATE_RUNNING;
+    says(&c, "{'execute':'stop','id':4}{'execute':'query-name'}", "{\"event\": \"STOP\"}");
+    qmp_session_close(c.s);                  /* what waits is forgotten */
+    qmp_session_open(c.s);
+    says(&c, "{'exec-oob':'query-status'}", ERR("QMP input member 'exec-oob' is unexpected"));
     finish(&c);
 }
 
@@ -625,6 +663,7 @@ int main(void)
         cmocka_unit_test(objects_and_ring_buffers),
         cmocka_unit_test(every_command_can_fail),
         cmocka_unit_test(introspection_is_json),
+        cmocka_unit_test(out_of_band_overtakes),
         cmocka_unit_test(ids_are_echoed_whatever_they_are),
         cmocka_unit_test(malformed_messages_are_refused),
         cmocka_unit_test(deep_nesting_is_refused_and_survived),
