@@ -98,6 +98,28 @@ def test_nmi():
         m.qmp.fails("inject-nmi", text="machine does not provide NMIs")
 
 
+def test_pci():
+    for machine in ("q35", "pc"):
+        with still("-device", "edu,id=e,addr=5", "-device", "pci-bridge,id=b,addr=6,chassis_nr=1",
+                   machine=machine) as m:
+            bus, = m.qmp.cmd("query-pci")
+            same(bus["bus"], 0)
+            by_id = {d["qdev_id"]: d for d in bus["devices"] if d["qdev_id"]}
+            e, b = by_id["e"], by_id["b"]
+            same((e["slot"], e["function"], e["irq_pin"], e["class_info"]["class"]), (5, 0, 1, 0xff))
+            same((e["id"]["vendor"], e["id"]["device"]), (0x1234, 0x11e8))
+            same(e["regions"],
+                 [{"bar": 0, "type": "memory", "address": -1, "size": 1 << 20, "prefetch": False,
+                                 "mem_type_64": False}])
+            same(b["class_info"], {"class": 0x604, "desc": "PCI bridge"})
+            same((b["pci_bridge"]["bus"]["secondary"], "devices" in b["pci_bridge"]), (0, False))
+            check("subsystem" not in b["id"], "a bridge's id", b["id"])
+            same(bus["devices"][0]["class_info"], {"class": 0x600, "desc": "Host bridge"})
+            m.qmp.fails("query-pci", text="unexpected", bus=0)
+    with Nothing() as m:
+        same(m.qmp.cmd("query-pci"), [])
+
+
 TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
 
 if __name__ == "__main__":
