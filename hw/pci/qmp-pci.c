@@ -77,8 +77,9 @@ static PciBusInfo *bus_info(const PciDevice *p)
     b->number = c[PCI_PRIMARY_BUS];
     b->secondary = c[PCI_SECONDARY_BUS];
     b->subordinate = c[PCI_SUBORDINATE_BUS];
-    b->io_range = range((c[PCI_IO_BASE] & 0xf0u) << 8 | (uint64_t)ld16(c + PCI_IO_BASE_UPPER16) << 16,
-                        (c[PCI_IO_LIMIT] & 0xf0u) << 8 | (uint64_t)ld16(c + PCI_IO_LIMIT_UPPER16) << 16 | 0xfff);
+    b->io_range = range((uint64_t)ld16(c + PCI_IO_BASE_UPPER16) << 16 | (c[PCI_IO_BASE] & 0xf0u) << 8,
+                        (uint64_t)ld16(c + PCI_IO_LIMIT_UPPER16) << 16 | (c[PCI_IO_LIMIT] & 0xf0u) << 8 |
+                            0xfff);
     b->memory_range = range((uint64_t)(ld16(c + PCI_MEMORY_BASE) & 0xfff0) << 16,
                             (uint64_t)(ld16(c + PCI_MEMORY_LIMIT) & 0xfff0) << 16 | 0xfffff);
     b->prefetchable_range =
