@@ -43,6 +43,26 @@ static void print_event(const char *name, bool on, void *arg)
     printf("%s\n", name);
 }
 
+/* -trace events=FILE: a pattern a line; empty lines and such as begin with '#' say nothing. */
+static bool enable_listed(const char *path, Error **errp)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GError) err = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, &err)) {
+        return error_set(errp, "-trace events=%s: %s", path, err->message);
+    }
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (unsigned i = 0; lines[i] != NULL; i++) {
+        const char *line = g_strstrip(lines[i]);
+
+        if (*line != 0 && *line != '#' && !trace_enable(line, errp)) {
+            return error_context(errp, "-trace events=%s: line %u", path, i + 1);
+        }
+    }
+    return true;
+}
+
 static bool start_trace(const char *text, bool *help, Error **errp)
 {
     g_autoptr(TraceConfig) t = NULL;
@@ -55,21 +75,38 @@ static bool start_trace(const char *text, bool *help, Error **errp)
         *help = true;
         return true;
     }
-    if (t->events != NULL) {
-        return error_set(errp, "-trace: events= is not supported");
-    }
     return (t->file == NULL || trace_to_file(t->file, errp)) &&
+           (t->events == NULL || enable_listed(t->events, errp)) &&
            (t->enable == NULL || trace_enable(t->enable, errp) || error_context(errp, "-trace"));
 }
 
-static bool start_log_item(const char *item, Error **errp)
+static void print_log_items(void)
 {
+    printf("Log items (comma separated):\n"
+           "guest_errors    log when the guest OS does something invalid (eg accessing a\n"
+           "non-existent register)\n"
+           "trace:PATTERN   enable trace events\n\n"
+           "Use \"-d trace:help\" to get a list of trace events.\n");
+}
+
+static bool start_log_item(const char *item, bool *help, Error **errp)
+{
+    if (strcmp(item, "help") == 0 || strcmp(item, "?") == 0) {
+        print_log_items();
+        *help = true;
+        return true;
+    }
+    if (strcmp(item, "trace:help") == 0) {
+        trace_each(print_event, NULL);
+        *help = true;
+        return true;
+    }
     if (strcmp(item, "guest_errors") == 0) {
         guest_bug_report(true);
         return true;
     }
     if (g_str_has_prefix(item, "trace:")) {
-        return trace_enable(item + 6, errp);
+        return trace_enable(item + 6, errp) || error_context(errp, "-d %s", item);
     }
     return error_set(errp, "-d: unknown item '%s', known are guest_errors and trace:GLOB", item);
 }
@@ -106,8 +143,8 @@ static bool start_logging(const CmdLine *cmd, bool *help, Error **errp)
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_D); i++) {
         g_auto(GStrv) items = g_strsplit(cmdline_nth(cmd, OPT_D, i), ",", -1);
         for (unsigned j = 0; items[j] != NULL; j++) {
-            if (!start_log_item(items[j], errp)) {
-                return false;
+            if (!start_log_item(items[j], help, errp) || *help) {
+                return *help;
             }
         }
     }

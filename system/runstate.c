@@ -209,7 +209,6 @@ bool runstate_cont(Error **errp)
     switch (run.state) {
     case RUN_STATE_SHUTDOWN:
     case RUN_STATE_INTERNAL_ERROR:
-    case RUN_STATE_GUEST_PANICKED:
         return error_set(errp, "Resetting the Virtual Machine is required");
     case RUN_STATE_RUNNING:
     case RUN_STATE_SUSPENDED:

@@ -165,7 +165,7 @@ void guest_bug(const char *who, const char *fmt, ...)
     }
     n = MIN(n, (int)sizeof(line) - 2);
     line[n++] = '\n';
-    if (write(STDERR_FILENO, line, n) < 0) {
+    if (write(__atomic_load_n(&trace_fd, __ATOMIC_RELAXED), line, n) < 0) {
         return;
     }
 }

@@ -36,8 +36,8 @@ CTX_CONTROL bool trace_to_file(const char *path, Error **errp);
 /* Calls fn(event name, on, arg) for each name once, sorted. */
 CTX_ANY void trace_each(void (*fn)(const char *name, bool on, void *arg), void *arg);
 
-/* A guest did what its specification forbids: counted, and reported on stderr at most once per
- * second per @who when -d guest_errors is on. */
+/* A guest did what its specification forbids: counted, and reported where trace events go at most
+ * once per second per @who when -d guest_errors is on. */
 CTX_ANY void guest_bug(const char *who, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 CTX_ANY void guest_bug_report(bool on);
 /* How many guest_bug() calls there were: for tests. */

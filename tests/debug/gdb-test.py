@@ -16,35 +16,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "qmp"))
 sys.path.insert(0, HERE)
 
 import payload                                         # pylint: disable=wrong-import-position
-from qmp import LIMIT, Failed, Machine, Stream, check, main, same   # pylint: disable=wrong-import-position
+from qmp import LIMIT, Machine, check, main, same      # pylint: disable=wrong-import-position
+from rsp import Rsp                                    # pylint: disable=wrong-import-position
 
 GDB_OPTION = ["-gdb", "unix:@FOLDER/gdb,server=on,wait=off"]
-
-
-class Rsp(Stream):
-    """A debugger by hand."""
-    ack = True
-
-    def packet(self):
-        while True:
-            match = re.search(rb"\$([^#]*)#(..)", self.buffer, re.S)
-            if match:
-                data = match.group(1)
-                same(int(match.group(2), 16), sum(data) & 255, "checksum")
-                self.buffer = self.buffer[match.end():]
-                if self.ack:
-                    self.sock.sendall(b"+")
-                return data.decode("latin1")
-            if not self.more():
-                raise Failed("the stub closed; read %r" % self.buffer)
-
-    def put(self, text):
-        data = text if isinstance(text, bytes) else text.encode()
-        self.sock.sendall(b"$%s#%02x" % (data, sum(data) & 255))
-
-    def ask(self, text):
-        self.put(text)
-        return self.packet()
 
 
 def rsp(m):

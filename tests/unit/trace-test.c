@@ -66,13 +66,17 @@ static void lines_go_to_the_file(void **state)
     assert_true(trace_enable("toy_*", NULL));
     use_events();
     use_again();
+    guest_bug_report(true);
+    guest_bug("another toy", "is told there too");
+    guest_bug_report(false);
     assert_true(g_file_get_contents(path, &text, NULL, NULL));
     unlink(path);
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    assert_int_equal(g_strv_length(lines), 4);
+    assert_int_equal(g_strv_length(lines), 5);
     assert_non_null(strstr(lines[0], " main toy_read offset=4"));
     assert_non_null(strstr(lines[1], " main toy_write offset=8 value=0x41"));
     assert_non_null(strstr(lines[2], " main toy_read again offset=5"));
+    assert_string_equal(lines[3], "guest error: another toy: is told there too");
     assert_false(trace_to_file("/nonexistent/x", NULL));
     assert_true(trace_enable("-*", NULL));
 }
@@ -108,8 +112,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_sorted_and_once),
         cmocka_unit_test(patterns_switch),
-        cmocka_unit_test(lines_go_to_the_file),
         cmocka_unit_test(guest_mistakes_are_counted_and_rarely_told),
+        cmocka_unit_test(lines_go_to_the_file),
     };
 
     thread_become_control();
