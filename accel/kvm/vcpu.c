@@ -529,7 +529,9 @@ static KvmVcpu *vcpu_new(KvmVm *vm, unsigned index, Error **errp)
     v->fd = -1;
     v->io = vm->machine->io;
     v->mem = vm->machine->mem;
-    v->fresh = true;
+    /* One that comes later gets its state put: KVM finds APICs by a table that it makes when one of them
+     * is changed, not when one is made. */
+    v->fresh = !machine_was_reset();
     lock_init(&v->lock, RANK_LEAF, "vcpu");
     if (!vcpu_open(v, errp)) {
         vcpu_free(v);

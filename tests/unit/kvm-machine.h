@@ -200,8 +200,8 @@ static bool machine_up(int irqchip, unsigned cpus)
     machine_on_request(on_test_request);
     tm.m->cfg.kernel_irqchip = irqchip;
     tm.m->cfg.cpu_model = model;
-    tm.m->cfg.smp = (CpuTopology){ .cpus = cpus, .max_cpus = cpus, .sockets = 1, .dies = 1,
-                                   .cores = cpus, .threads = 1 };
+    tm.m->cfg.smp = (CpuTopology){ .cpus = cpus, .max_cpus = MAX(cpus, 4), .sockets = 1, .dies = 1,
+                                   .cores = MAX(cpus, 4), .threads = 1 };
     Error *err = NULL;
     if (!kvm_accel.vm_open(tm.m, &err)) {
         fail_msg("%s", error_text(err));

@@ -517,6 +517,45 @@ static void test_second_processors(void **state)
     machine_down();
 }
 
+/* Once told by a byte at 7100h: INIT and start-up to APIC id 2, vector 2. */
+PAYLOAD32(late_sipi_code,
+    "movl $0x1ff, 0xfee000f0\n"
+    "movw $0x61f, %dx\n movb $1, %al\n outb %al, %dx\n"
+    "1: cmpb $0, 0x7100\n je 1b\n movb $0, 0x7100\n"
+    "movl $0x02000000, 0xfee00310\n movl $0x00004500, 0xfee00300\n"
+    "movl $0x02000000, 0xfee00310\n movl $0x00004602, 0xfee00300\n"
+    "jmp 1b\n");
+
+/* A processor that comes while the others run, goes, and comes again. */
+static void test_plugged_processor(void **state)
+{
+    SKIP_WITHOUT_KVM(1, 1);
+    LOAD(late_sipi_code);
+    load_at(0x2000, ap_code, ap_code_end);
+    put_gdt(0x500);
+    kvm_accel.boot_state(&flat);
+    run_to_done();
+    for (unsigned i = 1; i <= 3; i++) {
+        __atomic_store_n(&tm.dev->logged, 0, __ATOMIC_RELEASE);
+        assert_true(kvm_accel.vcpu_plug(tm.m->root, 2, NULL));
+        kvm_accel.vcpus_run();
+        assert_int_equal(kvm_accel.vcpu_count(), 3);
+        assert_int_equal(kvm_accel.vcpu_thread_id(1), -1);
+        assert_true(kvm_accel.vcpu_thread_id(2) > 0);
+        __atomic_store_n(tm.ram->host + 0x7100, 1, __ATOMIC_SEQ_CST);
+        wait_logged(1);
+        assert_int_equal(tm.dev->log[0].val, i);
+        if (i == 2) {
+            quiesce();
+            machine_resume();
+        }
+        kvm_accel.vcpu_unplug(2);
+        assert_int_equal(kvm_accel.vcpu_thread_id(2), -1);
+        device_discard(device_find(tm.m->root, "cpu2"));
+    }
+    machine_down();
+}
+
 /* --- stopping --- */
 
 PAYLOAD32(fault_code,
@@ -641,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_registers_meanwhile),
         cmocka_unit_test(test_long_boot),
         cmocka_unit_test(test_second_processors),
+        cmocka_unit_test(test_plugged_processor),
         cmocka_unit_test(test_triple_fault_and_reset),
         cmocka_unit_test(test_internal_error_report),
         cmocka_unit_test(test_park_and_resume),
