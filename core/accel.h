@@ -66,6 +66,9 @@ struct AccelOps {
 
     /* True if the accelerator has an interval timer (PIT) at its ports; NULL: no. */
     bool (*has_pit)(void);
+    /* The HPET stands in for the accelerator's PIT: channel 0 raises no interrupt.  Any thread, a domain may
+     * be held.  NULL: nothing to cut off. */
+    void (*pit_replaced)(bool on);
 
     /* The board's controllers (split irqchip); before the vCPUs run.  @c is borrowed for good. */
     void (*soft_irqchip)(const SoftIrqchip *c);

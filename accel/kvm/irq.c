@@ -143,6 +143,21 @@ bool kvm_has_pit(void)
     return kvm_vm.pit;
 }
 
+void kvm_pit_replaced(bool on)
+{
+    struct kvm_pit_state2 s;
+
+    if (!kvm_vm.pit || ioctl(kvm_vm.fd, KVM_GET_PIT2, &s) < 0 ||
+        !(s.flags & KVM_PIT_FLAGS_HPET_LEGACY) == !on) {
+        return;
+    }
+    TRACE(kvm_pit_replaced, "on=%d", on);
+    s.flags ^= KVM_PIT_FLAGS_HPET_LEGACY;
+    if (ioctl(kvm_vm.fd, KVM_SET_PIT2, &s) < 0) {
+        kvm_state_refused("the PIT", "legacy replacement", errno);
+    }
+}
+
 IrqSink *kvm_gsi_sink(Machine *m)
 {
     return kvm_vm.split ? NULL : &kvm_vm.gsi;

@@ -143,6 +143,7 @@ bool kvm_irqchip_open(Machine *m, Error **errp);
 void kvm_irqchip_close(void);
 IrqSink *kvm_gsi_sink(Machine *m);
 bool kvm_has_pit(void);
+void kvm_pit_replaced(bool on);
 void kvm_msi_send(const MsiMsg *m);
 bool kvm_route_set(int *gsi, const MsiMsg *m, Error **errp);
 void kvm_route_drop(int gsi);

@@ -296,6 +296,7 @@ const AccelOps kvm_accel = {
     .dirty_take = dirty_take,
     .gsi_sink = kvm_gsi_sink,
     .has_pit = kvm_has_pit,
+    .pit_replaced = kvm_pit_replaced,
     .msi_send = kvm_msi_send,
     .route_set = kvm_route_set,
     .route_drop = kvm_route_drop,

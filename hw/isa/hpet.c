@@ -9,6 +9,7 @@
  *    between reading and writing would wait for a wrap otherwise), but never one of all ones. */
 #include "hw/isa/hpet.h"
 
+#include "core/accel.h"
 #include "core/clock.h"
 #include "core/machine.h"
 #include "core/state.h"
@@ -275,6 +276,15 @@ static uint64_t read_word(const Hpet *h, uint64_t off)
     }
 }
 
+/* Who drives the legacy timers' inputs: a PIT of the accelerator is not wired through here. */
+static void set_legacy(Hpet *h, bool on)
+{
+    __atomic_store_n(&h->legacy, on, __ATOMIC_RELEASE);
+    if (accel() != NULL && accel()->pit_replaced != NULL) {
+        accel()->pit_replaced(on);
+    }
+}
+
 static void write_config(Hpet *h, uint64_t val)
 {
     uint64_t old = h->config, now = counter_now(h);
@@ -286,7 +296,7 @@ static void write_config(Hpet *h, uint64_t val)
         arm_all(h);
     }
     if ((old ^ h->config) & CFG_LEGACY) {
-        __atomic_store_n(&h->legacy, h->config & CFG_LEGACY, __ATOMIC_RELEASE);
+        set_legacy(h, h->config & CFG_LEGACY);
         lower(h);
     }
 }
@@ -470,7 +480,7 @@ static void hpet_settle(Device *d)
 {
     Hpet *h = device_as(d, &hpet_type);
 
-    __atomic_store_n(&h->legacy, h->config & CFG_LEGACY, __ATOMIC_RELEASE);
+    set_legacy(h, h->config & CFG_LEGACY);
     __atomic_store_n(&h->running, h->config & CFG_ENABLE, __ATOMIC_RELEASE);
     lower(h);
     /* Of the shared wires, only those it drives: a low one is for the others to tell. */

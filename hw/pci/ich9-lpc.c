@@ -9,6 +9,7 @@
 #include "hw/acpi/cpuhp.h"
 #include "hw/acpi/memhp.h"
 #include "hw/acpi/pm.h"
+#include "hw/acpi/tco.h"
 #include "hw/isa/isa.h"
 #include "hw/pci/host.h"
 #include "hw/pci/pci-int.h"
@@ -23,6 +24,7 @@
 #define LPC_RCBA 0xf0
 #define RCBA_SIZE 0x4000
 #define CC_GCS 0x3410
+#define GCS_NO_REBOOT 0x20
 
 typedef struct Ich9Lpc {
     PciDevice p;
@@ -31,6 +33,7 @@ typedef struct Ich9Lpc {
     AcpiPm pm;
     AcpiCpuHp cpus;
     AcpiMemHp memory;
+    Tco tco;
     Region rcba;
     uint64_t rcba_at;          /* UINT64_MAX: nowhere */
     uint32_t gcs;
@@ -141,6 +144,11 @@ static const PowerOps lpc_power = {
     .power_button = power_button, .sleep_button = sleep_button, .wake = wake,
 };
 
+static bool no_reboot(const Device *d)
+{
+    return ((const Ich9Lpc *)d)->gcs & GCS_NO_REBOOT;
+}
+
 /* --- life --- */
 
 static void lpc_registers(PciDevice *p)
@@ -190,6 +198,9 @@ static bool lpc_realize(Device *d, Error **errp)
     irq_connect(&s->pm.sci, &s->router.in, PIRQ_SCI);
     region_io(&s->rcba, d, "rcba", &rcba_ops, RCBA_SIZE);
     s->rcba_at = UINT64_MAX;
+    if (s->enable_tco) {
+        tco_init(&s->tco, d, &s->pm.block, no_reboot);
+    }
     acpi_cpuhp_init(&s->cpus, d, &s->pm, CPUHP_PORT);
     if (s->memory_hotplug) {
         acpi_memhp_init(&s->memory, d, &s->pm);
@@ -218,6 +229,9 @@ static void lpc_unrealize(Device *d)
         acpi_memhp_free(&s->memory);
     }
     acpi_cpuhp_free(&s->cpus);
+    if (s->enable_tco) {
+        tco_free(&s->tco);
+    }
     acpi_pm_free(&s->pm);
     isa_bus_free(s->isa);
 }
@@ -226,7 +240,8 @@ static void lpc_reset(Device *d, ResetKind kind)
 {
     Ich9Lpc *s = (Ich9Lpc *)d;
 
-    s->gcs = s->noreboot ? 0x20 : 0;
+    s->gcs = s->noreboot ? GCS_NO_REBOOT : 0;
+    tco_reset(&s->tco, kind);
     acpi_pm_reset(&s->pm, kind);
     acpi_cpuhp_reset(&s->cpus, kind);
     acpi_memhp_reset(&s->memory, kind);
@@ -239,6 +254,9 @@ static void lpc_settle(Device *d)
     lpc_place(s);
     lpc_routes(s);
     acpi_pm_settle(&s->pm);
+    if (s->enable_tco) {
+        tco_settle(&s->tco);
+    }
     acpi_cpuhp_settle(&s->cpus);
     pirq_refresh(&s->router);
 }
@@ -252,7 +270,7 @@ static const PropDesc lpc_props[] = {
     PROP_BOOL(Ich9Lpc, hotplug_bridge, "acpi-pci-hotplug-with-bridge-support", false,
               "hot-plug by ACPI instead of the ports' own"),
     PROP_BOOL(Ich9Lpc, noreboot, "noreboot", true, "the TCO watchdog does not reset"),
-    PROP_BOOL(Ich9Lpc, enable_tco, "enable_tco", true, "kept for configuration files"),
+    PROP_BOOL(Ich9Lpc, enable_tco, "enable_tco", true, "the TCO watchdog is there"),
     PROP_BOOL(Ich9Lpc, memory_hotplug, "memory-hotplug-support", true, "hot-plug of memory by ACPI"),
     PROP_BOOL(Ich9Lpc, smi_broadcast, "x-smi-broadcast", true, "kept for configuration files"),
     PROP_BOOL(Ich9Lpc, smi_cpu_hotplug, "x-smi-cpu-hotplug", true, "kept for configuration files"),
@@ -264,6 +282,7 @@ static const StateField lpc_fields[] = {
     STATE_STRUCT(Ich9Lpc, pm, &acpi_pm_state),
     STATE_STRUCT(Ich9Lpc, cpus, &acpi_cpuhp_state),
     STATE_STRUCT(Ich9Lpc, memory, &acpi_memhp_state),
+    STATE_STRUCT(Ich9Lpc, tco, &tco_state),
     STATE_U32(Ich9Lpc, gcs),
     { 0 },
 };

@@ -249,6 +249,11 @@ static void fake_vcpus_reset(ResetKind kind)
     bench->vcpu_resets++;
 }
 
+static void fake_pit_replaced(bool on)
+{
+    bench->pit_replaced = on;
+}
+
 static const AccelOps fake_accel = {
     .name = "bench",
     .slot_set = fake_slot_set,
@@ -259,6 +264,7 @@ static const AccelOps fake_accel = {
     .route_set = fake_route_set,
     .route_drop = fake_route_drop,
     .irqfd_set = fake_irqfd_set,
+    .pit_replaced = fake_pit_replaced,
     .vcpus_run = fake_vcpus_run,
     .vcpus_park = fake_vcpus_park,
     .vcpu_count = fake_vcpu_count,

@@ -71,6 +71,7 @@ typedef struct Bench {
     bool route_used[BENCH_MSIS];
     Notifier *route_raise[BENCH_MSIS];
     unsigned vcpu_resets;
+    bool pit_replaced;         /* by the HPET */
     unsigned dimms_plugged, dimms_asked, dimms_unplugged;
     pthread_t vcpus[BENCH_VCPUS];
     unsigned vcpu_count;

@@ -125,8 +125,10 @@ static void test_legacy(void **state)
     assert_true(bench_irq(b, 0) && bench_irq(b, 8));
     in->set(in, 0, false);
     assert_false(bench_irq(b, 0));
+    assert_false(b->pit_replaced);
     bench_write32(b, B + 0x10, 3);
     assert_false(bench_irq(b, 8));                 /* cut off */
+    assert_true(b->pit_replaced);
     in->set(in, 0, true);
     assert_false(bench_irq(b, 0));
     bench_irq_raises(b, 0);
@@ -141,6 +143,11 @@ static void test_legacy(void **state)
     assert_int_equal(bench_irq_raises(b, 20), 0);
     bench_write32(b, B + 0x10, 0);
     assert_true(bench_irq(b, 0) && bench_irq(b, 8));       /* the old timers' levels are back */
+    assert_false(b->pit_replaced);
+    bench_write32(b, B + 0x10, 2);
+    assert_true(b->pit_replaced);
+    bench_reset(b);
+    assert_false(b->pit_replaced);
 }
 
 static void test_message(void **state)

@@ -556,6 +556,20 @@ static void test_plugged_processor(void **state)
     machine_down();
 }
 
+/* The HPET's legacy replacement takes interrupt 0 from the kernel's PIT. */
+static void test_pit_replaced(void **state)
+{
+    struct kvm_pit_state2 s = { 0 };
+
+    SKIP_WITHOUT_KVM(1, 1);
+    for (unsigned on = 2; on-- > 0;) {
+        kvm_accel.pit_replaced(on);
+        assert_int_equal(ioctl(kvm_vm.fd, KVM_GET_PIT2, &s), 0);
+        assert_int_equal(s.flags & KVM_PIT_FLAGS_HPET_LEGACY, on ? KVM_PIT_FLAGS_HPET_LEGACY : 0);
+    }
+    machine_down();
+}
+
 /* --- stopping --- */
 
 PAYLOAD32(fault_code,
@@ -681,6 +695,7 @@ int main(void)
         cmocka_unit_test(test_long_boot),
         cmocka_unit_test(test_second_processors),
         cmocka_unit_test(test_plugged_processor),
+        cmocka_unit_test(test_pit_replaced),
         cmocka_unit_test(test_triple_fault_and_reset),
         cmocka_unit_test(test_internal_error_report),
         cmocka_unit_test(test_park_and_resume),
