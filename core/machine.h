@@ -60,6 +60,7 @@ typedef struct BoardConfig {
     bool rtc_drift_slew;
     struct SmbiosConfigData *smbios;   /* hw/board/smbios.h; NULL: its defaults */
     GPtrArray *fw_cfg;         /* char *: texts after -fw_cfg */
+    GPtrArray *acpi_tables;    /* GByteArray *: the user's own, header and all; NULL: none */
 } BoardConfig;
 
 typedef struct MachineType {

@@ -14,7 +14,7 @@ typedef struct Build {
     GByteArray *t;
     const Machine *m;
     const AcpiBoard *b;
-    unsigned listed[16];       /* offsets of the tables that RSDT and XSDT name */
+    unsigned listed[96];       /* offsets of the tables that RSDT and XSDT name */
     unsigned listed_count;
 } Build;
 
@@ -120,9 +120,9 @@ static void fadt(Build *k, unsigned facs_at, unsigned dsdt_at)
     put(t, 0, 1);                                             /* reserved, was INT_MODEL */
     put(t, 0, 1);                                             /* preferred profile: unspecified */
     put(t, SCI_INT, 2);
-    put(t, 0xb2, 4);                                          /* SMI_CMD */
-    put(t, b->acpi_enable, 1);
-    put(t, b->acpi_disable, 1);
+    put(t, b->smi ? 0xb2 : 0, 4);                             /* SMI_CMD; none: always in ACPI mode */
+    put(t, b->smi ? b->acpi_enable : 0, 1);
+    put(t, b->smi ? b->acpi_disable : 0, 1);
     pad(t, 2);                                                /* S4BIOS_REQ, PSTATE_CNT */
     put(t, b->pm_base, 4);
     put(t, 0, 4);
@@ -398,6 +398,23 @@ static void waet(Build *k)
     end(k, at, true);
 }
 
+/* The user's own tables. */
+static void more(Build *k)
+{
+    const GPtrArray *all = k->m->cfg.acpi_tables;
+
+    for (unsigned i = 0; all != NULL && i < all->len; i++) {
+        const GByteArray *t = g_ptr_array_index(all, i);
+        unsigned at;
+
+        pad(k->t, (16 - k->t->len % 16) % 16);
+        at = k->t->len;
+        g_byte_array_append(k->t, t->data, t->len);
+        k->t->data[at + CHECKSUM_AT] = 0;
+        end(k, at, true);
+    }
+}
+
 static unsigned root_table(Build *k, const char *signature, unsigned size)
 {
     unsigned at = begin(k, signature, 1);
@@ -451,6 +468,7 @@ void acpi_build(Linker *l, const Machine *m, const AcpiBoard *b)
         }
     }
     waet(&k);
+    more(&k);
     rsdt_at = root_table(&k, "RSDT", 4);
     xsdt_at = root_table(&k, "XSDT", 8);
     rsdp(&k, rsdt_at, xsdt_at);

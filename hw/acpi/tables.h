@@ -15,7 +15,8 @@ typedef struct AcpiBoard {
     uint16_t pm_base;                  /* PM1a event block; control +4, timer +8 */
     uint16_t gpe0;
     uint8_t gpe0_len;
-    uint8_t acpi_enable, acpi_disable; /* values for the SMI command port */
+    bool smi;                          /* there is an SMI command port */
+    uint8_t acpi_enable, acpi_disable; /* values for it */
     uint16_t pcihp_io;                 /* ACPI PCI hot-plug registers; 0: none */
     uint16_t cpuhp_io;                 /* ACPI CPU hot-plug registers; 0: none */
     uint16_t memhp_io;                 /* ACPI memory hot-plug registers, if there are slots */

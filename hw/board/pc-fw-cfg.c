@@ -229,6 +229,27 @@ static bool add_user_file(PcBoard *b, Machine *m, const char *text, Error **errp
     }
 }
 
+/* -boot splash=: a picture that SeaBIOS shows. */
+static bool add_splash(PcBoard *b, Machine *m, Error **errp)
+{
+    BootFile *f = g_new0(BootFile, 1);
+    const char *name = m->cfg.boot_splash;
+    bool jpeg, bmp;
+
+    g_ptr_array_add(b->files, f);
+    if (!boot_file_map(f, "-boot splash", name, errp)) {
+        return false;
+    }
+    jpeg = f->size > 2 && f->data[0] == 0xff && f->data[1] == 0xd8;
+    bmp = f->size > 30 && memcmp(f->data, "BM", 2) == 0 && ld16(f->data + 28) == 24;
+    if (!jpeg && !bmp) {
+        return error_set(errp, "-boot: splash file '%s' format not recognized; must be JPEG or 24 bit BMP",
+                         name);
+    }
+    return fw_cfg_add_file_borrowed(m->fw_cfg, jpeg ? "bootsplash.jpg" : "bootsplash.bmp", f->data, f->size,
+                                    errp);
+}
+
 static bool add_numbers(PcBoard *b, Machine *m, Error **errp)
 {
     const BoardConfig *c = &m->cfg;
@@ -345,6 +366,9 @@ bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp)
         if (!add_user_file(b, m, g_ptr_array_index(m->cfg.fw_cfg, i), errp)) {
             return false;
         }
+    }
+    if (m->cfg.boot_splash != NULL && !add_splash(b, m, errp)) {
+        return false;
     }
     return m->cfg.kernel == NULL || (b->rom.ram == NULL && m->cfg.pflash[0] == NULL) ||
            add_kernel(b, m, errp);

@@ -231,12 +231,15 @@ static void set_nodes(Fixture *f, const Row *r)
     }
 }
 
+static GPtrArray *users;       /* for the next build(): tables of the user's */
+
 static Fixture *build(const Row *r)
 {
     Fixture *f = g_new0(Fixture, 1);
     Gpa fseg = 0xf0000, high;
 
     f->m.cfg.smp = (CpuTopology){ r->cpus, r->max_cpus, 1, 1, r->max_cpus, 1 };
+    f->m.cfg.acpi_tables = users;
     f->m.below_4g = r->below;
     f->m.above_4g = r->above;
     f->m.cfg.ram_size = r->below + r->above;
@@ -371,6 +374,40 @@ static void processors(void **state)
     assert_int_equal(ld32(madt + last + 4), 0);               /* absent: not enabled */
     assert_int_equal(entries(madt, 44, 10, &last), 0);
     drop(f);
+}
+
+/* A table of the user's is listed, with a right sum; the MADT can be made to say who is there. */
+static void tables_of_the_user(void **state)
+{
+    static const uint8_t mine[40] = "MINE\0\0\0\0\2\x55" "MAKER MYTABLE \1\0\0\0" "ME  \1\0\0\0" "DATA";
+    GPtrArray *all = g_ptr_array_new();
+    GByteArray *t = g_byte_array_new();
+    Device there, *cpus[4] = { &there, NULL, NULL, &there };
+    Fixture *f;
+    unsigned at, len;
+
+    g_byte_array_append(t, mine, sizeof(mine));
+    g_ptr_array_add(all, t);
+    users = all;
+    f = build(&rows[2]);
+    users = NULL;
+    assert_non_null(table(f, "MINE"));
+    assert_int_equal(ld32(table(f, "MINE") + 4), 40);
+    assert_int_equal(sum(table(f, "MINE"), 40), 0);
+    assert_memory_equal(table(f, "MINE") + 36, "DATA", 4);
+    f->m.cpus.dev = cpus;
+    f->m.cpus.count = 4;
+    acpi_refresh(f->l, &f->m, &at, &len);
+    const uint8_t *madt = linker_blob(f->l, ACPI_TABLES_FILE)->data + at;
+    assert_memory_equal(madt, "APIC", 4);
+    assert_int_equal(len, ld32(madt + 4));
+    assert_int_equal(sum(madt, len), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(ld32(madt + 44 + 8 * i + 4), cpus[i] != NULL);
+    }
+    drop(f);
+    g_byte_array_unref(t);
+    g_ptr_array_unref(all);
 }
 
 static void numa_nodes_cover_ram(void **state)
@@ -516,7 +553,7 @@ int main(void)
         cmocka_unit_test(integers), cmocka_unit_test(names), cmocka_unit_test(package_lengths),
         cmocka_unit_test(statements), cmocka_unit_test(resources), cmocka_unit_test(loader_commands),
         cmocka_unit_test(roots_and_sums), cmocka_unit_test(processors),
-        cmocka_unit_test(numa_nodes_cover_ram), cmocka_unit_test(routing_follows_the_wiring),
+        cmocka_unit_test(tables_of_the_user), cmocka_unit_test(numa_nodes_cover_ram), cmocka_unit_test(routing_follows_the_wiring),
         cmocka_unit_test(iasl_finds_nothing),
     };
 

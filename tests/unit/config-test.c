@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "hw/board/smbios.h"
 #include "system/config.h"
 #include "util/bytes.h"
@@ -81,6 +82,32 @@ static void defaults(void **state)
     assert_int_equal(c->board.numa_nodes, 0);
     assert_null(c->board.boot_order);
     assert_false(c->board.smbios->entry64 || c->board.smbios->bios.wanted);
+}
+
+static void acpi_tables(void **state)
+{
+    g_autofree char *path = g_strdup("/tmp/rhea-table-XXXXXX"), *line = NULL;
+    int fd = g_mkstemp(path);
+    const GByteArray *t;
+
+    assert_int_equal(write(fd, "data", 4), 4);
+    close(fd);
+    line = g_strdup_printf("-acpitable sig=MINE,rev=3,oem_id=ME,oem_rev=7,data=%s:%s", path, path);
+    t = g_ptr_array_index(must_read(line)->board.acpi_tables, 0);
+    assert_int_equal(t->len, 44);
+    assert_memory_equal(t->data, "MINE", 4);
+    assert_int_equal(t->data[8], 3);
+    assert_memory_equal(t->data + 10, "ME\0\0\0\0", 6);
+    assert_int_equal(ld32(t->data + 24), 7);
+    assert_memory_equal(t->data + 36, "datadata", 8);
+    g_free(line);
+    line = g_strdup_printf("-acpitable file=%s", path);
+    must_refuse(line, "too short, available: 4, expected: 36");
+    unlink(path);
+    must_refuse(line, "can't open file");
+    must_refuse("-acpitable sig=MINE", "requires one of 'data' or 'file'");
+    must_refuse("-acpitable sig=MINE,data=a,file=b", "requires one of 'data' or 'file'");
+    must_refuse("-acpitable rev=300,data=a", "rev");
 }
 
 static void topology(void **state)
@@ -291,7 +318,7 @@ int main(void)
 {
     static const MachineType *const types[] = { &small, &old, &large, NULL };
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults), cmocka_unit_test(topology), cmocka_unit_test(memory),
+        cmocka_unit_test(defaults), cmocka_unit_test(topology), cmocka_unit_test(acpi_tables), cmocka_unit_test(memory),
         cmocka_unit_test(numa), cmocka_unit_test(boot), cmocka_unit_test(clocks), cmocka_unit_test(smbios),
         cmocka_unit_test(machine_and_rest),
     };
