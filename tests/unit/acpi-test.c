@@ -553,7 +553,8 @@ int main(void)
         cmocka_unit_test(integers), cmocka_unit_test(names), cmocka_unit_test(package_lengths),
         cmocka_unit_test(statements), cmocka_unit_test(resources), cmocka_unit_test(loader_commands),
         cmocka_unit_test(roots_and_sums), cmocka_unit_test(processors),
-        cmocka_unit_test(tables_of_the_user), cmocka_unit_test(numa_nodes_cover_ram), cmocka_unit_test(routing_follows_the_wiring),
+        cmocka_unit_test(tables_of_the_user),
+        cmocka_unit_test(numa_nodes_cover_ram), cmocka_unit_test(routing_follows_the_wiring),
         cmocka_unit_test(iasl_finds_nothing),
     };
 

@@ -318,7 +318,8 @@ int main(void)
 {
     static const MachineType *const types[] = { &small, &old, &large, NULL };
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults), cmocka_unit_test(topology), cmocka_unit_test(acpi_tables), cmocka_unit_test(memory),
+        cmocka_unit_test(defaults), cmocka_unit_test(topology),
+        cmocka_unit_test(acpi_tables), cmocka_unit_test(memory),
         cmocka_unit_test(numa), cmocka_unit_test(boot), cmocka_unit_test(clocks), cmocka_unit_test(smbios),
         cmocka_unit_test(machine_and_rest),
     };
