@@ -10,9 +10,9 @@
 #include "util/bytes.h"
 #include "util/trace.h"
 
-enum { REG_RLD = 0x00, REG_DAT_IN = 0x02, REG_DAT_OUT = 0x03, REG_STS1 = 0x04, REG_STS2 = 0x06,
-       REG_CNT1 = 0x08, REG_CNT2 = 0x0a, REG_MESSAGE1 = 0x0c, REG_MESSAGE2 = 0x0d, REG_WDCNT = 0x0e, REG_IRQ_GEN = 0x10,
-       REG_TMR = 0x12, REGS = 0x20 };
+enum { REG_RLD = 0x00, REG_DAT_IN = 0x02, REG_DAT_OUT = 0x03, REG_STS1 = 0x04, REG_STS2 = 0x06 };
+enum { REG_CNT1 = 0x08, REG_CNT2 = 0x0a, REG_MESSAGE1 = 0x0c, REG_MESSAGE2 = 0x0d, REG_WDCNT = 0x0e };
+enum { REG_IRQ_GEN = 0x10, REG_TMR = 0x12, REGS = 0x20 };
 enum { STS1_SW_SMI = 1 << 1, STS1_OS_SMI = 1 << 2, STS1_TIMEOUT = 1 << 3, STS1_CLEARS = 0x3f8c };
 enum { STS2_SECOND = 1 << 1, STS2_BOOT = 1 << 2, STS2_CLEARS = 0x001f };
 enum { CNT1_LOCK = 1 << 12, CNT1_HALT = 1 << 11, CNT1_WRITES = 0x1b80 };
