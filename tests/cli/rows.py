@@ -267,8 +267,8 @@ LISTINGS = [
     (["--version"], r"QEMU emulator version 7\.2\.\d+ \(Rhea .*\)\n"),
     (["-help"], r"(?s).*\nStandard options:\n.*-machine \[type=\]NAME.*"),
     (["-h"], r"(?s).*-kernel FILE\n.*"),
-    (["-machine", "help"], r"(?s)Supported machines are:\n.*\npc +[^\n]*\(alias of pc-i440fx-7\.2\)\n.*"
-                           r"\npc-i440fx-7\.2 +[^\n]*\(default\)\n.*\nq35 .*\n"),
+    (["-machine", "help"], r"(?s)Supported machines are:\npc +[^\n]*\(alias of pc-i440fx-7\.2\).*"
+                           r"\npc-i440fx-7\.2 +[^\n]*\(default\).*\nq35 .*\n"),
     (["-accel", "help"], r"Accelerators supported in .*:\n(\w+\n)+"),
     (["-cpu", "help"], r"(?s).*\bhost\b.*\bmax\b.*"),
     (["-device", "help"], r"(?s)(?=.*virtio-blk-pci).*isa-serial.*"),
