@@ -22,18 +22,16 @@ static uint64_t no_auto(FeatureWord w)
     return w == FW_KVM_EDX ? BIT(0) : w == FW_80000001_ECX ? BIT(22) : 0;
 }
 
-/* What a migration keeps: features with a name, and no constant TSC, which ties a guest to its host. */
-static uint64_t migratable_bits(FeatureWord w)
+/* Those of @bits that a migration keeps: features with a name, and no constant TSC, which ties a guest to its
+ * host. */
+static uint64_t migratable(FeatureWord w, uint64_t bits)
 {
-    uint64_t bits = 0;
+    uint64_t keep = 0;
 
-    if (w == FW_80000007_EDX) {
-        return 0;
+    for (uint64_t left = w == FW_80000007_EDX ? 0 : bits; left != 0; left &= left - 1) {
+        keep |= feature_name(w, __builtin_ctzll(left)) != NULL ? left & -left : 0;
     }
-    for (unsigned b = 0; b < 64; b++) {
-        bits |= feature_name(w, b) != NULL ? UINT64_C(1) << b : 0;
-    }
-    return bits;
+    return keep;
 }
 
 static void start_words(KvmCpuModel *m, const KvmOffer *o)
@@ -43,7 +41,7 @@ static void start_words(KvmCpuModel *m, const KvmOffer *o)
 
         if (m->host && o != NULL) {
             base = o->words[w] & ~no_auto(w);
-            base &= m->prop[P_MIGRATABLE] ? migratable_bits(w) : UINT64_MAX;
+            base = m->prop[P_MIGRATABLE] ? migratable(w, base) : base;
         }
         m->words[w] = (base & ~m->user[w]) | m->value[w];
     }
@@ -61,15 +59,14 @@ static void start_words(KvmCpuModel *m, const KvmOffer *o)
 
 static void warn_bits(const char *text, FeatureWord w, uint64_t bits)
 {
-    g_autofree char *word = feature_word_text(w);
+    g_autofree char *word = bits != 0 ? feature_word_text(w) : NULL;
     bool state = w == FW_XCR0_LO || w == FW_XCR0_HI || w == FW_XSS_LO || w == FW_XSS_HI;
 
-    for (unsigned b = 0; b < 64; b++) {
+    for (; bits != 0; bits &= bits - 1) {
+        unsigned b = __builtin_ctzll(bits);
         const char *n = state ? NULL : feature_words[w].names[b];
 
-        if (bits >> b & 1) {
-            warn_report("%s: %s%s%s [bit %u]", text, word, n ? "." : "", n ? n : "", b);
-        }
+        warn_report("%s: %s%s%s [bit %u]", text, word, n ? "." : "", n ? n : "", b);
     }
 }
 
