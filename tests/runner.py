@@ -21,6 +21,7 @@ Leading comments of a test in tests/guest/, all optional:
 """
 import concurrent.futures as futures
 import fnmatch
+import glob
 import json
 import os
 import re
@@ -176,6 +177,24 @@ def run_here(tests, report):
                 report.running([t.name for f, t in pending.items() if f.running()], start)
 
 
+def threads(process):
+    """A line for each thread of a process and its descendants: what it does."""
+    lines, tick = [], os.sysconf("SC_CLK_TCK")
+    for folder in glob.glob("/proc/%d/task/*" % process):
+        try:
+            with open(folder + "/stat") as stat, open(folder + "/wchan") as wchan:
+                name, rest = stat.read().split(" (", 1)[1].rsplit(")", 1)
+                fields = rest.split()
+                lines.append("%-8s %-20s %s %8.2f s  %s" % (os.path.basename(folder), name, fields[0], (
+                    int(fields[11]) + int(fields[12])) / tick, wchan.read()))
+            with open(folder + "/children") as children:
+                for child in children.read().split():
+                    lines += threads(int(child))
+        except OSError:
+            pass
+    return lines
+
+
 class LabMachine:
     """One lab machine that runs tests one after another and says how they ended."""
 
@@ -191,6 +210,7 @@ class LabMachine:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log, start_new_session=True)
         self.partial = b""
+        self.threads = []
 
     def lines(self, silence):
         """The next lines as words, waiting at most @silence seconds; None at the machine's end."""
@@ -204,6 +224,7 @@ class LabMachine:
 
     def end(self, patience=0):
         """Its exit status; after @patience seconds it is ended, whatever it does."""
+        self.threads = self.threads or threads(self.process.pid)
         try:
             self.process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -228,7 +249,7 @@ class LabMachine:
                 except OSError:
                     text = ""
                 out.write("\n--- %s:\n%s" % (title, text))
-            out.write("\n--- %s\n" % reason)
+            out.write("\n--- its threads:\n%s\n--- %s\n" % ("\n".join(self.threads), reason))
 
 
 def watch_lab(machine, left, report):
