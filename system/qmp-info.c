@@ -87,6 +87,14 @@ bool qmp_query_rx_filter(const char *name, RxFilterInfoList *ret, Error **errp)
 
 static bool migration_events;
 
+bool qmp_query_migrate(MigrationInfo **ret, Error **errp)
+{
+    *ret = qapi_new_migration_info();
+    (*ret)->has_blocked_reasons = true;
+    qapi_append(&(*ret)->blocked_reasons, g_strdup("this program cannot migrate or save machines"));
+    return true;
+}
+
 bool qmp_query_migrate_capabilities(MigrationCapabilityStatusList *ret, Error **errp)
 {
     MigrationCapabilityStatus *s = qapi_new_migration_capability_status();

@@ -85,6 +85,7 @@ def test_migration_capabilities():
     with still() as m:
         q = m.qmp
         same(q.cmd("query-migrate-capabilities"), [{"capability": "events", "state": False}])
+        same(q.cmd("query-migrate"), {"blocked-reasons": ["this program cannot migrate or save machines"]})
         q.cmd("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
         same(q.cmd("query-migrate-capabilities"), [{"capability": "events", "state": True}])
         q.fails("migrate-set-capabilities",
