@@ -5,6 +5,7 @@
 #define CORE_ACCEL_H
 
 #include "core/cpu-debug.h"
+#include <jansson.h>
 #include "core/device.h"
 #include "core/irq.h"
 #include "core/machine.h"
@@ -102,6 +103,8 @@ struct AccelOps {
     uint32_t (*vcpu_apic_id)(unsigned index);      /* of any index below max_cpus */
     /* CPUID leaf 1 as every vCPU sees it, EAX low and EDX high; after vm_open().  May be NULL. */
     uint64_t (*cpu_signature)(void);
+    /* What the guest told of its crash as a new GuestPanicInformation; NULL: nothing.  May be NULL. */
+    json_t *(*crash_info)(void);
     /* Features and other properties of vCPU objects; NULL: none. */
     const DeviceExtra *cpu_extra;
     /* Copies the registers of vCPU @index; it is asked at its next exit boundary, which control waits for,

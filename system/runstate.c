@@ -300,15 +300,16 @@ void runstate_quit(ShutdownCause cause, int status)
 
 static void panicked(void)
 {
+    g_autoptr(json_t) info = accel()->crash_info != NULL ? accel()->crash_info() : NULL;
     PanicAction act = run.policy.panic;
 
     if (act == PANIC_ACTION_NONE) {
-        qmp_event_guest_panicked(GUEST_PANIC_ACTION_RUN, NULL);
+        qmp_event_guest_panicked(GUEST_PANIC_ACTION_RUN, info);
     } else if (act == PANIC_ACTION_PAUSE || run.policy.shutdown == SHUTDOWN_ACTION_PAUSE) {
-        qmp_event_guest_panicked(GUEST_PANIC_ACTION_PAUSE, NULL);
+        qmp_event_guest_panicked(GUEST_PANIC_ACTION_PAUSE, info);
         runstate_stop(RUN_STATE_GUEST_PANICKED, NULL, NULL);
     } else {
-        qmp_event_guest_panicked(GUEST_PANIC_ACTION_POWEROFF, NULL);
+        qmp_event_guest_panicked(GUEST_PANIC_ACTION_POWEROFF, info);
         runstate_quit(SHUTDOWN_CAUSE_GUEST_PANIC, act == PANIC_ACTION_EXIT_FAILURE ? 1 : 0);
     }
 }

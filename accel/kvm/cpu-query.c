@@ -431,6 +431,8 @@ static json_t *live_value(const KvmCpuModel *m, const char *prop)
         cpu_list_features(m->filtered, out);
     } else if (strcmp(prop, "memory") == 0) {
         out = json_string(MEMORY_PATH);
+    } else if (strcmp(prop, "crash-information") == 0) {
+        out = hyperv_crash_info();
     } else if (feature_find(prop, bits)) {
         out = feature_value(m, bits);
     }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include "accel/kvm/cpuid.h"
 #include "accel/kvm/kvm-int.h"
+#include "qapi/json.h"
 #include "util/bytes.h"
 
 #define LEAF_VENDOR 0x40000000u
@@ -25,6 +26,7 @@
 #define FEATURES_CPU_DYNAMIC 0x8u          /* EDX: processors may be added, always */
 #define ADVICE_CORESHARING 0x40000u
 #define MAX_NEEDS 3
+#define MSR_CRASH_P0 0x40000100u
 
 /* Where a bit of an enlightenment is. */
 typedef struct HvBits {
@@ -290,6 +292,38 @@ bool hyperv_msr_used(const HypervMsr *r)
     const KvmCpuModel *m = kvm_vm.model;
 
     return m != NULL && hyperv_enabled(m) && (r->prop == P_COUNT || is_on(m, r->prop));
+}
+
+void hyperv_crash(KvmVcpu *v)
+{
+    struct { struct kvm_msrs head; struct kvm_msr_entry e[5]; } p = { .head.nmsrs = 5 };
+
+    for (unsigned i = 0; i < 5; i++) {
+        p.e[i].index = MSR_CRASH_P0 + i;
+    }
+    if (ioctl(v->fd, KVM_GET_MSRS, &p) != 5 || __atomic_load_n(&kvm_vm.crashed, __ATOMIC_ACQUIRE)) {
+        return;                             /* the first crash is the one worth telling */
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        kvm_vm.crash[i] = p.e[i].data;
+    }
+    __atomic_store_n(&kvm_vm.crashed, true, __ATOMIC_RELEASE);
+}
+
+json_t *hyperv_crash_info(void)
+{
+    json_t *out = NULL;
+
+    if (__atomic_load_n(&kvm_vm.crashed, __ATOMIC_ACQUIRE)) {
+        out = json_pack("{s:s}", "type", "hyper-v");
+        for (unsigned i = 0; i < ARRAY_LEN(kvm_vm.crash); i++) {
+            g_autofree char *name = g_strdup_printf("arg%u", i + 1);
+            uint64_t v = kvm_vm.crash[i];
+
+            json_object_set_new(out, name, v > INT64_MAX ? json_from_u64(v) : json_integer((int64_t)v));
+        }
+    }
+    return out;
 }
 
 void hyperv_exit(struct kvm_run *run)

@@ -22,6 +22,10 @@ const HypervMsr *hyperv_msr(unsigned i);
 bool hyperv_msr_used(const HypervMsr *r);
 /* Tells KVM what the new vCPU has; after its CPUID is set. */
 bool hyperv_vcpu_open(struct KvmVcpu *v, Error **errp);
+/* Notes what the guest told of its crash; own thread. */
+void hyperv_crash(struct KvmVcpu *v);
+/* What it told as a new GuestPanicInformation; NULL: it has not crashed.  Any thread. */
+json_t *hyperv_crash_info(void);
 /* Carries out KVM_EXIT_HYPERV; own thread. */
 void hyperv_exit(struct kvm_run *run);
 

@@ -126,6 +126,8 @@ typedef struct KvmVm {
     struct kvm_cpuid2 *cpuid;  /* what vCPUs see; ids are filled in for each */
     struct KvmCpuModel *model; /* of -cpu, resolved */
     struct KvmOffer *offer;    /* what the host's KVM has */
+    uint64_t crash[5];         /* what the guest told by Hyper-V's crash registers; valid if... */
+    bool crashed;              /* atomic: ...this is set, by the vCPU that crashed */
     uint32_t *msr_list;        /* MSRs worth saving; NULL: not asked yet */
     unsigned msr_count;
 } KvmVm;

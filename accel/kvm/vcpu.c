@@ -249,7 +249,8 @@ static void on_system_event(KvmVcpu *v)
         stuck(v, REQUEST_RESET, 0, "system event");
         break;
     case KVM_SYSTEM_EVENT_CRASH:
-        stuck(v, REQUEST_PANIC, 1, "system event");
+        hyperv_crash(v);
+        machine_request(REQUEST_PANIC, 1, "Hyper-V crash register");
         break;
     default:
         TRACE(kvm_system_event, "cpu=%u type=%u", v->index, v->run->system_event.type);

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "accel/kvm/cpu.h"
+#include "accel/kvm/hyperv.h"
 #include "accel/kvm/kvm-int.h"
 #include "util/bytes.h"
 #include "util/fault.h"
@@ -157,7 +158,7 @@ static void vm_close(Machine *m)
     }
     vm->kvm = vm->fd = -1;
     vm->machine = NULL;
-    vm->has_boot = false;
+    vm->has_boot = vm->crashed = false;
     vm->soft = NULL;
     vm->extint = false;
 }
@@ -315,6 +316,7 @@ const AccelOps kvm_accel = {
     .vcpu_apic_id = kvm_vcpu_apic_id,
     .cpu_signature = kvm_cpu_signature,
     .cpu_extra = &kvm_cpu_extra,
+    .crash_info = hyperv_crash_info,
     .vcpu_regs = kvm_vcpu_regs,
     .vcpu_lapic = kvm_vcpu_lapic,
     .boot_state = kvm_boot_state,

@@ -141,6 +141,7 @@ void kvm_cpu_reset_state(KvmCpuDevice *d)
     reset_system(d);
     reset_lapic(d);
     reset_events(d);
+    __atomic_store_n(&kvm_vm.crashed, false, __ATOMIC_RELEASE);
     drop_blob(&d->xsave);
     drop_blob(&d->msrs);
     drop_blob(&d->nested);

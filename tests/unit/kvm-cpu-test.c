@@ -12,6 +12,7 @@
 #include "accel/kvm/kvm-int.h"
 #include "accel/kvm/kvm.h"
 #include "accel/topology.h"
+#include "qapi/json.h"
 #include "util/bytes.h"
 #include "util/thread.h"
 
@@ -284,6 +285,21 @@ static void test_hyperv_needs(void **state)
     offer.hv = NULL;
 }
 
+static void test_crash_info(void **state)
+{
+    assert_null(kvm_accel.crash_info());
+    kvm_vm.crash[0] = 0xd1;
+    kvm_vm.crash[4] = UINT64_MAX;
+    kvm_vm.crashed = true;
+    g_autoptr(json_t) info = kvm_accel.crash_info();
+    kvm_vm.crashed = false;
+    GString *text = g_string_new(NULL);
+    json_write_tree(text, info);
+    assert_string_equal(text->str, "{\"type\": \"hyper-v\", \"arg1\": 209, \"arg2\": 0, \"arg3\": 0, "
+                        "\"arg4\": 0, \"arg5\": 18446744073709551615}");
+    g_string_free(text, TRUE);
+}
+
 static void test_topology(void **state)
 {
     CpuTopology t = { .cpus = 24, .sockets = 2, .dies = 2, .cores = 3, .threads = 2 };
@@ -438,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_filter),
         cmocka_unit_test(test_phys_bits),
         cmocka_unit_test(test_hyperv_needs),
+        cmocka_unit_test(test_crash_info),
         cmocka_unit_test(test_topology),
         cmocka_unit_test(test_host_table),
         cmocka_unit_test(test_dies_and_no_kvm),
