@@ -108,6 +108,7 @@ static void cpu_unrealize(Device *d)
 static bool cpu_publish(Bus *b, Device *d, Error **errp)
 {
     machine_place_take(&d->machine->cpus, ((PcCpu *)d)->index, d);
+    pc_tell_cpus(d->machine);
     if (machine_was_reset() && machine_moves() && accel()->vcpus_run != NULL) {
         accel()->vcpus_run();
     }
@@ -127,6 +128,9 @@ static void cpu_detach(Bus *b, Device *d)
 
     if (cpu->index >= 0 && p->dev[cpu->index] == d) {
         machine_place_leave(p, cpu->index);
+        if (d->machine->fw_cfg != NULL) {              /* not at the end of all */
+            pc_tell_cpus(d->machine);
+        }
     }
 }
 

@@ -15,6 +15,8 @@ CTX_CONTROL CpuPlace cpu_place(const BoardConfig *c, unsigned index);
 
 /* Makes m->cpu_type and the places of m->cpus. */
 CTX_CONTROL void pc_cpus_begin(Machine *m);
+/* Firmware and tables say which vCPUs there are now (pc.c). */
+CTX_CONTROL void pc_tell_cpus(Machine *m);
 /* Plugs the first smp.cpus vCPUs. */
 CTX_CONTROL bool pc_cpus_make(Machine *m, Error **errp);
 

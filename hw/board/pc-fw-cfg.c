@@ -34,9 +34,13 @@ void pc_fill_cpu_count(PcBoard *b, Machine *m)
     for (unsigned i = 0; i < m->cpus.count; i++) {
         count += m->cpus.dev[i] != NULL;
     }
+    domain_enter(b->rtc->domain);
     rtc_cmos_set(b->rtc, 0x5f, MIN(count - 1, 0xff));
+    domain_leave(b->rtc->domain);
     st16(raw, count);
+    domain_enter(m->fw_cfg->domain);
     fw_cfg_modify_bytes(m->fw_cfg, FW_CFG_NB_CPUS, raw, 2);
+    domain_leave(m->fw_cfg->domain);
 }
 
 /* The option ROM that reads a kernel from fw_cfg and starts it. */

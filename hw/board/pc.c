@@ -23,6 +23,7 @@ static void board_unrealize(Device *d)
 {
     PcBoard *b = (PcBoard *)d;
 
+    b->complete = false;
     map_begin();
     for (unsigned i = 0; i < b->part_count; i++) {
         map_drop(&b->parts[i]);
@@ -39,9 +40,14 @@ static void board_unrealize(Device *d)
     g_clear_pointer(&b->files, g_ptr_array_unref);
 }
 
+static void board_resume(Device *d)
+{
+    ((PcBoard *)d)->ran = true;
+}
+
 static const DeviceType pc_board_type = {
     .name = "pc-board", .summary = "a PC's board", .slot = &board_slot, .size = sizeof(PcBoard),
-    .flags = DEV_INTERNAL | DEV_STATELESS, .unrealize = board_unrealize,
+    .flags = DEV_INTERNAL | DEV_STATELESS, .unrealize = board_unrealize, .resume = board_resume,
 };
 
 Device *pc_make(Machine *m, Bus *bus, const char *type, const char *id, const char *addr, Error **errp)
@@ -264,22 +270,27 @@ static uint8_t ich9_irq(PciBus *root, unsigned slot, unsigned pin)
 /* ACPI 6.4, 16.3.1: firmware tells a wake-up from a cold start by the CMOS shutdown byte. */
 enum { CMOS_SHUTDOWN = 0x0f, SHUTDOWN_S3_RESUME = 0xfe };
 
-/* What is there may have changed since the last start. */
-static void tell_cpus(PcBoard *b, Machine *m)
+void pc_tell_cpus(Machine *m)
 {
+    PcBoard *b = m->board;
     unsigned at, len;
 
+    if (b == NULL || !b->complete) {
+        return;
+    }
     pc_fill_cpu_count(b, m);
     if (b->linker == NULL) {
         return;
     }
     acpi_refresh(b->linker, m, &at, &len);
-    if (b->plan != NULL) {
+    if (b->plan == NULL) {
+        const GByteArray *tables = linker_blob(b->linker, ACPI_TABLES_FILE);
+        domain_enter(m->fw_cfg->domain);
+        fw_cfg_modify_file(m->fw_cfg, ACPI_TABLES_FILE, tables->data, tables->len);
+        domain_leave(m->fw_cfg->domain);
+    } else if (!b->ran) {
         space_load(m->mem, linker_address(b->linker, ACPI_TABLES_FILE) + at,
                    linker_blob(b->linker, ACPI_TABLES_FILE)->data + at, len);
-    } else {
-        const GByteArray *tables = linker_blob(b->linker, ACPI_TABLES_FILE);
-        fw_cfg_modify_file(m->fw_cfg, ACPI_TABLES_FILE, tables->data, tables->len);
     }
 }
 
@@ -293,14 +304,17 @@ void pc_restart(Machine *m, ResetKind kind)
         .irq_of = b->q35 ? ich9_irq : piix3_irq,
     };
 
+    b->complete = true;
+    b->ran = false;
+
     if (b->plan != NULL) {
         pc_chipset_setup(pc_host_bus(b->host), b->q35);
         pci_setup(pc_host_bus(b->host), &w);
         boot_apply(b->plan, m);
-        tell_cpus(b, m);
+        pc_tell_cpus(m);
         return;
     }
-    tell_cpus(b, m);
+    pc_tell_cpus(m);
     if (kind == RESET_BUS) {
         rtc_cmos_set(b->rtc, CMOS_SHUTDOWN, SHUTDOWN_S3_RESUME);
         return;

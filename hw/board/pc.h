@@ -33,6 +33,8 @@ typedef struct PcBoard {
     Smbios smbios;
     BootPlan *plan;                    /* kernel without firmware; NULL: firmware starts the guest */
     GPtrArray *files;                  /* BootFile *: what fw_cfg serves from files */
+    bool complete;                     /* restarted once: tables and items are there */
+    bool ran;                          /* the guest has run since the last restart */
     bool once_done;                    /* -boot once= has had its start */
 } PcBoard;
 

@@ -130,6 +130,19 @@ def test_cpu_and_reset():
         same(m.inb(CPUS["q35"]), 7)
 
 
+def test_cpu_before_the_start():
+    """As management tools do it: plugged before the guest runs, counted by its firmware."""
+    with Machine(*SMP, "-S") as m:
+        m.qmp.cmd("device_add", driver=TYPE, id="c1", **place(1))
+        m.qmp.cmd("device_add", driver=TYPE, id="c5", **place(1, 1))
+        m.qmp.cmd("cont")
+        m.started()
+        m.outb(0x70, 0x5f)
+        same(m.inb(0x71), 2, "CMOS: processors less one")
+        m.outw(0x510, 5)
+        same([m.inb(0x511), m.inb(0x511)], [3, 0], "fw_cfg: processors")
+
+
 def test_cpu_in_the_middle():
     """Comes, goes and resets in one breath."""
     with Machine(*SMP) as m:
