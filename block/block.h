@@ -108,6 +108,8 @@ typedef struct BlkLimits {
 CTX_ANY const char *blk_name(const BlkNode *n);
 /* The id of the -drive that made the node, or "". */
 CTX_ANY const char *blk_drive_id(const BlkNode *n);
+/* True if the node was made for a device, by -drive or a change of medium, and goes when it leaves it. */
+CTX_ANY bool blk_is_drive(const BlkNode *n);
 CTX_CONTROL void blk_rename_drive(BlkNode *n, const char *id);
 /* What that -drive said about errors; AUTO: nothing. */
 CTX_ANY BlkOnError blk_drive_on_error(const BlkNode *n, bool read);

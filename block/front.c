@@ -8,6 +8,7 @@ const char *const blk_on_error_names[] = { "report", "ignore", "enospc", "stop",
 
 static BlkFront *first;                /* control */
 static BlkErrorListener *listener;     /* set once at start */
+static BlkTrayListener *tray_listener; /* the same */
 
 static BlkOnError settle(BlkOnError own, const BlkNode *n, bool read)
 {
@@ -27,6 +28,7 @@ void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
     assert_control();
     f->id = id;
     f->qdev = take_qdev;
+    f->drive = g_strdup(node != NULL ? blk_drive_id(node) : "");
     f->rerror = settle(f->rerror, node, true);
     f->werror = settle(f->werror, node, false);
     __atomic_store_n(&f->node, node, __ATOMIC_RELEASE);
@@ -45,6 +47,7 @@ void blk_front_close(BlkFront *f)
         if (*at == f) {
             *at = f->next;
             g_clear_pointer(&f->qdev, g_free);
+            g_clear_pointer(&f->drive, g_free);
             f->node = NULL;
             return;
         }
@@ -70,7 +73,7 @@ BlkFront *blk_front_find(const char *qdev)
 BlkFront *blk_front_of_drive(const char *drive)
 {
     for (BlkFront *f = blk_front_next(NULL); f != NULL; f = f->next) {
-        if (f->node != NULL && strcmp(blk_drive_id(f->node), drive) == 0) {
+        if (*drive != '\0' && strcmp(f->drive, drive) == 0) {
             return f;
         }
     }
@@ -123,4 +126,17 @@ void blk_set_error_listener(BlkErrorListener *l)
 {
     assert_control();
     listener = l;
+}
+
+void blk_set_tray_listener(BlkTrayListener *l)
+{
+    assert_control();
+    tray_listener = l;
+}
+
+void blk_front_tray_moved(const BlkFront *f, bool open)
+{
+    if (tray_listener != NULL) {
+        tray_listener(f, open);
+    }
 }

@@ -34,6 +34,7 @@ typedef struct BlkTrayOps {
 struct BlkFront {
     const char *id;            /* the device's id, or NULL; borrowed while open */
     char *qdev;                /* id or path, as clients name it; owned */
+    char *drive;               /* id of the -drive it was made for, or ""; owned */
     BlkNode *node;             /* NULL: no medium; atomic */
     bool removable;
     BlkOnError rerror, werror;         /* never AUTO while open */
@@ -48,6 +49,9 @@ struct BlkFront {
 typedef void BlkErrorListener(const BlkFront *f, const BlkNode *node, bool read, BlkErrorAction action,
                               int err);
 
+/* Whoever tells people that a tray was moved; any thread. */
+typedef void BlkTrayListener(const BlkFront *f, bool open);
+
 /* Names of BlkOnError in its order, NULL-terminated. */
 extern const char *const blk_on_error_names[];
 
@@ -60,7 +64,7 @@ CTX_CONTROL void blk_front_close(BlkFront *f);
 CTX_CONTROL BlkFront *blk_front_next(const BlkFront *f);
 /* The front whose device has @id or path, or NULL. */
 CTX_CONTROL BlkFront *blk_front_find(const char *qdev);
-/* The front whose medium was opened by -drive @drive, or NULL. */
+/* The front made for -drive @drive, or NULL. */
 CTX_CONTROL BlkFront *blk_front_of_drive(const char *drive);
 
 /* Decides about a request of @f to @node that failed with @err, a negative errno, and tells the listener.
@@ -72,5 +76,8 @@ CTX_ANY BlkIoStatus blk_front_io_status(const BlkFront *f);
 /* All fronts are well again: the machine goes on. */
 CTX_CONTROL void blk_fronts_reset_status(void);
 CTX_CONTROL void blk_set_error_listener(BlkErrorListener *l);
+CTX_CONTROL void blk_set_tray_listener(BlkTrayListener *l);
+/* The device says that its tray was opened or closed. */
+CTX_ANY void blk_front_tray_moved(const BlkFront *f, bool open);
 
 #endif

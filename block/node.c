@@ -50,6 +50,11 @@ const char *blk_drive_id(const BlkNode *n)
     return n->drive_id ? n->drive_id : "";
 }
 
+bool blk_is_drive(const BlkNode *n)
+{
+    return n->drive_id != NULL;
+}
+
 void blk_rename_drive(BlkNode *n, const char *id)
 {
     assert_control();

@@ -169,10 +169,17 @@ bool devices_add_all(const CmdLine *cmd, Error **errp)
 
 /* --- listings --- */
 
+/* Where it is listed: a compound is what is in it. */
+static const char *category_of(const DeviceType *t)
+{
+    t = t->category == NULL && t->inner != NULL ? t->inner : t;
+    return t->category != NULL ? t->category : "Misc";
+}
+
 static int by_category(const void *a, const void *b)
 {
     const DeviceType *x = *(const DeviceType *const *)a, *y = *(const DeviceType *const *)b;
-    int c = g_strcmp0(x->category, y->category);
+    int c = strcmp(category_of(x), category_of(y));
 
     return c != 0 ? c : strcmp(x->name, y->name);
 }
@@ -190,12 +197,13 @@ static void print_types(void)
     g_ptr_array_sort(list, by_category);
     for (unsigned i = 0; i < list->len; i++) {
         const DeviceType *t = g_ptr_array_index(list, i);
-        const char *heading = t->category != NULL ? t->category : "Misc";
+        const char *heading = category_of(t);
         if (g_strcmp0(heading, category) != 0) {
             printf("%s%s devices:\n", category != NULL ? "\n" : "", heading);
             category = heading;
         }
-        printf("name \"%s\", bus %s, desc \"%s\"\n", t->name, t->slot->name, t->summary);
+        printf("name \"%s\", bus %s, desc \"%s\"\n", t->name, t->slot->name,
+               t->inner != NULL ? t->inner->summary : t->summary);
     }
 }
 

@@ -134,6 +134,21 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
     return NULL;
 }
 
+BlkNode *drives_open_medium(const char *file, const char *format, const char *drive, bool read_only,
+                            Error **errp)
+{
+    BlkOptions host = {
+        .driver = g_str_has_prefix(file, "/dev/") ? "host_device" : "file", .filename = file,
+    };
+    BlkOptions o = {
+        .driver = format != NULL ? format : probe_format(file), .drive_id = drive,
+        .rerror = BLK_ON_ERROR_AUTO, .werror = BLK_ON_ERROR_AUTO, .read_only = read_only,
+        .auto_read_only = true, .child = &host,
+    };
+
+    return blk_open(&o, errp);
+}
+
 static bool check_policies(const DriveConfig *c, DriveIf plug, Error **errp)
 {
     bool bus_can = plug == DRIVE_IF_IDE || plug == DRIVE_IF_VIRTIO || plug == DRIVE_IF_NONE;

@@ -2,6 +2,7 @@
 #ifndef SYSTEM_DRIVES_H
 #define SYSTEM_DRIVES_H
 
+#include "block/block.h"
 #include "core/machine.h"
 #include "system/cmdline.h"
 
@@ -9,6 +10,9 @@
 CTX_CONTROL void drives_init(void);
 /* Opens every node of the command line; pflash drives are noted in @board. */
 CTX_CONTROL bool drives_open_all(const CmdLine *cmd, BoardConfig *board, bool *help, Error **errp);
+/* Opens @file as a medium for the front of -drive @drive ("": of none); @format NULL: as its head says. */
+CTX_CONTROL BlkNode *drives_open_medium(const char *file, const char *format, const char *drive,
+                                        bool read_only, Error **errp);
 /* Makes the devices that drives without if=none ask for; the board is built. */
 CTX_CONTROL bool drives_plug_all(Machine *m, Error **errp);
 /* Closes every node; all devices are gone. */

@@ -85,14 +85,14 @@ static BlockInfo *front_info(BlkFront *f)
     BlockInfo *i = qapi_new_block_info();
     const BlkNode *n = __atomic_load_n(&f->node, __ATOMIC_RELAXED);
 
-    i->device = g_strdup(n != NULL ? blk_drive_id(n) : "");
+    i->device = g_strdup(f->drive);
     i->qdev = g_strdup(f->qdev);
     i->type = g_strdup("unknown");
     i->removable = f->removable;
     i->has_tray_open = f->tray != NULL;
     i->tray_open = f->tray != NULL && f->tray->is_open(f);
     i->locked = f->tray != NULL && f->tray->is_locked(f);
-    i->has_io_status = true;
+    i->has_io_status = blk_front_may_stop(f);
     i->io_status = states[blk_front_io_status(f)];
     i->inserted = n != NULL ? node_info(n) : NULL;
     return i;

@@ -473,7 +473,10 @@ static void pkt_start_stop(IdeCmd *c)
         d->cd.attention = d->cd.changed = d->node != NULL;
     }
     TRACE(ide_tray, "id=%s open=%d", d->dev.id, !start);
-    d->cd.tray_open = !start;
+    if (d->cd.tray_open == start) {
+        d->cd.tray_open = !start;
+        blk_front_tray_moved(&d->front, !start);
+    }
     good(c);
 }
 

@@ -739,6 +739,8 @@ bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
     }
     d->current = 0;
     d->node = n;
+    d->front.removable = !write;
+    d->front.tray = write ? NULL : &ide_cd_tray;
     d->front.rerror = (BlkOnError)d->rerror;
     d->front.werror = (BlkOnError)d->werror;
     blk_front_open(&d->front, n, has_id ? d->dev.id : NULL,
@@ -771,13 +773,17 @@ bool ide_cd_open_tray(Device *dev, bool force, Error **errp)
         return false;
     }
     domain_enter(dev->domain);
-    if (d->cd.locked && !force) {
+    bool was_open = d->cd.tray_open;
+    if (d->cd.locked && !force && !was_open) {
         d->cd.eject_wanted = true;
     } else {
         d->cd.tray_open = open = true;
         d->cd.eject_wanted = false;
     }
     domain_leave(dev->domain);
+    if (open && !was_open) {
+        blk_front_tray_moved(&d->front, true);
+    }
     if (!open) {
         error_set(errp, "Device '%s' is locked and force was not specified, wait for tray to open "
                   "and try again", dev->id);
@@ -791,11 +797,15 @@ void ide_cd_close_tray(Device *dev)
 
     assert_control();
     domain_enter(dev->domain);
-    if (d->cd.tray_open) {
+    bool was_open = d->cd.tray_open;
+    if (was_open) {
         d->cd.tray_open = false;
         d->cd.attention = d->cd.changed = d->node != NULL;
     }
     domain_leave(dev->domain);
+    if (was_open) {
+        blk_front_tray_moved(&d->front, false);
+    }
 }
 
 bool ide_cd_change(Device *dev, BlkNode *n, Error **errp)
@@ -819,6 +829,7 @@ bool ide_cd_change(Device *dev, BlkNode *n, Error **errp)
     domain_enter(dev->domain);
     d->current = other;
     d->node = n;
+    __atomic_store_n(&d->front.node, n, __ATOMIC_RELEASE);
     if (!d->cd.tray_open) {
         d->cd.attention = d->cd.changed = n != NULL;
     }
@@ -826,3 +837,50 @@ bool ide_cd_change(Device *dev, BlkNode *n, Error **errp)
     detach_old(dev, !other);
     return true;
 }
+
+/* --- the same for whoever knows the front alone --- */
+
+static IdeDrive *drive_of(const BlkFront *f)
+{
+    return container_of((BlkFront *)f, IdeDrive, front);
+}
+
+static bool tray_open(BlkFront *f, bool force, Error **errp)
+{
+    return ide_cd_open_tray(&drive_of(f)->dev, force, errp);
+}
+
+static void tray_close(BlkFront *f)
+{
+    ide_cd_close_tray(&drive_of(f)->dev);
+}
+
+static bool ask_cd(const BlkFront *f, bool locked)
+{
+    IdeDrive *d = drive_of(f);
+
+    domain_enter(d->dev.domain);
+    bool is = locked ? d->cd.locked : d->cd.tray_open;
+    domain_leave(d->dev.domain);
+    return is;
+}
+
+static bool tray_is_open(const BlkFront *f)
+{
+    return ask_cd(f, false);
+}
+
+static bool tray_is_locked(const BlkFront *f)
+{
+    return ask_cd(f, true);
+}
+
+static bool tray_change(BlkFront *f, BlkNode *n, Error **errp)
+{
+    return ide_cd_change(&drive_of(f)->dev, n, errp);
+}
+
+const BlkTrayOps ide_cd_tray = {
+    .open = tray_open, .close = tray_close, .is_open = tray_is_open, .is_locked = tray_is_locked,
+    .change = tray_change,
+};

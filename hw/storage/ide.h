@@ -252,6 +252,7 @@ CTX_CONTROL bool ide_drive_open(IdeDrive *d, bool write, Error **errp);
 CTX_CONTROL void ide_drive_close(IdeDrive *d);
 
 /* --- removable media, for the control plane --- */
+extern const BlkTrayOps ide_cd_tray;
 /* Opens the tray; with @force even when the guest has locked it.  False: the guest was asked
  * instead. */
 CTX_CONTROL bool ide_cd_open_tray(Device *d, bool force, Error **errp);

@@ -139,6 +139,89 @@ def test_statistics():
             same((got["stats"]["rd_operations"], got["stats"]["failed_wr_operations"]), (0, 0))
 
 
+# --- media ---
+
+def moved(m, is_open):
+    same(m.qmp.event("DEVICE_TRAY_MOVED"), {"device": "", "id": "cd0", "tray-open": is_open})
+
+
+def drive_of(m):
+    return next(b for b in m.qmp.cmd("query-block") if b["qdev"] == "cd0")
+
+
+MEDIA = ["-blockdev", "null-co,node-name=n1,size=1048576,read-only=on", "-blockdev",
+         "null-co,node-name=n2,size=2097152", "-device", "ide-hd,drive=n2,id=hd0"]
+
+
+def test_change_of_medium():
+    with Machine(*MEDIA, "-device", "ide-cd,id=cd0,drive=n1") as m:
+        q = m.qmp
+        for _ in range(3):
+            same((drive_of(m)["tray_open"], drive_of(m)["removable"], drive_of(m)["locked"]),
+                 (False, True, False))
+            same(drive_of(m)["inserted"]["node-name"], "n1")
+            q.cmd("blockdev-open-tray", id="cd0", force=False)
+            moved(m, True)
+            q.cmd("blockdev-open-tray", id="cd0")
+            q.cmd("blockdev-remove-medium", id="cd0")
+            q.cmd("blockdev-remove-medium", id="cd0")
+            same((drive_of(m)["tray_open"], "inserted" in drive_of(m)), (True, False))
+            q.cmd("blockdev-del", **{"node-name": "n1"})
+            q.cmd("blockdev-add", driver="null-co", size=4096, **{"node-name": "n1", "read-only": True})
+            q.cmd("blockdev-insert-medium", id="cd0", **{"node-name": "n1"})
+            q.cmd("blockdev-close-tray", id="cd0")
+            moved(m, False)
+            q.cmd("blockdev-close-tray", id="cd0")
+        same(q.events, [])
+
+
+def test_change_of_medium_refused():
+    with Machine(*MEDIA, "-device", "ide-cd,id=cd0,drive=n1", "-S", serial=False) as m:
+        q = m.qmp
+        both = "Need exactly one of 'device' and 'id'"
+        for command in ("blockdev-open-tray", "blockdev-close-tray", "eject"):
+            q.fails(command, "DeviceNotFound", "Device 'nope' not found", id="nope")
+            q.fails(command, text=both)
+            q.fails(command, text=both, id="cd0", device="d")
+            q.fails(command, text="Device 'hd0' is not removable", id="hd0")
+        q.fails("blockdev-remove-medium", text="Device 'hd0' is not removable", id="hd0")
+        q.fails("blockdev-remove-medium", text="Tray of device 'cd0' is not open", id="cd0")
+        insert = {"id": "cd0", "node-name": "n1"}
+        q.fails("blockdev-insert-medium", text="Node 'n1' is already in use", **insert)
+        q.fails("blockdev-insert-medium", text="Node 'nope' not found", **{**insert, "node-name": "nope"})
+        q.cmd("blockdev-add", driver="null-co", **{"node-name": "n3", "read-only": True})
+        insert["node-name"] = "n3"
+        q.fails("blockdev-insert-medium", text="Tray of the device is not open", **insert)
+        q.cmd("blockdev-open-tray", id="cd0")
+        q.fails("blockdev-insert-medium", text="There already is a medium in the device", **insert)
+        q.fails("blockdev-change-medium", text="Could not open '/nope'", id="cd0", filename="/nope")
+        q.fails("blockdev-change-medium", id="cd0", filename="/nope", format="foo")
+        q.fails("blockdev-change-medium", text="writes", id="cd0", filename="/nope",
+                **{"read-only-mode": "read-write"})
+        same(drive_of(m)["inserted"]["node-name"], "n1")
+
+
+def test_change_and_eject_of_a_drive():
+    with tempfile.NamedTemporaryFile() as one, tempfile.NamedTemporaryFile() as two:
+        one.truncate(1 << 20)
+        two.truncate(1 << 21)
+        with Machine("-drive", "if=none,id=d0,media=cdrom,format=raw,file=" + one.name, "-device",
+                     "ide-cd,drive=d0,id=cd0") as m:
+            q = m.qmp
+            nodes = len(q.cmd("query-named-block-nodes"))
+            for file, size in ((two, 1 << 21), (one, 1 << 20)) * 2:
+                q.cmd("blockdev-change-medium", device="d0", filename=file.name, format="raw")
+                same([q.event("DEVICE_TRAY_MOVED")["tray-open"] for _ in range(2)], [True, False])
+                same(drive_of(m)["inserted"]["image"]["virtual-size"], size)
+                same(drive_of(m)["device"], "d0")
+                same(len(q.cmd("query-named-block-nodes")), nodes)
+            q.cmd("eject", device="d0")
+            same(q.event("DEVICE_TRAY_MOVED"), {"device": "d0", "id": "cd0", "tray-open": True})
+            check("inserted" not in drive_of(m), "still there", drive_of(m))
+            same(q.cmd("query-named-block-nodes"), [])
+            q.cmd("eject", id="cd0")
+
+
 if __name__ == "__main__":
     if INSIDE not in os.environ:
         os.environ[INSIDE] = "1"
