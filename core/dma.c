@@ -193,6 +193,11 @@ void *dma_ptr(Device *d, Iova at, size_t n, DmaDir dir)
     return host;
 }
 
+uint64_t dma_generation(const Device *d)
+{
+    return allowed(d, 0, 0) ? space_generation(d->dma) : 0;
+}
+
 void dma_wrote(const void *host, size_t n)
 {
     RamBlock *b;

@@ -30,6 +30,8 @@ CTX_ANY void dma_unmap(Device *d, const struct iovec *iov, unsigned count, size_
 /* The host address of [@at, @at + @n) when it is one piece of RAM, for structures shared with the
  * guest; valid inside the current epoch section only.  NULL: it is not.  Writers call dma_wrote(). */
 CTX_ANY void *dma_ptr(Device *d, Iova at, size_t n, DmaDir dir);
+/* While it stays the same, and is not 0, addresses from dma_ptr() are valid in later epoch sections too. */
+CTX_ANY uint64_t dma_generation(const Device *d);
 CTX_ANY void dma_wrote(const void *host, size_t n);
 
 #endif

@@ -135,6 +135,9 @@ CTX_ANY bool space_load(Space *s, Gpa at, const void *buf, size_t n);
 /* The RAM behind @at, inside an epoch section: host address and, in *@len, how far it goes (at most
  * what *@len said).  NULL: no RAM there, or read-only and @for_write. */
 CTX_ANY void *space_ram(Space *s, Gpa at, uint64_t *len, bool for_write);
+/* Changes whenever what @s shows does; 0: it shows nothing.  Inside an epoch section: what was found in an
+ * earlier one with the same number is still valid. */
+CTX_ANY uint64_t space_generation(Space *s);
 /* The RAM block and the offset in it; inside an epoch section. */
 CTX_ANY RamBlock *space_ram_block(Space *s, Gpa at, uint64_t *off);
 

@@ -425,6 +425,11 @@ void *space_ram(Space *s, Gpa at, uint64_t *len, bool for_write)
     return space_ram_piece(s, at, len, for_write, &block);
 }
 
+uint64_t space_generation(Space *s)
+{
+    return epoch_load(s->map)->generation;
+}
+
 RamBlock *space_ram_block(Space *s, Gpa at, uint64_t *off)
 {
     const FlatRange *r = find(epoch_load(s->map), at);

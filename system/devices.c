@@ -126,10 +126,6 @@ Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp)
         error_set(errp, "Device '%s' is on no bus, 'bus' cannot be given", c->driver);
         return NULL;
     }
-    if (hotplug && !(t->flags & DEV_HOTPLUG)) {
-        error_set(errp, "Device '%s' does not support hotplugging", c->driver);
-        return NULL;
-    }
     if (!t->slot->no_bus || c->bus != NULL) {
         b = bus_find(m->root, t->slot, c->bus, errp);
         if (b == NULL) {
@@ -138,6 +134,10 @@ Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp)
     }
     if (hotplug && b != NULL && !b->hotplug) {
         error_set(errp, "Bus '%s' does not support hotplugging", b->name);
+        return NULL;
+    }
+    if (hotplug && !(t->flags & DEV_HOTPLUG)) {
+        error_set(errp, "Device '%s' does not support hotplugging", c->driver);
         return NULL;
     }
     d = device_create(t, m->peripheral, b, c->id, errp);

@@ -324,9 +324,16 @@ bool vq_begin(VirtQueue *q)
 
 bool vq_lookup(VirtQueue *q)
 {
+    uint64_t now = dma_generation(&q->v->dev);
+
+    if (now != 0 && now == q->found) {
+        return true;
+    }
+    q->found = now;
     if (q->packed ? packed_begin(q) : split_begin(q)) {
         return true;
     }
+    q->found = 0;
     virtio_break(q->v, "queue %u: a ring where there is no memory", q->index);
     return false;
 }

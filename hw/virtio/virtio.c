@@ -77,6 +77,7 @@ static void queue_go(Post *post)
     q->running = true;
     q->notify_on = false;
     q->again = q->parked.length;
+    q->found = 0;
     loop_watch(q->loop, q->kick.fd, EPOLLIN, queue_ready, q);
     loop_poll_add(q->loop, queue_poll, q);
     TRACE(virtio_queue_start, "%s queue=%u size=%u", q->v->dev.id, q->index, q->size);

@@ -7,8 +7,8 @@
  *    from hand-over until it came home; between, nobody else touches what is marked "loop".
  * 2. Descriptors are copied once and checked; a hostile ring breaks its device (NEEDS_RESET), nothing
  *    else.
- * 3. Guest memory is found anew in every epoch section: vq_begin() at the start of each callback that
- *    uses a queue (kick callbacks have it done for them). */
+ * 3. vq_begin() stands at the start of each callback that uses a queue (kick callbacks have it done for
+ *    them): it finds the ring in guest memory, anew when the memory map has changed. */
 #ifndef HW_VIRTIO_VIRTIO_H
 #define HW_VIRTIO_VIRTIO_H
 
@@ -89,7 +89,8 @@ struct VirtQueue {
     uint16_t added;            /* packed: slots used since then */
     bool notify_on;            /* the driver has been asked to kick */
     uint16_t inflight;         /* chains popped and not pushed */
-    uint8_t *desc_p, *driver_p, *device_p;     /* host addresses, valid in this epoch section */
+    uint8_t *desc_p, *driver_p, *device_p;     /* host addresses while dma_generation() is @found */
+    uint64_t found;            /* 0: not found yet */
     VirtSeg *segs;             /* VIRTQUEUE_MAX entries: the chain popped last */
     struct VirtOrder *order;   /* in-order: @size entries of chains in the order of popping */
     uint16_t order_head, order_count;

@@ -443,6 +443,32 @@ static void test_rng_limit(void **state)
     bench_free(b);
 }
 
+/* The ring is found again when the memory map has changed, and missed when it is gone. */
+static void test_map_changes(void **state)
+{
+    Bench *b = bench_new();
+    Vd *vd = vd_new(b, bench_device(b, &virtio_rng_pci_modern, "m", NULL));
+    VdSeg seg = { 0, 32, true };
+
+    for (unsigned round = 0; round < 2; round++) {
+        vd_start(vd, V1, 1);
+        seg.addr = vd_buf(vd, 0, 0);
+        for (unsigned i = 0; i < 3; i++) {
+            vd_add(vd, 0, &seg, 1, false);
+            vd_kick(vd, 0);
+            assert_int_equal(vd_wait(vd, 0, NULL), 32);
+        }
+        map_drop_one(&b->ram_region);
+        vd_kick(vd, 0);
+        while (!__atomic_load_n(&vd->v->broken, __ATOMIC_SEQ_CST)) {
+            vd_sync(vd);
+        }
+        map_put_one(&b->m->mem_root, &b->ram_region, 0, 0);
+    }
+    vd_free(vd);
+    bench_free(b);
+}
+
 static RngSource *source;
 
 static void *find_source(const char *id, Error **errp)
@@ -524,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_life),
         cmocka_unit_test(test_rng_limit),
         cmocka_unit_test(test_rng_source),
+        cmocka_unit_test(test_map_changes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
