@@ -331,6 +331,7 @@ static void out_of_band_overtakes(void **state)
     qmp_session_close(c.s);                  /* what waits is forgotten */
     qmp_session_open(c.s);
     says(&c, "{'exec-oob':'query-status'}", ERR("QMP input member 'exec-oob' is unexpected"));
+    qmp_pending_done(fakes.stopping, NULL);
     finish(&c);
 }
 
