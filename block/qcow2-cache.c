@@ -119,7 +119,7 @@ static Slice *slice_any(SliceCache *c, uint64_t at)
     return s;
 }
 
-int qcow2_slice_get_locked(BlkNode *n, SliceKind kind, uint64_t off, Slice **out)
+int qcow2_slice_get_locked(BlkNode *n, SliceKind kind, uint64_t off, Slice **out) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     SliceCache *c = &q->cache;

@@ -4,6 +4,7 @@
  *
  * 1. q->lock guards everything that changes.  It is never held over host I/O, so the loops take it
  *    for as long as a look-up lasts.
+ *    Functions that drop it for a while are LOCK_UNCHECKED: clang cannot see it through n->state.
  * 2. Metadata in memory is the truth; the file follows in flushes, in an order that leaves leaks at
  *    worst when it is cut anywhere (qcow2-flush.c).
  * 3. Space is taken in runs: refcounts first, then, without more metadata, cluster by cluster.  A

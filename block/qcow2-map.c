@@ -544,7 +544,7 @@ static int fetch_locked(BlkNode *n, const BlkReq *r)
     return ret;
 }
 
-static int decompress_locked(BlkNode *n, const BlkReq *r, uint64_t entry, Extent *e)
+static int decompress_locked(BlkNode *n, const BlkReq *r, uint64_t entry, Extent *e) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     uint64_t skip = in_cluster(q, r->pos);

@@ -174,7 +174,7 @@ static int new_table_init(const Qcow2 *q, NewTable *t, uint64_t block, uint64_t 
 }
 
 /* Writes @t, then the header that names it: the file has the old table or the new one. */
-static int new_table_write_locked(BlkNode *n, NewTable *t)
+static int new_table_write_locked(BlkNode *n, NewTable *t) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     uint64_t at = t->first << q->cluster_bits, bytes = (t->blocks + t->clusters) * q->cluster;
@@ -209,7 +209,7 @@ static int new_table_write_locked(BlkNode *n, NewTable *t)
 
 /* Moves the refcount table to the start of the space of @block, which is free, so that it has room
  * for that block. */
-static int table_grow_locked(BlkNode *n, uint64_t block)
+static int table_grow_locked(BlkNode *n, uint64_t block) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     NewTable t = { 0 };
@@ -259,7 +259,7 @@ int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters)
 }
 
 /* Makes the block for the space of @block. */
-static int block_make_locked(BlkNode *n, uint64_t block)
+static int block_make_locked(BlkNode *n, uint64_t block) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     uint64_t at = block << block_shift(q) << q->cluster_bits;
@@ -334,7 +334,7 @@ static int find_free_locked(BlkNode *n, uint64_t from, uint64_t want, uint64_t *
 }
 
 /* Makes clusters [@first, @first + @count) read as zeroes. */
-static int run_zero_locked(BlkNode *n, uint64_t first, uint64_t count)
+static int run_zero_locked(BlkNode *n, uint64_t first, uint64_t count) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     uint64_t from = first << q->cluster_bits, to = (first + count) << q->cluster_bits;
@@ -351,7 +351,7 @@ static int run_zero_locked(BlkNode *n, uint64_t first, uint64_t count)
     return ret;
 }
 
-int qcow2_refill_locked(BlkNode *n)
+int qcow2_refill_locked(BlkNode *n) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     uint64_t first = 0, count = 0;
