@@ -530,7 +530,7 @@ static BlkAio engine_of(BlkLoop *bl, BlkAio aio)
         }
         bl->engine_failed[aio] = true;
         warn_report("loop %s: no aio=%s (%s), using threads", loop_name(bl->loop),
-                    blk_engine(aio)->name, g_strerror(-ret));
+                    blk_engine(aio)->name, errno_text(-ret));
     }
     return engine_of(bl, BLK_AIO_THREADS);     /* opening that one cannot fail */
 }

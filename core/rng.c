@@ -17,7 +17,7 @@ RngSource *rng_new(const char *id, const char *path, Error **errp)
     if (path != NULL) {
         fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
         if (fd < 0) {
-            error_set(errp, "Could not open '%s': %s", path, g_strerror(errno));
+            error_set(errp, "Could not open '%s': %s", path, errno_text(errno));
             return NULL;
         }
     }
@@ -44,7 +44,7 @@ bool rng_open(const RngSource *r, int *fd, Error **errp)
         return true;
     }
     *fd = FAULT("rng-dup") ? (errno = EMFILE, -1) : fcntl(r->fd, F_DUPFD_CLOEXEC, 0);
-    return *fd >= 0 || error_set(errp, "rng object '%s': %s", r->id, g_strerror(errno));
+    return *fd >= 0 || error_set(errp, "rng object '%s': %s", r->id, errno_text(errno));
 }
 
 size_t rng_read(int fd, void *buf, size_t n, bool *wait)

@@ -469,13 +469,6 @@ static bool read_host(Config *c, const CmdLine *cmd, Error **errp)
             c->board.cpu_pm = o->cpu_pm;
         }
     }
-    for (unsigned i = 0; i < cmdline_count(cmd, OPT_SANDBOX); i++) {
-        const char *text = cmdline_nth(cmd, OPT_SANDBOX, i);
-        g_autoptr(SandboxConfig) s = NULL;
-        if (!qapi_opt_sandbox(text, &s, errp)) {
-            return error_context(errp, "-sandbox %s", text);
-        }
-    }
     c->mem_path = cmdline_last(cmd, OPT_MEM_PATH);
     c->mem_prealloc = cmdline_has(cmd, OPT_MEM_PREALLOC);
     if (c->mem_path != NULL && c->board.memory_backend != NULL) {

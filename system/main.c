@@ -33,6 +33,7 @@
 #include "system/qmp-machine.h"
 #include "system/qom.h"
 #include "system/qtest-chardev.h"
+#include "system/sandbox.h"
 #include "system/streams.h"
 #include "util/trace.h"
 
@@ -365,6 +366,9 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
     if (config.one_domain) {
         domain_share_all();
     }
+    if (!sandbox_begin(cmd, errp)) {
+        return false;
+    }
     runstate_init(&config.policy);
     qom_set_machine_config(config.machine);
     if ((config.mem_lock && !process_lock_memory(errp)) || !process_plan(cmd, errp)) {
@@ -378,9 +382,10 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
         return false;
     }
     machine_reset(RESET_POWER);
-    if (!qtest_chardev_start(cmd, machine(), errp) || !process_ready(errp)) {
+    if (!qtest_chardev_start(cmd, machine(), errp) || !process_settle(errp) || !sandbox_close(errp)) {
         return false;
     }
+    process_ready();
     runstate_start(!cmdline_has(cmd, OPT_S));
     return true;
 }

@@ -28,6 +28,7 @@
 
 static int parent_fd = -1;     /* the parent waits for a byte, the exit status */
 static bool daemonized;
+static int null_fd = -1;       /* a daemon's new terminal */
 
 static struct {
     int fd, folder;
@@ -127,11 +128,14 @@ int process_end(int status)
     return status;
 }
 
-static void leave_terminal(int null)
+void process_ready(void)
 {
-    process_end(0);
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        dup2(null, fd);
+    if (daemonized) {
+        process_end(0);
+        for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+            dup2(null_fd, fd);
+        }
+        close(null_fd);
     }
 }
 
@@ -181,6 +185,16 @@ bool process_plan(const CmdLine *cmd, Error **errp)
     }
     run_with.async_teardown |= cmdline_has(cmd, OPT_ASYNC_TEARDOWN);
     return run_with.user == NULL || find_user(errp);
+}
+
+bool process_changes_root(void)
+{
+    return run_with.root != NULL;
+}
+
+bool process_changes_user(void)
+{
+    return run_with.user != NULL;
 }
 
 typedef struct Helper {
@@ -240,23 +254,17 @@ static bool change_user(Error **errp)
     return run_with.uid == 0 || setuid(0) < 0 || error_set(errp, "-runas: root can be had again");
 }
 
-bool process_ready(Error **errp)
+bool process_settle(Error **errp)
 {
-    int null = daemonized ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
-
-    if (daemonized && (null < 0 || chdir("/") < 0)) {
-        return error_set_errno(errp, errno, "-daemonize: cannot %s",
-                               null < 0 ? "open /dev/null" : "change to /");
-    }
-    if ((run_with.async_teardown && !start_helper(errp)) || (run_with.root != NULL && !change_root(errp)) ||
-        (run_with.user != NULL && !change_user(errp))) {
-        return false;
-    }
     if (daemonized) {
-        leave_terminal(null);
-        close(null);
+        null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null_fd < 0 || chdir("/") < 0) {
+            return error_set_errno(errp, errno, "-daemonize: cannot %s",
+                                   null_fd < 0 ? "open /dev/null" : "change to /");
+        }
     }
-    return true;
+    return (!run_with.async_teardown || start_helper(errp)) && (run_with.root == NULL || change_root(errp)) &&
+           (run_with.user == NULL || change_user(errp));
 }
 
 bool process_lock_memory(Error **errp)
@@ -275,6 +283,11 @@ static void remove_pidfile(void)
         ours.st_dev == there.st_dev && ours.st_ino == there.st_ino) {
         unlinkat(pidfile.folder, pidfile.name, 0);
     }
+}
+
+int process_pidfile_folder(void)
+{
+    return pidfile.folder;
 }
 
 /* Opens and locks the file that has the name; whoever held it before may have removed it meanwhile. */

@@ -13,13 +13,21 @@
 CTX_ANY bool process_begin(const CmdLine *cmd, Error **errp);
 /* -overcommit mem-lock=on: all memory, from now on too, stays in RAM. */
 CTX_CONTROL bool process_lock_memory(Error **errp);
-/* Checks -run-with and its short forms, which process_ready() carries out. */
+/* Checks -run-with and its short forms, which process_settle() carries out. */
 CTX_CONTROL bool process_plan(const CmdLine *cmd, Error **errp);
+/* After process_plan(): another user will be had. */
+CTX_ANY bool process_changes_user(void);
+/* After process_plan(): another root folder will be had. */
+CTX_ANY bool process_changes_root(void);
+/* The folder of the pid file, a borrowed descriptor, or -1. */
+CTX_ANY int process_pidfile_folder(void);
 /* -pidfile: creates and locks it.  It is removed at exit, if it still is this process's. */
 CTX_CONTROL bool process_hold_pidfile(const CmdLine *cmd, Error **errp);
-/* The machine is there and its sockets listen: the root folder and the user change, a waiting parent exits
- * with 0, and a daemon leaves its terminal and its folder. */
-CTX_CONTROL bool process_ready(Error **errp);
+/* All that the command line names is open: a daemon leaves its folder, root folder and user change. */
+CTX_CONTROL bool process_settle(Error **errp);
+/* The machine is there and its sockets listen: a waiting parent exits with 0, a daemon leaves its
+ * terminal. */
+CTX_CONTROL void process_ready(void);
 /* Tells a parent that still waits the exit status.  Returns @status. */
 CTX_ANY int process_end(int status);
 /* The name of process @pid, owned by the caller; NULL: not known. */

@@ -18,7 +18,7 @@ static void on_error(const BlkFront *f, const BlkNode *node, bool read, BlkError
 
     qmp_event_block_io_error(f->drive, node != NULL ? blk_name(node) : NULL,
                              read ? IO_OPERATION_TYPE_READ : IO_OPERATION_TYPE_WRITE, actions[action], true,
-                             err == -ENOSPC, g_strerror(-err));
+                             err == -ENOSPC, errno_text(-err));
 }
 
 static void on_tray(const BlkFront *f, bool open)

@@ -35,10 +35,9 @@ void epoch_thread_unregister(void)
 
 static void start_reclaim(void)
 {
-    sigset_t all, old;
+    sigset_t old;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    thread_block_signals(&old);
     struct call_rcu_data *worker = urcu_memb_get_default_call_rcu_data();
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     thread_show_name(urcu_memb_get_call_rcu_thread(worker), "reclaim");

@@ -22,6 +22,14 @@ static char *program_name;
 static char *guest_prefix;     /* with a space after it */
 static bool with_timestamps;
 
+/* Not g_strerror(): that converts from the locale's character set, for which it opens files. */
+const char *errno_text(int err)
+{
+    const char *text = strerrordesc_np(err);
+
+    return text ? text : "Unknown error";
+}
+
 static bool G_GNUC_PRINTF(3, 0)
 set_va(Error **errp, ErrorClass cls, const char *fmt, va_list ap)
 {
@@ -68,7 +76,7 @@ bool error_set_errno(Error **errp, int err, const char *fmt, ...)
         va_start(ap, fmt);
         g_autofree char *text = g_strdup_vprintf(fmt, ap);
         va_end(ap);
-        error_set(errp, "%s: %s", text, g_strerror(err));
+        error_set(errp, "%s: %s", text, errno_text(err));
     }
     return false;
 }

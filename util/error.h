@@ -29,6 +29,9 @@ typedef enum ErrorClass {
  * end in "return error_set(errp, ...)".  @errp may be NULL: the text is dropped.  Any thread. */
 bool error_set(Error **errp, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
+/* The words for a positive errno, in English, whatever the locale: opens no file, any thread. */
+const char *errno_text(int err);
+
 /* As error_set(), with a class. */
 bool error_set_class(Error **errp, ErrorClass cls, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 

@@ -382,7 +382,7 @@ void loop_watch(Loop *l, int fd, unsigned events, void (*ready)(void *arg, unsig
     }
     lock_drop(&l->lock);
     if (err && err != EPERM) {
-        warn_report("loop %s cannot watch descriptor %d: %s", l->name, fd, g_strerror(err));
+        warn_report("loop %s cannot watch descriptor %d: %s", l->name, fd, errno_text(err));
     }
 }
 

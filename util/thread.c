@@ -25,6 +25,21 @@ typedef struct Start {
 static __thread ThreadRole own_role = THREAD_POOL;     /* the fewest rights */
 static __thread char own_name[NAME_BYTES];
 static bool names_shown = true;
+static void (*on_start)(ThreadRole role);      /* written before the first thread */
+
+void thread_on_start(void (*fn)(ThreadRole role))
+{
+    on_start = fn;
+}
+
+void thread_block_signals(sigset_t *old)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    sigdelset(&all, SIGSYS);
+    pthread_sigmask(SIG_SETMASK, &all, old);
+}
 
 void thread_show_name(pthread_t t, const char *name)
 {
@@ -42,6 +57,9 @@ static void *thread_main(void *arg)
     memcpy(own_name, s.name, sizeof(own_name));
     thread_show_name(pthread_self(), own_name);
     epoch_thread_register();
+    if (on_start) {
+        on_start(s.role);
+    }
     s.fn(s.arg);
     epoch_thread_unregister();
     return NULL;
@@ -52,7 +70,7 @@ bool thread_start(pthread_t *out, ThreadRole role, const char *name, bool joinab
 {
     Start *s = g_new0(Start, 1);
     pthread_attr_t attr;
-    sigset_t all, old;
+    sigset_t old;
     pthread_t t;
 
     s->fn = fn;
@@ -63,8 +81,7 @@ bool thread_start(pthread_t *out, ThreadRole role, const char *name, bool joinab
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     pthread_attr_setdetachstate(&attr, joinable ? PTHREAD_CREATE_JOINABLE
                                                 : PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    thread_block_signals(&old);
     int err = FAULT("thread-start") ? EAGAIN : pthread_create(&t, &attr, thread_main, s);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);

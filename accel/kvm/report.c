@@ -42,7 +42,7 @@ static void put_reason(GString *out, const KvmVcpu *v, int run_errno)
 
     if (run_errno) {
         g_string_append_printf(out, "vCPU %u stopped: KVM_RUN failed: %s\n", v->index,
-                               g_strerror(run_errno));
+                               errno_text(run_errno));
         return;
     }
     g_string_append_printf(out, "vCPU %u stopped: KVM exit %u (%s)\n", v->index, run->exit_reason,

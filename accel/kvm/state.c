@@ -14,7 +14,7 @@
 
 void kvm_state_refused(const char *who, const char *what, int err)
 {
-    warn_report("KVM refuses the %s of %s: %s", what, who, g_strerror(err));
+    warn_report("KVM refuses the %s of %s: %s", what, who, errno_text(err));
     machine_request(REQUEST_INTERNAL_ERROR, err, what);
 }
 

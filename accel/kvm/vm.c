@@ -225,7 +225,7 @@ static void slot_set(unsigned slot, Gpa at, void *host, uint64_t size, unsigned 
 
         warn_report("KVM refused memory slot %u at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: %s", slot,
                     at,
-                    size, g_strerror(err));
+                    size, errno_text(err));
         machine_request(REQUEST_INTERNAL_ERROR, err, "memory slot");
     }
 }

@@ -101,7 +101,7 @@ static void write_done(BlkReq *r, int ret)
     domain_enter(f->dev.domain);
     if (ret < 0 && !f->warned) {
         f->warned = true;
-        warn_report("flash %s: its contents could not be written: %s", f->dev.id, g_strerror(-ret));
+        warn_report("flash %s: its contents could not be written: %s", f->dev.id, errno_text(-ret));
     }
     f->writing = false;
     write_next(f);
