@@ -78,7 +78,6 @@ static __thread uint8_t own_role = ROLE_CONTROL;
 
 static struct {
     bool on;
-    bool demanded;             /* by the command line: a kernel without seccomp is an error */
     bool allowed[SECTION_COUNT];
 } box;
 
@@ -314,9 +313,8 @@ static bool read_option(const CmdLine *cmd, Error **errp)
     const char *text = cmdline_last(cmd, OPT_SANDBOX);
     g_autoptr(SandboxConfig) s = NULL;
 
-    box.on = true;
     if (text == NULL) {
-        return true;
+        return true;                           /* off, until every guest of the full check has run in it */
     }
     if (!qapi_opt_sandbox(text, &s, errp)) {
         return error_context(errp, "-sandbox %s", text);
@@ -324,7 +322,7 @@ static bool read_option(const CmdLine *cmd, Error **errp)
     if (s == NULL) {
         return error_set(errp, "-sandbox %s: Parameter 'enable' expects 'on' or 'off'", text);
     }
-    box.on = box.demanded = s->enable;
+    box.on = s->enable;
     box.allowed[SECTION_OBSOLETE] = s->has_obsolete && s->obsolete == ALLOW_DENY_ALLOW;
     box.allowed[SECTION_ELEVATEPRIVILEGES] =
         s->has_elevateprivileges && s->elevateprivileges == ALLOW_DENY_CHILDREN_ALLOW;
@@ -346,12 +344,7 @@ bool sandbox_begin(const CmdLine *cmd, Error **errp)
     }
     if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1l, 0l, 0l, 0l) < 0) {
-        box.on = false;
-        if (box.demanded) {
-            return error_set_errno(errp, errno, "-sandbox on: the host's kernel cannot filter calls");
-        }
-        warn_report("no sandbox: the host's kernel cannot filter calls");
-        return true;
+        return error_set_errno(errp, errno, "-sandbox on: the host's kernel cannot filter calls");
     }
     sigaction(SIGSYS, &act, NULL);
     thread_on_start(narrow_thread);
