@@ -764,7 +764,7 @@ Chardev *chardev_need(const char *id, Error **errp)
             g_ptr_array_add(names, ((Chardev *)registry->pdata[i])->id);
         }
         g_ptr_array_add(names, NULL);
-        error_set_class(errp, ERROR_DEVICE_NOT_FOUND, "Chardev '%s' not found", id);
+        error_set(errp, "Chardev '%s' not found", id);
         error_suggest(errp, id, (const char *const *)names->pdata);
     }
     return c;

@@ -27,8 +27,11 @@ void chardev_refuse_stdio(const char *option)
 
 static void apply(const struct termios *t)
 {
-    /* In the background this would stop the whole process. */
-    if (tcgetpgrp(STDIN_FILENO) == getpgrp()) {
+    pid_t foreground = tcgetpgrp(STDIN_FILENO);
+
+    /* In the background this would stop the whole process; without job control (not the session's own
+     * terminal) there is no background. */
+    if (foreground < 0 || foreground == getpgrp()) {
         tcsetattr(STDIN_FILENO, TCSANOW, t);
     }
 }

@@ -83,6 +83,8 @@ struct SlotType {
     /* device_del on a running machine, where the guest is asked first: true: it will be removed when
      * the guest lets go.  NULL: device_remove() at once.  Control, no lock. */
     bool (*unplug_request)(Device *d, Error **errp);
+    /* Appends lines that tell people where the device is and what it shows there; may be NULL.  Control. */
+    void (*describe)(Device *d, GString *out);
 };
 
 struct Device {
@@ -137,6 +139,10 @@ CTX_ANY const DeviceType *device_type_find(const char *name);
 /* Finds the property @name of @t: the type's own, the slot's, or the inner type's.  *@owner tells
  * which object holds it: 0 the device, 1 its inner child. */
 CTX_ANY const PropDesc *device_type_prop(const DeviceType *t, const char *name, int *owner);
+
+/* Every type the user may make, by category; and the properties of one.  Owned by the caller. */
+CTX_ANY GString *device_help_all(void);
+CTX_ANY GString *device_help_type(const DeviceType *t);
 
 /* --- life --- */
 /* Creates @t below @parent on @bus (NULL where the slot has none).  @id NULL makes one up: "device[N]",

@@ -492,7 +492,7 @@ void space_each_ram(Space *s, void (*fn)(const FlatRam *r, void *arg), void *arg
     lock_drop(&map_lock);
 }
 
-static const char *kind_name(const FlatRange *r)
+const char *flat_range_type(const FlatRange *r)
 {
     if (!(r->flags & RANGE_READS_RAM)) {
         return "i/o";
@@ -515,7 +515,7 @@ char *space_dump(Space *s)
         if (!(r->flags & RANGE_HOLE)) {
             g_string_append_printf(out, "  %0*" PRIx64 "-%0*" PRIx64 " (prio %d, %s): %s", width,
                                    r->at, width, r->at + r->span, r->region->priority,
-                                   kind_name(r), r->region->name);
+                                   flat_range_type(r), r->region->name);
             if (r->off) {
                 g_string_append_printf(out, " @%016" PRIx64, r->off);
             }

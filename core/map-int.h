@@ -71,6 +71,8 @@ struct Space {
 extern Lock map_lock;          /* rank MAP: the region graph, the list of spaces, slot numbers */
 extern Lock bells_lock;        /* rank LEAF: doorbell arrays of regions */
 
+/* region.c: the first of all spaces; follow ->next. */
+Space *spaces_first(void) LOCK_HELD(map_lock);
 /* flatmap.c: renders @s and, when that differs from what is published, tells the accelerator and
  * publishes.  MAP is held. */
 void flatmap_update(Space *s) LOCK_HELD(map_lock);
@@ -78,6 +80,8 @@ void flatmap_update(Space *s) LOCK_HELD(map_lock);
 void flatmap_retire(Space *s) LOCK_HELD(map_lock);
 /* flatmap.c: the map of a space that shows nothing. */
 FlatMap *flatmap_empty(void);
+/* flatmap.c: "ram", "rom", "romd" or "i/o". */
+const char *flat_range_type(const FlatRange *r);
 /* flatmap.c: the range that holds @at, by binary search. */
 const FlatRange *flatmap_search(const FlatMap *m, Gpa at);
 

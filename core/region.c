@@ -366,6 +366,11 @@ void space_free(Space *s)
     free_space(s);
 }
 
+Space *spaces_first(void)
+{
+    return spaces;
+}
+
 const char *space_name(const Space *s)
 {
     return s->name;

@@ -144,6 +144,11 @@ CTX_ANY RamBlock *space_ram_block(Space *s, Gpa at, uint64_t *off);
 /* One line per flat range ("info mtree -f"); owned by the caller. */
 CTX_ANY char *space_dump(Space *s);
 
+/* "info mtree": the regions of every space as a tree, priorities, windows and all; @owners: and whose they
+ * are.  "info mtree -f": what is left of them for a reader, space by space.  Owned by the caller. */
+CTX_ANY GString *spaces_dump_tree(bool owners);
+CTX_ANY GString *spaces_dump_flat(bool owners);
+
 /* --- what the accelerator follows --- */
 typedef struct FlatRam {
     Gpa at;

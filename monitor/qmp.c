@@ -44,6 +44,8 @@ struct QmpSession {
 struct QmpPending {
     QmpSession *session;       /* NULL: gone */
     json_t *id;
+    void (*done)(void *arg, const char *value, Error *take_err);   /* instead of a session */
+    void *arg;
 };
 
 /* An event that was sent less than rate_ms ago. */
@@ -261,14 +263,14 @@ static bool run_message(QmpSession *s, json_t *msg, GString *line, bool *later, 
     }
     TRACE(qmp_command, "%s", name);
     if (!(c->flags & QMP_DEFERRED)) {
-        return qmp_command_run(c, s, s->server->run_state(s->server->arg), args, NULL, line, errp);
+        return qmp_command_run(c, s, qmp_server_state(s->server), args, NULL, line, errp);
     }
     QmpPending *p = g_new0(QmpPending, 1);
 
     p->session = s;
     p->id = json_incref(json_object_get(msg, "id"));
     s->pending = p;
-    *later = qmp_command_run(c, s, s->server->run_state(s->server->arg), args, p, line, errp);
+    *later = qmp_command_run(c, s, qmp_server_state(s->server), args, p, line, errp);
     if (!*later) {
         s->pending = NULL;
         json_decref(p->id);
@@ -351,20 +353,23 @@ static void process(QmpSession *s, bool ask)
     }
 }
 
-void qmp_pending_done(QmpPending *take_pending, Error *take_err)
+static void pending_end(QmpPending *take_pending, const char *value, Error *take_err)
 {
     QmpSession *s = take_pending->session;
 
     assert_control();
-    if (!s) {
+    if (take_pending->done) {
+        take_pending->done(take_pending->arg, value, take_err);
+    } else if (!s) {
         error_free(take_err);
     } else {
         s->pending = NULL;
         if (take_err) {
             reply_error(s, take_err, take_pending->id);
         } else {
-            g_autoptr(GString) line = g_string_new("{\"return\": {}");
+            g_autoptr(GString) line = g_string_new("{\"return\": ");
 
+            g_string_append(line, value);
             reply_end(s, line, take_pending->id);
         }
     }
@@ -373,6 +378,25 @@ void qmp_pending_done(QmpPending *take_pending, Error *take_err)
     if (s) {
         qmp_session_room(s);
     }
+}
+
+void qmp_pending_done(QmpPending *take_pending, Error *take_err)
+{
+    pending_end(take_pending, take_err ? NULL : "{}", take_err);
+}
+
+void qmp_pending_return(QmpPending *take_pending, const char *value)
+{
+    pending_end(take_pending, value, NULL);
+}
+
+QmpPending *qmp_pending_new(void (*done)(void *arg, const char *value, Error *take_err), void *arg)
+{
+    QmpPending *p = g_new0(QmpPending, 1);
+
+    p->done = done;
+    p->arg = arg;
+    return p;
 }
 
 /* --- events --- */
@@ -511,6 +535,16 @@ QmpServer *qmp_server_new(unsigned (*run_state)(void *arg), void *arg)
     return server;
 }
 
+bool qmp_server_ending(const QmpServer *server)
+{
+    return server->ending;
+}
+
+unsigned qmp_server_state(const QmpServer *server)
+{
+    return server->run_state(server->arg);
+}
+
 void qmp_server_end(QmpServer *server)
 {
     assert_control();
@@ -558,6 +592,11 @@ QmpSession *qmp_session_new(QmpServer *server, const QmpStream *stream, void *ar
     g_queue_init(&s->waiting);
     g_ptr_array_add(server->sessions, s);
     return s;
+}
+
+QmpServer *qmp_session_server(const QmpSession *s)
+{
+    return s->server;
 }
 
 void qmp_session_close(QmpSession *s)

@@ -44,12 +44,17 @@ CTX_CONTROL QmpServer *qmp_server_new(unsigned (*run_state)(void *arg), void *ar
 CTX_CONTROL void qmp_server_end(QmpServer *server);
 /* True when the streams have taken all that sessions had to say. */
 CTX_CONTROL bool qmp_server_drained(const QmpServer *server);
+/* True after qmp_server_end(). */
+CTX_CONTROL bool qmp_server_ending(const QmpServer *server);
+/* The current RunState. */
+CTX_CONTROL unsigned qmp_server_state(const QmpServer *server);
 /* All sessions are gone. */
 CTX_CONTROL void qmp_server_free(QmpServer *server);
 
 /* A session, closed at first.  @stream is borrowed; @pretty: replies are indented. */
 CTX_CONTROL QmpSession *qmp_session_new(QmpServer *server, const QmpStream *stream, void *arg,
                                         bool pretty);
+CTX_CONTROL QmpServer *qmp_session_server(const QmpSession *s);
 /* May be called by a command of this very session. */
 CTX_CONTROL void qmp_session_free(QmpSession *s);
 /* A client is there: sends the greeting and starts in negotiation mode, from nothing. */

@@ -35,6 +35,12 @@ CTX_ANY const QmpCommand *qmp_command_find(const char *name);
  * later.  The session reads no further command before that; it may be gone by then, which is fine.
  * qmp_pending_done: success when @take_err is NULL. */
 CTX_CONTROL void qmp_pending_done(QmpPending *take_pending, Error *take_err);
+/* Success, for a command that returns something: @value is its JSON text. */
+CTX_CONTROL void qmp_pending_return(QmpPending *take_pending, const char *value);
+/* For who runs a deferred command without a session: done(arg, value, NULL) or done(arg, NULL, error), which
+ * it frees, follows exactly once. */
+CTX_CONTROL QmpPending *qmp_pending_new(void (*done)(void *arg, const char *value, Error *take_err),
+                                        void *arg);
 
 /* Runs one command: checks the state and the arguments (an object, or NULL), calls the handler and
  * appends the returned value to @out.  @state is a RunState.  A deferred command needs @pending;

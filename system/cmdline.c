@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "qapi/visit.h"
 #include "util/bytes.h"
 
 typedef struct OptionRow {
@@ -164,4 +165,53 @@ void cmdline_print_help(const char *program)
         }
     }
     printf("\nDuring -nographic, Ctrl-A x ends the program and Ctrl-A h shows help.\n");
+}
+
+/* --- the reference page --- */
+
+static void put_aliases(GString *out, const OptionRow *r)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].name != NULL && rows[i].alias && rows[i].option == r->option) {
+            g_string_append_printf(out, " Also `-%s`.", rows[i].name);
+        }
+    }
+}
+
+static void put_option(GString *out, const OptionRow *r)
+{
+    int schema = qapi_option_find(r->name);
+    g_autoptr(GString) keys = g_string_new(NULL);
+    const char *members;
+
+    g_string_append_printf(out, "### `-%s%s%s`\n\n%c%s.", r->name, r->arg != NULL ? " " : "",
+                           r->arg != NULL ? r->arg : "", g_ascii_toupper(r->help[0]), r->help + 1);
+    put_aliases(out, r);
+    g_string_append(out, "\n\n");
+    if (schema < 0) {
+        return;
+    }
+    qapi_option_help(schema, keys);
+    members = strchr(keys->str, '\n');          /* the first line says what the option is, again */
+    if (members != NULL && members[1] != '\0') {
+        g_string_append_printf(out, "```\n%s```\n\n", members + 1);
+    }
+}
+
+void cmdline_reference(GString *out)
+{
+    g_string_append(out, "# Options\n\nMade from `system/options.def` and the schema (`ninja -C build "
+                    "options-reference`). A guide with examples: [cli.md](cli.md).\n"
+                    "Devices and their properties: `-device help`, `-device TYPE,help`.\n\n");
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].name == NULL) {
+            g_string_append_printf(out, "## %s\n\n", rows[i].help);
+        } else if (rows[i].help != NULL) {
+            put_option(out, &rows[i]);
+        }
+    }
+    g_string_append(out, "## Not supported\n\nOptions of QEMU that are refused, with this reason:\n\n");
+    for (unsigned i = 0; i < ARRAY_LEN(absent); i++) {
+        g_string_append_printf(out, "- `-%s`: %s\n", absent[i].name, absent[i].why);
+    }
 }

@@ -38,5 +38,7 @@ CTX_ANY const char *cmdline_nth(const CmdLine *c, Option o, unsigned n);
 /* "-name" as people type it. */
 CTX_ANY const char *cmdline_option_name(Option o);
 CTX_CONTROL void cmdline_print_help(const char *program);
+/* The reference page, docs/user/options-reference.md. */
+CTX_ANY void cmdline_reference(GString *out);
 
 #endif

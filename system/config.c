@@ -507,7 +507,7 @@ static void take_last(char **to, const CmdLine *cmd, Option o)
 /* Only "none" is known of what has no back end yet. */
 static bool check_absent(const CmdLine *cmd, Error **errp)
 {
-    static const Option none_only[] = { OPT_DISPLAY, OPT_VGA, OPT_PARALLEL, OPT_MONITOR, OPT_NET, OPT_NIC };
+    static const Option none_only[] = { OPT_DISPLAY, OPT_VGA, OPT_PARALLEL, OPT_NET, OPT_NIC };
 
     for (unsigned i = 0; i < ARRAY_LEN(none_only); i++) {
         const char *text = cmdline_last(cmd, none_only[i]);

@@ -169,85 +169,10 @@ bool devices_add_all(const CmdLine *cmd, Error **errp)
 
 /* --- listings --- */
 
-/* Where it is listed: a compound is what is in it. */
-static const char *category_of(const DeviceType *t)
+static void print(GString *take_text)
 {
-    t = t->category == NULL && t->inner != NULL ? t->inner : t;
-    return t->category != NULL ? t->category : "Misc";
-}
-
-static int by_category(const void *a, const void *b)
-{
-    const DeviceType *x = *(const DeviceType *const *)a, *y = *(const DeviceType *const *)b;
-    int c = strcmp(category_of(x), category_of(y));
-
-    return c != 0 ? c : strcmp(x->name, y->name);
-}
-
-static void print_types(void)
-{
-    g_autoptr(GPtrArray) list = g_ptr_array_new();
-    const char *category = NULL;
-
-    for (const DeviceType *const *t = device_types(); *t != NULL; t++) {
-        if (!((*t)->flags & DEV_INTERNAL)) {
-            g_ptr_array_add(list, (gpointer)*t);
-        }
-    }
-    g_ptr_array_sort(list, by_category);
-    for (unsigned i = 0; i < list->len; i++) {
-        const DeviceType *t = g_ptr_array_index(list, i);
-        const char *heading = category_of(t);
-        if (g_strcmp0(heading, category) != 0) {
-            printf("%s%s devices:\n", category != NULL ? "\n" : "", heading);
-            category = heading;
-        }
-        printf("name \"%s\", bus %s, desc \"%s\"\n", t->name, t->slot->name,
-               t->inner != NULL ? t->inner->summary : t->summary);
-    }
-}
-
-/* The default as the help shows it; NULL: none worth telling. */
-static char *default_text(const PropDesc *p)
-{
-    switch (p->kind) {
-    case PROP_KIND_BOOL:
-        return g_strdup(p->def ? "on" : "off");
-    case PROP_KIND_ENUM:
-        return g_strdup(p->names[p->def]);
-    case PROP_KIND_STR:
-        return g_strdup(p->def_str);
-    case PROP_KIND_LINK:
-    case PROP_KIND_MAC:
-        return NULL;
-    case PROP_KIND_I32:
-        return g_strdup_printf("%" PRIi64, (int64_t)p->def);
-    default:
-        return g_strdup_printf("%" PRIu64, p->def);
-    }
-}
-
-static void print_props(const PropDesc *props)
-{
-    for (const PropDesc *p = props; p != NULL && p->name != NULL; p++) {
-        g_autofree char *head = NULL, *dflt = NULL;
-        if (p->flags & PROP_COMPAT) {
-            continue;
-        }
-        head = g_strdup_printf("%s=<%s>", p->name, prop_kind_name(p));
-        dflt = default_text(p);
-        printf("  %-22s - %s%s%s%s\n", head, p->help, dflt != NULL ? " (default: " : "",
-               dflt != NULL ? dflt : "", dflt != NULL ? ")" : "");
-    }
-}
-
-static void print_type(const DeviceType *t)
-{
-    printf("%s options:\n", t->name);
-    for (; t != NULL; t = t->inner) {
-        print_props(t->props);
-        print_props(t->slot->props);
-    }
+    fputs(take_text->str, stdout);
+    g_string_free(take_text, TRUE);
 }
 
 bool devices_print_help(const CmdLine *cmd, Error **errp)
@@ -258,7 +183,7 @@ bool devices_print_help(const CmdLine *cmd, Error **errp)
         const DeviceType *t;
 
         if (strcmp(text, "help") == 0 || strcmp(text, "?") == 0) {
-            print_types();
+            print(device_help_all());
             return true;
         }
         if (parts[0] == NULL || parts[1] == NULL ||
@@ -270,7 +195,7 @@ bool devices_print_help(const CmdLine *cmd, Error **errp)
             unknown_driver(parts[0], errp);
             return false;
         }
-        print_type(t);
+        print(device_help_type(t));
         return true;
     }
     return false;

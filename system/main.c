@@ -102,14 +102,9 @@ static bool start_log_item(const char *item, bool *help, Error **errp)
         *help = true;
         return true;
     }
-    if (strcmp(item, "guest_errors") == 0) {
-        guest_bug_report(true);
-        return true;
-    }
-    if (g_str_has_prefix(item, "trace:")) {
-        return trace_enable(item + 6, errp) || error_context(errp, "-d %s", item);
-    }
-    return error_set(errp, "-d: unknown item '%s', known are guest_errors and trace:GLOB", item);
+    return log_item(item, errp) ||
+           (g_str_has_prefix(item, "trace:") ? error_context(errp, "-d %s", item)
+                                             : error_context(errp, "-d"));
 }
 
 /* The name that messages begin with; what is wrong with -name is told when its turn comes. */
@@ -377,8 +372,8 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
     if (!open_back_ends(cmd, &config, help, errp)) {
         return *help;
     }
-    if (!process_hold_pidfile(cmd, errp) || !build(cmd, &config, errp) || !streams_monitors(cmd, errp) ||
-        !gdbstub_start(cmd, errp)) {
+    if (!process_hold_pidfile(cmd, errp) || !build(cmd, &config, errp) ||
+        !streams_monitors(cmd, &config, errp) || !gdbstub_start(cmd, errp)) {
         return false;
     }
     machine_reset(RESET_POWER);

@@ -9,6 +9,7 @@
 #include "core/prop.h"
 #include "system/devices.h"
 #include "system/qmp-chardev.h"
+#include "util/bytes.h"
 #include "util/fdset.h"
 
 #define SERIAL_MAX 4u          /* COM1 to COM4 */
@@ -16,7 +17,8 @@
 
 static QmpServer *server;
 static bool drain_is_over;
-static GPtrArray *monitors;    /* QmpMonitor * */
+static GPtrArray *monitors;    /* MonitorPort * */
+static GPtrArray *shared;      /* char *: back ends that a "mon:" wants a human monitor on too */
 
 static void *find_chardev(const char *id, Error **errp)
 {
@@ -133,6 +135,10 @@ bool streams_open_short(const char *option, const char *text, const char *new_id
     case CHARDEV_SHORT_NEW:
         if (chardev_new(cfg, errp) != NULL) {
             *id = g_strdup(new_id);
+            if (g_str_has_prefix(text, "mon:")) {
+                shared = shared != NULL ? shared : g_ptr_array_new_with_free_func(g_free);
+                g_ptr_array_add(shared, g_strdup(new_id));
+            }
             return true;
         }
         break;
@@ -167,6 +173,21 @@ static bool plug_serial(const char *text, unsigned index, Error **errp)
            error_context(errp, "-serial %s", text);
 }
 
+/* -nographic brings a monitor to the terminal, unless the command line says where monitors are. */
+static bool wants_monitor(const CmdLine *cmd, const Config *c)
+{
+    static const Option where[] = { OPT_QMP, OPT_MON, OPT_MONITOR };
+    bool wants = c->nographic && !c->nodefaults;
+
+    for (unsigned i = 0; i < ARRAY_LEN(where); i++) {
+        wants &= !cmdline_has(cmd, where[i]);
+    }
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_SERIAL); i++) {
+        wants &= !g_str_has_prefix(cmdline_nth(cmd, OPT_SERIAL, i), "mon:");
+    }
+    return wants;
+}
+
 bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp)
 {
     unsigned n = cmdline_count(cmd, OPT_SERIAL);
@@ -179,9 +200,12 @@ bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp)
             return false;
         }
     }
-    if (n == 0 && !c->nodefaults && !c->type->empty &&
-        !plug_serial(c->nographic ? "mon:stdio" : "null", 0, errp)) {
-        return false;
+    if (n == 0 && !c->nodefaults && !c->type->empty) {
+        const char *text = !c->nographic ? "null" : wants_monitor(cmd, c) ? "mon:stdio" : "stdio";
+
+        if (!plug_serial(text, 0, errp)) {
+            return false;
+        }
     }
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_DEBUGCON); i++) {
         const char *text = cmdline_nth(cmd, OPT_DEBUGCON, i);
@@ -199,49 +223,70 @@ static unsigned state_now(void *arg)
     return runstate();
 }
 
-static bool add_monitor(const char *chardev, bool pretty, Error **errp)
+static bool add_monitor(const char *chardev, MonitorMode mode, bool pretty, Error **errp)
 {
-    QmpMonitor *m;
+    MonitorPort *m;
 
     if (server == NULL) {
         server = qmp_server_new(state_now, NULL);
         monitors = g_ptr_array_new();
     }
-    m = qmp_monitor_new(server, chardev, pretty, errp);
+    m = mode == MONITOR_MODE_CONTROL ? qmp_monitor_new(server, chardev, pretty, errp)
+                                     : hmp_monitor_new(server, chardev, errp);
     if (m != NULL) {
         g_ptr_array_add(monitors, m);
     }
     return m != NULL;
 }
 
-bool streams_monitors(const CmdLine *cmd, Error **errp)
+/* -qmp and -monitor; @n counts the monitors made so. */
+static bool add_short_monitors(const CmdLine *cmd, Option o, MonitorMode mode, unsigned *n, Error **errp)
 {
-    for (unsigned i = 0; i < cmdline_count(cmd, OPT_QMP); i++) {
-        const char *text = cmdline_nth(cmd, OPT_QMP, i);
-        g_autofree char *new_id = g_strdup_printf("compat_monitor%u", i), *id = NULL;
-        if (!streams_open_short("qmp", text, new_id, &id, errp)) {
+    for (unsigned i = 0; i < cmdline_count(cmd, o); i++) {
+        const char *text = cmdline_nth(cmd, o, i), *option = cmdline_option_name(o);
+        g_autofree char *new_id = g_strdup_printf("compat_monitor%u", (*n)++), *id = NULL;
+
+        if (!streams_open_short(option, text, new_id, &id, errp)) {
             return false;
         }
-        if (id != NULL && !add_monitor(id, false, errp)) {
-            return error_context(errp, "-qmp %s", text);
+        if (id != NULL && !add_monitor(id, mode, false, errp)) {
+            return error_context(errp, "-%s %s", option, text);
         }
     }
+    return true;
+}
+
+static bool add_mon(const char *text, Error **errp)
+{
+    g_autoptr(MonitorConfig) m = NULL;
+
+    return qapi_opt_mon(text, &m, errp) && (m == NULL || add_monitor(m->chardev, m->mode, m->pretty, errp));
+}
+
+bool streams_monitors(const CmdLine *cmd, const Config *c, Error **errp)
+{
+    unsigned n = 0;
+
+    if (!add_short_monitors(cmd, OPT_QMP, MONITOR_MODE_CONTROL, &n, errp) ||
+        !add_short_monitors(cmd, OPT_MONITOR, MONITOR_MODE_READLINE, &n, errp)) {
+        return false;
+    }
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_MON); i++) {
-        const char *text = cmdline_nth(cmd, OPT_MON, i);
-        g_autoptr(MonitorConfig) m = NULL;
-        if (!qapi_opt_mon(text, &m, errp)) {
-            return error_context(errp, "-mon %s", text);
+        if (!add_mon(cmdline_nth(cmd, OPT_MON, i), errp)) {
+            return error_context(errp, "-mon %s", cmdline_nth(cmd, OPT_MON, i));
         }
-        if (m == NULL) {
-            continue;
+    }
+    for (unsigned i = 0; shared != NULL && i < shared->len; i++) {
+        if (!add_monitor(g_ptr_array_index(shared, i), MONITOR_MODE_READLINE, false, errp)) {
+            return error_context(errp, "mon:");
         }
-        if (m->mode != MONITOR_MODE_CONTROL) {
-            return error_set(errp, "-mon %s: mode=readline is not supported, use mode=control",
-                             text);
-        }
-        if (!add_monitor(m->chardev, m->pretty, errp)) {
-            return error_context(errp, "-mon %s", text);
-        }
+    }
+    g_clear_pointer(&shared, g_ptr_array_unref);
+    if (cmdline_count(cmd, OPT_SERIAL) > 0 && wants_monitor(cmd, c)) {
+        g_autofree char *id = NULL;
+
+        return streams_open_short("nographic", "stdio", "compat_monitor0", &id, errp) &&
+               add_monitor(id, MONITOR_MODE_READLINE, false, errp);
     }
     return true;
 }
@@ -249,6 +294,16 @@ bool streams_monitors(const CmdLine *cmd, Error **errp)
 static void drain_timeout(Timer *t)
 {
     drain_is_over = true;
+}
+
+static bool monitors_drained(void)
+{
+    for (unsigned i = 0; i < monitors->len; i++) {
+        if (!monitor_port_drained(g_ptr_array_index(monitors, i))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void streams_drain(void)
@@ -263,7 +318,7 @@ void streams_drain(void)
     timer_set(&limit, clock_now(CLOCK_HOST) + DRAIN_NS);
     while (!drain_is_over && loop_control_iterate(false)) {
     }
-    while (!drain_is_over && !qmp_server_drained(server)) {
+    while (!drain_is_over && !(qmp_server_drained(server) && monitors_drained())) {
         loop_control_iterate(true);
     }
     timer_stop(&limit);
@@ -272,7 +327,7 @@ void streams_drain(void)
 void streams_close(void)
 {
     for (unsigned i = 0; monitors != NULL && i < monitors->len; i++) {
-        qmp_monitor_free(g_ptr_array_index(monitors, i));
+        monitor_port_free(g_ptr_array_index(monitors, i));
     }
     g_clear_pointer(&server, qmp_server_free);
     chardev_exit();

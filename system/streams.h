@@ -1,5 +1,5 @@
 /* streams.h: everything of the command line that is a byte stream: -chardev, -serial, -debugcon,
- * -qmp, -mon. */
+ * -qmp, -monitor, -mon. */
 #ifndef SYSTEM_STREAMS_H
 #define SYSTEM_STREAMS_H
 
@@ -12,7 +12,7 @@ CTX_CONTROL bool streams_open(const CmdLine *cmd, bool *help, Error **errp);
 /* Makes the serial ports and the debug console; the board is built. */
 CTX_CONTROL bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp);
 /* Starts the monitors. */
-CTX_CONTROL bool streams_monitors(const CmdLine *cmd, Error **errp);
+CTX_CONTROL bool streams_monitors(const CmdLine *cmd, const Config *c, Error **errp);
 /* The id of the back end that the short form @text of -@option means, made as @new_id if need be;
  * *@id NULL: none.  Owned by the caller. */
 CTX_CONTROL bool streams_open_short(const char *option, const char *text, const char *new_id,

@@ -179,3 +179,15 @@ unsigned long guest_bug_count(void)
 {
     return __atomic_load_n(&bugs, __ATOMIC_RELAXED);
 }
+
+bool log_item(const char *item, Error **errp)
+{
+    if (strcmp(item, "guest_errors") == 0) {
+        guest_bug_report(true);
+        return true;
+    }
+    if (g_str_has_prefix(item, "trace:")) {
+        return trace_enable(item + 6, errp);
+    }
+    return error_set(errp, "unknown item '%s', known are guest_errors and trace:GLOB", item);
+}

@@ -40,6 +40,8 @@ CTX_ANY void trace_each(void (*fn)(const char *name, bool on, void *arg), void *
  * once per second per @who when -d guest_errors is on. */
 CTX_ANY void guest_bug(const char *who, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 CTX_ANY void guest_bug_report(bool on);
+/* Switches on what -d and the monitor's log name: guest_errors, trace:GLOB. */
+CTX_CONTROL bool log_item(const char *item, Error **errp);
 /* How many guest_bug() calls there were: for tests. */
 CTX_ANY unsigned long guest_bug_count(void);
 

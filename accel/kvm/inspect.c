@@ -54,21 +54,24 @@ static void get_system(KvmVcpu *v, X86Regs *out)
     out->efer = s.efer;
 }
 
+/* From the XSAVE area's legacy part (SDM vol. 1, 13.4.1 and table 10-2). */
 static void get_float(KvmVcpu *v, X86Regs *out)
 {
-    struct kvm_fpu f;
+    size_t size = MAX((size_t)kvm_vm.xsave_size, sizeof(struct kvm_xsave));
+    g_autofree uint8_t *area = g_malloc0(size);
 
-    if (ioctl(v->fd, KVM_GET_FPU, &f) == 0) {
-        memcpy(out->st, f.fpr, sizeof(out->st));
-        memcpy(out->xmm, f.xmm, sizeof(out->xmm));
-        out->fcw = f.fcw;
-        out->fsw = f.fsw;
-        out->ftw = f.ftwx;
-        out->mxcsr = f.mxcsr;
-        out->fop = f.last_opcode;
-        out->fip = f.last_ip;
-        out->fdp = f.last_dp;
+    if (ioctl(v->fd, size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, area) < 0) {
+        return;
     }
+    out->fcw = ld16(area);
+    out->fsw = ld16(area + 2);
+    out->ftw = area[4];
+    out->fop = ld16(area + 6);
+    out->fip = ld64(area + 8);
+    out->fdp = ld64(area + 16);
+    out->mxcsr = ld32(area + 24);
+    memcpy(out->st, area + 32, sizeof(out->st));
+    memcpy(out->xmm, area + 160, sizeof(out->xmm));
 }
 
 static void get_rest(KvmVcpu *v, X86Regs *out)

@@ -19,7 +19,7 @@
 
 typedef struct Rig {
     QmpServer *server;
-    QmpMonitor *monitor;
+    MonitorPort *monitor;
     char *dir, *path;
 } Rig;
 
@@ -46,7 +46,7 @@ static void rig_down(void)
 {
     g_autoptr(Error) e = NULL;
 
-    qmp_monitor_free(rig.monitor);
+    monitor_port_free(rig.monitor);
     while (loop_control_iterate(false)) {
     }
     qmp_server_free(rig.server);

@@ -1,0 +1,487 @@
+#!/usr/bin/env python3
+"""hmp-test.py: the human monitor: each command's success and failure, terminals, several monitors.
+
+The first argument is the program; words behind it choose tests by name.
+"""
+import fcntl
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import termios
+
+from qmp import LIMIT, Failed, Machine, Stream, check, main, same, still
+
+PROMPT = b"(qemu) "
+
+
+def human(m, line, **more):
+    """What @line prints, with plain ends of lines."""
+    text = m.qmp.cmd("human-monitor-command", **{"command-line": line}, **more)
+    check("\n" not in text.replace("\r\n", ""), "ends of lines", text)
+    return text.replace("\r\n", "\n")
+
+
+def says(m, line, want):
+    same(human(m, line), want, line)
+
+
+def like(m, line, pattern):
+    got = human(m, line)
+    check(re.fullmatch(pattern, got, re.S), "%s does not print %s:" % (line, pattern), got)
+
+
+class Terminal(Stream):
+    """A human monitor at the end of a socket or a terminal."""
+
+    def until(self, text):
+        while text not in self.buffer:
+            if not self.more():
+                raise Failed("the stream ended; read so far: %r" % self.buffer[-300:])
+        at = self.buffer.index(text) + len(text)
+        got, self.buffer = self.buffer[:at], self.buffer[at:]
+        return got
+
+    def type(self, keys):
+        self.sock.sendall(keys)
+
+    def line(self, line):
+        """What @line prints."""
+        self.type(line.encode() + b"\r")
+        got = self.until(b"\r\n" + PROMPT) if line else self.until(PROMPT)
+        check(got.startswith(line.encode() + b"\r\n"), "echo", got)
+        return got[len(line) + 2:-len(PROMPT)].decode().replace("\r\n", "\n")
+
+
+class Pty:
+    """A terminal's other end, with what Stream wants of a socket."""
+
+    def __init__(self, fd):
+        self.fd = fd
+
+    def fileno(self):
+        return self.fd
+
+    def recv(self, n):
+        try:
+            return os.read(self.fd, n)
+        except OSError:                                # nobody has the terminal open any more
+            return b""
+
+    def sendall(self, data):
+        os.write(self.fd, data)
+
+    def close(self):
+        os.close(self.fd)
+
+
+# --- the machine ---
+def test_control():
+    with Machine(serial=False) as m:
+        says(m, "info status", "VM status: running\n")
+        says(m, "stop", "")
+        says(m, "info status", "VM status: paused\n")
+        same(m.qmp.status(), "paused")
+        says(m, "s", "")                               # stopped already
+        says(m, "c", "")
+        says(m, "info status", "VM status: running\n")
+        says(m, "system_wakeup", "Error: Unable to wake up: guest is not in suspended state\n")
+        says(m, "system_reset", "")
+        m.qmp.event("RESET")
+        says(m, "system_powerdown", "")
+        m.qmp.event("POWERDOWN")
+        says(m, "nmi", "")
+        says(m, "stop now",
+             'stop|s: extraneous characters at the end of line\nTry "help stop" for more information\n')
+        says(m, "foo", "unknown command: 'foo'\n")
+        says(m, "info foo", "unknown command: 'info foo'\n")
+        says(m, "savevm x", "unknown command: 'savevm'\n")
+        says(m, "quit", "")
+        m.ends()
+
+
+def test_facts():
+    with still("-S", "-name", "n1", "-smp", "2", "-uuid", "11111111-2222-3333-4444-555555555555") as m:
+        says(m, "info status", "VM status: paused (prelaunch)\n")
+        says(m, "info name", "n1\n")
+        says(m, "info uuid", "11111111-2222-3333-4444-555555555555\n")
+        says(m, "info kvm", "kvm support: disabled\n")
+        like(m, "info version", r"7\.2\.0 Rhea .*\n")
+        like(m, "info chardev", r"(?s).*compat_monitor0: filename=disconnected:unix:.*|.*compat_monitor0: .*")
+        says(m, "info history", "")
+        says(m, "info iothreads", "")
+        says(m, "info registers", "CPU#0 not available\n")
+        says(m, "x 0", "0000000000000000: 0x00000000\n")
+        like(m, "help", r"(?s).*\nquit\|q  -- .*\n.*\nxp /fmt addr -- .*\n")
+        like(m, "info", r"(?s)info .*\ninfo status  -- .*")
+        says(m, "help quit", human(m, "help q"))
+        says(m, "help foo", "unknown command: 'foo'\n")
+
+
+def test_vcpus():
+    with Machine("-smp", "2", serial=False) as m:
+        like(m, "info cpus", r"\* CPU #0: thread_id=\d+\n  CPU #1: thread_id=\d+\n")
+        like(m, "info registers",
+             r"\nCPU#0\nEAX=[0-9a-f]{8} EBX=.*\nCS =.* 00009[ab]00\n.*XMM06=.*XMM07=.*\n")
+        like(m, "info registers 1", r"\nCPU#1\n.*HLT=1\n.*")
+        like(m, "info registers -a", r"\nCPU#0\n.*\nCPU#1\n.*")
+        says(m, "info registers 2", "CPU#2 not available\n")
+        says(m, "info registers x",
+             "invalid char 'x' in expression\nTry \"help info registers\" for more information\n")
+        like(m, "info lapic", r"dumping local APIC state for CPU 0 \n\nLVT0\t 0x.*\nAPR 0x00 TPR .*\n")
+        like(m, "info lapic 1", r"dumping local APIC state for CPU 1 .*")
+        says(m, "info lapic 7", "No CPU available\n")
+        says(m, "info mem", "PG disabled\n")
+        says(m, "info tlb", "PG disabled\n")
+        says(m, "cpu 9", "invalid CPU index\n")
+        says(m, "cpu", 'unexpected end of expression\nTry "help cpu" for more information\n')
+        second = {"command-line": "info cpus", "cpu-index": 1}
+        same(m.qmp.cmd("human-monitor-command", **second)[:9], "  CPU #0:")
+        m.qmp.fails("human-monitor-command", text="cpu-index", **(second | {"cpu-index": 2}))
+        m.qmp.fails("human-monitor-command", text="command-line")
+        says(m, "p $cs.base+0", human(m, "p $cs.base"))
+        like(m, "p $r15", r"\d+\n|0x[0-9a-f]+\n")
+
+
+# --- memory ---
+def test_memory():
+    with Machine(serial=False) as m:
+        m.qmp.cmd("stop")
+        says(m, "xp/4xb 0xfffffff0", "00000000fffffff0: 0x%02x 0x%02x 0x%02x 0x%02x\n"
+             % tuple(open(m.rom, "rb").read()[-16:-12]))
+        says(m, "xp/3wx 0x4000", "0000000000004000: 0x00000000 0x00000000 0x00000000\n")
+        says(m, "xp/9bd 0x4000", "0000000000004000:   0   0   0   0   0   0   0   0\n0000000000004008:   0\n")
+        says(m, "xp/2ho 0x4000", "0000000000004000:      0      0\n")
+        says(m, "xp/2gu 0x4000", "0000000000004000:                    0                    0\n")
+        says(m, "xp/2c 0x4000", "0000000000004000:" + " '\\x00'" * 8 + "\n")
+        says(m, "xp/0x 0x4000", "")
+        says(m, "xp/4x 0x900000000", "0000000900000000: Cannot access memory\n")
+        says(m, "xp/4xb -1", "ffffffffffffffff: Cannot access memory\n")
+        says(m, "xp/s 0", "invalid char in format: 's'\nTry \"help xp\" for more information\n")
+        says(m, "xp", "unexpected end of expression\nTry \"help xp\" for more information\n")
+        like(m, "x/2i 0xfffffff0", r"0xfffffff0:  .*\n0xfffffff.:  .*\n|0xfffffff0: no disassembler.*\n")
+        says(m, "x/2i 0x900000000", "0x900000000: unable to read memory\n")
+        says(m, "sum 0x4000 4096", "00000\n")
+        says(m, "sum 0xfffffff0", "unexpected end of expression\nTry \"help sum\" for more information\n")
+        like(m, "gpa2hva 0x1000", r"Host virtual address for 0x1000 \(pc.ram\) is 0x[0-9a-f]+\n")
+        says(m, "gpa2hva 0x900000000", "No memory is mapped at address 0x900000000\n")
+        says(m, "gva2gpa 0x1234", "gpa: 0x1234\n")
+        # A line's output ends somewhere, whatever is asked for.
+        big = human(m, "xp/9999999xb 0")
+        check(4 << 20 < len(big) < 5 << 20 and "more than 4 MiB" in big[-100:], "a large dump", len(big))
+
+
+def test_memory_to_files():
+    with Machine("-S", serial=False) as m:
+        q, path = m.qmp, m.folder.name + "/saved"
+        says(m, 'pmemsave 0xfffffff0 16 "%s"' % path, "")
+        with open(path, "rb") as saved:
+            same(saved.read(), open(m.rom, "rb").read()[-16:])
+        q.cmd("pmemsave", val=0, size=3 << 20, filename=path)
+        same(os.path.getsize(path), 3 << 20)
+        q.cmd("memsave", val=0xfffffff0, size=16, filename=path, **{"cpu-index": 0})
+        same(os.path.getsize(path), 16)
+        says(m, 'memsave 0xfffffff8 8 "%s"' % path, "")
+        same(os.path.getsize(path), 8)
+        says(m, "pmemsave 0 16 " + path,
+             "invalid char 't' in expression\nTry \"help pmemsave\" for more information\n")
+        says(m, "pmemsave 0 16", "pmemsave: string expected\nTry \"help pmemsave\" for more information\n")
+        like(m, 'pmemsave 0 16 "/nonexistent/x"',
+             r"Error: Could not open '/nonexistent/x': No such file or directory\n")
+        q.fails("pmemsave", text="Could not open", val=0, size=1, filename="/nonexistent/x")
+        q.fails("pmemsave", text="not a regular file", val=0, size=1, filename=fifo(m))
+        q.fails("memsave", text="cpu-index", val=0, size=1, filename=path, **{"cpu-index": 5})
+        q.fails("memsave", text="Invalid addr 0xffffffffffffffff/size 1", val=-1, size=1, filename=path)
+        q.fails("memsave", text="'size'", val=0, size=-1, filename=path)
+        same(m.qmp.status(), "prelaunch")
+
+
+def fifo(m):
+    path = m.folder.name + "/fifo"
+    os.mkfifo(path)
+    m.keep = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    return path
+
+
+def test_ports():
+    with Machine() as m:
+        says(m, "o/b 0x80 0x12", "")
+        like(m, "i/b 0x61", r"portb\[0x0061\] = 0x[0-9a-f]{2}\n")
+        like(m, "i/h 0x510", r"portw\[0x0510\] = 0x[0-9a-f]{4}\n")
+        like(m, "i 0xcf8", r"portl\[0x0cf8\] = 0x[0-9a-f]{8}\n")
+        human(m, "o 0xcf8 0x80000000")
+        says(m, "i 0xcf8", "portl[0x0cf8] = 0x80000000\n")
+        same(m.pci_read(0, 0) & 0xffff, 0x8086)
+        says(m, "o/b 0x80", "unexpected end of expression\nTry \"help o\" for more information\n")
+        says(m, "i/z 0x80", "invalid char in format: 'z'\nTry \"help i\" for more information\n")
+
+
+# --- devices ---
+def test_devices():
+    with still("-S", "-device", "pcie-root-port,id=rp1,chassis=1,slot=1") as m:
+        says(m, "device_add virtio-rng-pci,id=r1,bus=rp1", "")
+        like(m, "info qtree",
+             r".*      dev: pcie-root-port, id \"rp1\"\n.*dev: virtio-rng-pci, id \"r1\"\n.*")
+        like(m, "info qom-tree /machine/peripheral",
+             r"/machine/peripheral \(container\)\n  /r1 \(virtio-rng-pci\)\n.*")
+        like(m, "info qom-tree", r"/machine \(pc-q35-7.2-machine\)\n.*")
+        says(m, "info qom-tree /nope", "Path '/nope' could not be resolved.\n")
+        says(m, "device_del r1", "")
+        m.qmp.event("DEVICE_DELETED")
+        says(m, "device_del r1", "Error: Device 'r1' not found\n")
+        says(m, "device_del", 'device_del: string expected\nTry "help device_del" for more information\n')
+        like(m, "device_add", r"device_add: string expected\n.*|Error: Parameter 'driver' is missing\n")
+        like(m, "device_add foo", r"Error: '?foo'? is not a valid device model name\n.*")
+        like(m, "device_add help", r".* devices:\nname \".*")
+        like(m, "device_add virtio-rng-pci,help", r"virtio-rng-pci options:\n.*")
+        same(human(m, "info qdm"), human(m, "device_add help"))
+        like(m, "info mtree",
+             r"address-space: .*address-space: memory\n  0+-f{16} \(prio 0, i/o\): system\n.*")
+        like(m, "info mtree -f", r"FlatView #0\n AS \".*")
+        like(m, "info mtree -o", r".* owner:\{dev .*")
+        says(m, "info mtree -x",
+             "mtree: unsupported option -x\nTry \"help info mtree\" for more information\n")
+
+
+def test_objects():
+    with still() as m:
+        says(m, "object_add iothread,id=io9", "")
+        like(m, "info iothreads", r"io9:\n  thread_id=\d+\n  poll-max-ns=32768\n.*")
+        says(m, "qom-get /objects/io9 poll-max-ns", "32768\n")
+        says(m, "qom-set /objects/io9 poll-max-ns 1000", "")
+        says(m, "qom-set -j /objects/io9 poll-max-ns 2000", "")
+        says(m, "qom-get /objects/io9 poll-max-ns", "2000\n")
+        like(m, "qom-set -j /objects/io9 poll-max-ns {", r"Error: .*")
+        like(m, "qom-set /objects/io9 poll-max-ns no", r"Error: .*")
+        like(m, "qom-list /objects", r"(?s).*io9 \(child<iothread>\)\n.*")
+        says(m, "qom-list", "/\n")
+        like(m, "qom-list /nope", r"Error: Device '/nope' not found\n")
+        like(m, "qom-get /machine nope", r"Error: Property '.*nope' not found\n")
+        says(m, "object_del io9", "")
+        says(m, "object_del io9", "Error: object 'io9' not found\n")
+        says(m, "object_add", 'object_add: string expected\nTry "help object_add" for more information\n')
+        like(m, "object_add iothread", r"Error: Parameter 'id' is missing\n")
+        like(m, "object_add foo,id=x", r"Error: Parameter 'qom-type' does not accept value 'foo'\n.*")
+
+
+def test_streams():
+    with still("-chardev", "ringbuf,id=rb,size=64", "-serial", "null") as m:
+        says(m, "ringbuf_write rb hello", "")
+        says(m, "ringbuf_read rb 3", "hel\n")
+        says(m, 'ringbuf_write rb "a\\\\b\\n\\r"', "")
+        got = m.qmp.cmd("human-monitor-command", **{"command-line": "ringbuf_read rb 64"})
+        same(got, "loa\\\\b\r\n\\u000D\r\n")
+        says(m, "ringbuf_read serial0 1", "Error: serial0 is not a ringbuf device\n")
+        says(m, "ringbuf_write nope x", "Error: Device 'nope' not found\n")
+        says(m, "ringbuf_read rb",
+             'unexpected end of expression\nTry "help ringbuf_read" for more information\n')
+        like(m, "ringbuf_read rb -1", r"Error: .*'size'.*\n")
+        says(m, "chardev-send-break serial0", "")
+        m.qmp.cmd("chardev-send-break", id="serial0")
+        says(m, "chardev-send-break nope", "Error: Chardev 'nope' not found\n")
+        m.qmp.fails("chardev-send-break", text="not found", id="nope")
+        like(m, "info chardev", r"(?s).*rb: filename=ringbuf\n.*")
+
+
+def test_traces():
+    with still() as m:
+        path = m.folder.name + "/log"
+        says(m, "info trace-events qmp_command", "qmp_command : state 0\n")
+        says(m, "logfile " + path, "")
+        says(m, "trace-event qmp_command on", "")
+        says(m, "info trace-events qmp_comman?", "qmp_command : state 1\n")
+        m.qmp.cmd("query-name")
+        says(m, "trace-event qmp_command off", "")
+        with open(path, encoding="utf-8") as log:
+            check("query-name" in log.read(), "no trace")
+        says(m, "trace-event nope on", 'unknown event "nope"\n')
+        says(m, "trace-event qmp_command maybe",
+             "Expected 'on' or 'off'\nTry \"help trace-event\" for more information\n")
+        says(m, "info trace-events nope", 'unknown event "nope"\n')
+        says(m, "log trace:qmp_event,guest_errors", "")
+        says(m, "info trace-events qmp_event", "qmp_event : state 1\n")
+        says(m, "log none", "")
+        says(m, "info trace-events qmp_event", "qmp_event : state 0\n")
+        like(m, "log foo", r"Log items .*")
+        like(m, "logfile /nonexistent/x", r"Error opening logfile.*")
+        same(m.qmp.cmd("trace-event-get-state", name="qmp_event"),
+             [{"name": "qmp_event", "state": "disabled", "vcpu": False}])
+        same(m.qmp.cmd("trace-event-get-state", name="nope*"), [])
+        m.qmp.fails("trace-event-get-state", text='unknown event "nope"', name="nope")
+        m.qmp.cmd("trace-event-set-state", name="qmp_event", enable=True)
+        m.qmp.cmd("trace-event-set-state", name="qmp_event", enable=False, **{"ignore-unavailable": True})
+        m.qmp.cmd("trace-event-set-state", name="nope*", enable=False)
+        m.qmp.fails("trace-event-set-state", text='unknown event "nope"', name="nope", enable=True)
+
+
+# --- terminals ---
+def connect(m, name):
+    t = Terminal(m.connect(m.folder.name + "/" + name).sock)
+    t.until(b"monitor - type 'help' for more information\r\n" + PROMPT)
+    return t
+
+
+def test_sockets():
+    """Two human monitors and QMP at once; a session outlives neither its client nor the next one's."""
+    with still("-monitor", "unix:@FOLDER/one,server=on,wait=off",
+               "-chardev", "socket,id=c,path=@FOLDER/two,server=on,wait=off",
+               "-mon", "chardev=c,mode=readline") as m:
+        one, two = connect(m, "one"), connect(m, "two")
+        same(one.line("info status"), "VM status: running\n")
+        same(two.line("stop"), "")
+        m.qmp.event("STOP")
+        same(one.line("info status"), "VM status: paused\n")
+        one.type(b"info hist\t\r")
+        one.until(b"0: 'info status'\r\n1: 'info history '\r\n")
+        one.until(PROMPT)
+        one.type(b"half a li")
+        one.close()
+        one = connect(m, "one")
+        same(one.line(""), "")
+        same(one.line("p 1"), "0x1\n")
+        two.type(b"\x01\x02\x7f\x1b[999999D\xff\xfe" + b"x" * 100000 + b"\r")
+        two.until(b"the line is not valid UTF-8\r\n" + PROMPT)
+        two.type(b"quit\r")
+        m.ends()
+
+
+def test_completion():
+    with still("-monitor", "unix:@FOLDER/one,server=on,wait=off", "-device", "virtio-rng-pci,id=rng7",
+               "-chardev", "null,id=nul1") as m:
+        t = connect(m, "one")
+
+        def completes(typed, text):
+            t.type(typed.encode() + b"\t")
+            t.until(text.encode())
+            t.type(b"\x05\x15\r")                      # C-e, C-u: an empty line again
+            t.until(b"\r\n" + PROMPT)
+
+        completes("system_w", "system_wakeup ")
+        completes("info stat", "info status ")
+        completes("help info stat", "help info status ")
+        completes("device_del rn", "device_del rng7 ")
+        completes("device_add virtio-rng-pc", "(qemu) device_add virtio-rng-pci")
+        completes("device_add virtio-rng-pci,max-b", "device_add virtio-rng-pci,max-bytes=")
+        completes("device_add isa-serial,chardev=nu", "device_add isa-serial,chardev=nul1")
+        completes("chardev-send-break nu", "chardev-send-break nul1 ")
+        completes("object_add iot", "object_add iothread")
+        completes("trace-event qmp_comma", "trace-event qmp_command ")
+        completes("trace-event qmp_command of", "trace-event qmp_command off ")
+        completes("qom-list /machine/periph", "qom-list /machine/peripheral")
+        completes("logfile %s/on" % m.folder.name, "logfile %s/one " % m.folder.name)
+        completes("print $rfl", "print $rflags ")
+        completes("nothing ", "nothing ")
+        t.type(b"s\t")
+        got = t.until(PROMPT + b"s").decode()
+        check("stop  " in got and "system_reset  " in got, "a list", got)
+
+
+def test_slow_client():
+    """A client that asks and does not read stops nobody else, and the program keeps little for it."""
+    with still("-monitor", "unix:@FOLDER/one,server=on,wait=off") as m:
+        t = connect(m, "one")
+        t.sock.setblocking(False)
+        sent = 0
+        try:
+            while sent < 64 << 20:
+                sent += t.sock.send(b"info mtree\r" * 1000)
+        except BlockingIOError:
+            pass
+        check(sent < 4 << 20, "it took", sent)
+        before = m.used()[2]
+        for _ in range(100):
+            same(m.qmp.status(), "running")
+        check(m.used()[2] < before + 4096, "it grew")
+        t.sock.setblocking(True)
+        while not t.buffer.endswith(PROMPT):           # goes on when it reads
+            t.more()
+            t.buffer = t.buffer[-1000:]
+
+
+def terminal(*args):
+    """The program on a terminal of its own; (process, Terminal)."""
+    ours, theirs = pty.openpty()
+    command = [Machine.program, "-M", "q35", "-accel", "kvm", "-m", "16", "-bios", Machine.rom, *args]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+                               preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    # What is typed before the terminal is the program's is edited by the terminal itself.
+    while termios.tcgetattr(theirs)[3] & termios.ICANON and process.poll() is None:
+        select.select([], [], [], 0.005)
+    os.close(theirs)
+    return process, Terminal(Pty(ours))
+
+
+def test_nographic():
+    """-nographic: the serial line first, Ctrl-A c to the monitor and back, Ctrl-A x."""
+    process, t = terminal("-nographic")
+    try:
+        t.until(b"S")                                  # the guest
+        t.type(b"\x01h")
+        t.until(b"C-a c    switch between console and monitor\r\n")
+        t.type(b"\x01c")
+        t.until(b"monitor - type 'help' for more information\r\r\n(qemu) ")
+        t.type(b"info sta")
+        t.type(b"\x01c")
+        t.until(b"\r\r\n")
+        t.type(b"to the guest\x01c")
+        t.until(b"(qemu) info sta")
+        t.type(b"\t\r")
+        t.until(b"VM status: running\r\r\n(qemu) ")
+        t.type(b"\x1b[A\r")
+        t.until(b"VM status: running\r\r\n(qemu) ")
+        t.type(b"\x01x")
+        t.until(b"Terminated")
+        same(process.wait(LIMIT), 0)
+    finally:
+        process.kill()
+        process.wait()
+        t.close()
+
+
+def test_stdio():
+    """-monitor stdio, mon:stdio, and who shares the terminal by default."""
+    cases = (
+        (["-display", "none", "-monitor", "stdio", "-nodefaults"], b""),
+        (["-nographic", "-serial", "null"], b""),
+        (["-nographic", "-serial", "mon:stdio"], b"\x01c"),
+        (["-display", "none", "-serial", "mon:stdio"], b"\x01c"),
+        (["-display", "none", "-chardev", "stdio,mux=on,id=m", "-serial", "chardev:m", "-mon", "chardev=m"],
+         b"\x01c"),
+    )
+    for args, keys in cases:
+        process, t = terminal(*args)
+        try:
+            if keys:
+                t.until(b"S")                          # the guest: all is set up
+                t.type(keys)
+            t.until(b"(qemu) ")
+            t.type(b"p 6*7\rquit\r")
+            t.until(b"0x2a\r\r\n(qemu) ")
+            same(process.wait(LIMIT), 0)
+        finally:
+            process.kill()
+            process.wait()
+            t.close()
+
+
+def test_refused_monitors():
+    for args, text in ((["-mon", "chardev=nope"], "chardev"), (["-mon", "chardev=x,mode=foo"], "mode"),
+                       (["-monitor", "nonsense:"], "monitor"),
+                       (["-monitor", "stdio", "-serial", "stdio"], "stdio")):
+        ended = subprocess.run([Machine.program, "-M", "q35", "-accel", "qtest", "-nodefaults", *args],
+                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT,
+                               check=False)
+        same(ended.returncode, 1)
+        check(text in ended.stderr, "stderr of %r" % args, ended.stderr)
+
+
+def test_silence():
+    """A monitor on a file or nothing says nothing wrong."""
+    with still("-monitor", "null") as m:
+        same(m.qmp.status(), "running")
+
+
+if __name__ == "__main__":
+    sys.exit(main([f for name, f in list(globals().items()) if name.startswith("test_")]))
