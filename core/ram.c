@@ -256,8 +256,9 @@ static bool prealloc(RamBlock *b, unsigned threads, Error **errp)
     uint64_t each = (pages + n - 1) / n * b->page_size;
     int err = FAULT("ram-prealloc") ? ENOMEM : 0;
 
-    /* The pages of a private mapping are none of the file's: it would take both. */
-    if (!err && b->fd >= 0 && b->share) {
+    /* For touch() only: fallocate() does not know the mapping's NUMA policy, and the pages of a private
+     * mapping are none of the file's. */
+    if (!err && b->fd >= 0 && b->share && madvise(b->host, 0, MADV_POPULATE_WRITE) < 0) {
         err = fallocate(b->fd, 0, 0, b->size) < 0 && errno != EOPNOTSUPP ? errno : 0;
     }
     if (err) {
