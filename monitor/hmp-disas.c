@@ -1,6 +1,7 @@
-/* hmp-disas.c: disassembly by libcapstone, which is loaded when it is first needed.
+/* hmp-disas.c: disassembly by libcapstone, which is loaded with the first human monitor.
  *
- * 1. A program that never disassembles does not load it; without it everything else works. */
+ * 1. A program without a human monitor does not load it; without it everything else works.
+ * 2. The sandbox lets nothing be loaded later, so that human-monitor-command alone has no disassembler. */
 #include "config.h"
 #include "monitor/hmp-int.h"
 
@@ -27,8 +28,9 @@ static bool load_functions(Capstone *c, void *lib)
     return c->open != NULL && c->option != NULL && c->disasm != NULL && c->free != NULL;
 }
 
-/* The library with a handle for each mode, opened once; NULL: it is not there. */
-static const Capstone *capstone(void)
+static const Capstone *loaded;
+
+void hmp_disas_load(void)
 {
     static const cs_mode modes[] = { CS_MODE_16, CS_MODE_16, CS_MODE_32, CS_MODE_64 };
     static Capstone c;
@@ -44,13 +46,13 @@ static const Capstone *capstone(void)
                  c.option(c.handle[i], CS_OPT_SYNTAX, CS_OPT_SYNTAX_ATT) == CS_ERR_OK;
         }
     }
-    return ok ? &c : NULL;
+    loaded = ok ? &c : NULL;
 }
 
 unsigned hmp_disassemble(X86Mode mode, uint64_t pc, const uint8_t *code, size_t n, GString *out,
                          bool *available)
 {
-    const Capstone *c = capstone();
+    const Capstone *c = loaded;
     unsigned len = 0;
     cs_insn *insn;
 
@@ -64,6 +66,10 @@ unsigned hmp_disassemble(X86Mode mode, uint64_t pc, const uint8_t *code, size_t 
 }
 
 #else
+
+void hmp_disas_load(void)
+{
+}
 
 unsigned hmp_disassemble(X86Mode mode, uint64_t pc, const uint8_t *code, size_t n, GString *out,
                          bool *available)

@@ -84,6 +84,8 @@ void hmp_device_help(Hmp *h, const char *text);
 size_t hmp_complete(QmpServer *server, const char *text, GPtrArray *words);
 
 /* --- disassembly: hmp-disas.c --- */
+/* Loads the disassembler, before the sandbox closes. */
+void hmp_disas_load(void);
 /* Appends one instruction of @mode at the beginning of @code: its text; returns its length, 0: cannot tell.
  * False in *@available when there is no disassembler. */
 unsigned hmp_disassemble(X86Mode mode, uint64_t pc, const uint8_t *code, size_t n, GString *out,

@@ -158,7 +158,7 @@ static void dump_code(Hmp *h, const View *v, uint64_t at, unsigned count, X86Mod
             return;
         }
         if (!available) {
-            hmp_printf(h, "no disassembler: libcapstone is not installed\n");
+            hmp_printf(h, "no disassembler: it needs libcapstone and a human monitor on the command line\n");
             return;
         }
         len = MAX(len, 1);

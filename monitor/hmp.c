@@ -487,6 +487,7 @@ HmpSession *hmp_session_new(QmpServer *server, const QmpStream *stream, void *ar
     HmpSession *s = g_new0(HmpSession, 1);
 
     assert_control();
+    hmp_disas_load();
     s->server = server;
     s->stream = stream;
     s->arg = arg;
