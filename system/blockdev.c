@@ -74,9 +74,30 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
     return o;
 }
 
+/* What the schema knows and no node does yet is refused, not ignored. */
+static bool check_absent(const BlockdevConfig *c, Error **errp)
+{
+    const BlockdevRef *file = c->driver == BLOCKDEV_CONFIG_DRIVER_RAW ? c->u.raw.file
+                              : c->driver == BLOCKDEV_CONFIG_DRIVER_QCOW2 ? c->u.qcow2.file : NULL;
+    const BlockdevRefOrNull *backing = c->driver == BLOCKDEV_CONFIG_DRIVER_QCOW2 ? c->u.qcow2.backing : NULL;
+
+    if (c->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OFF) {
+        return error_set(errp, "Parameter 'detect-zeroes' does not accept value '%s' yet",
+                         blockdev_detect_zeroes_name(c->detect_zeroes));
+    }
+    if (c->force_share) {
+        return error_set(errp, "Parameter 'force-share' does not accept value 'on' yet");
+    }
+    if (file != NULL && file->is == BLOCKDEV_REF_DEFINITION && !check_absent(file->u.definition, errp)) {
+        return false;
+    }
+    return backing == NULL || backing->is != BLOCKDEV_REF_OR_NULL_DEFINITION ||
+           check_absent(backing->u.definition, errp);
+}
+
 BlkNode *blockdev_open(const BlockdevConfig *c, Error **errp)
 {
     g_autoptr(GPtrArray) arena = g_ptr_array_new_with_free_func(g_free);
 
-    return blk_open(options_of(c, arena), errp);
+    return check_absent(c, errp) ? blk_open(options_of(c, arena), errp) : NULL;
 }

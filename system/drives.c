@@ -122,6 +122,8 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
 
     if (c->snapshot) {
         error_set(errp, "snapshot=on is not supported");
+    } else if (c->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OFF) {
+        error_set(errp, "detect-zeroes=%s is not supported", blockdev_detect_zeroes_name(c->detect_zeroes));
     } else if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
         error_set(errp, "aio=native was specified, but it requires cache.direct=on, which was not specified");
     } else if (blk_find_drive(id) != NULL) {
