@@ -246,6 +246,10 @@ CTX_CONTROL BlkNode *blk_next(const BlkNode *n);
 /* The drivers' names, NULL-terminated. */
 CTX_ANY const char *const *blk_driver_names(void);
 
+/* Opens the libraries that images may need, before a sandbox forbids it; one that is missing is named
+ * when an image needs it. */
+CTX_CONTROL void blk_load_libraries(void);
+
 /* Takes the nodes' engines off @l; call before loop_free(), with no requests in flight on @l. */
 CTX_CONTROL void blk_forget_loop(Loop *l);
 

@@ -239,7 +239,7 @@ static void qcow2_close(BlkNode *n)
     }
     if (ret < 0) {
         warn_report("closing '%s': %s: what was not flushed before is lost", blk_filename(n),
-                    g_strerror(-ret));
+                    errno_text(-ret));
     }
     qcow2_free(n);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <zlib.h>
 #include <zstd.h>
+#include "block/block.h"
 #include "block/zip.h"
 #include "util/bytes.h"
 
@@ -63,6 +64,12 @@ bool zip_load(ZipKind kind, Error **errp)
     assert_control();
     return kind == ZIP_ZSTD ? zstd.dctx_new || load("libzstd.so.1", for_zstd, errp)
                             : zlib.inflate_init || load("libz.so.1", for_zlib, errp);
+}
+
+void blk_load_libraries(void)
+{
+    zip_load(ZIP_ZLIB, NULL);
+    zip_load(ZIP_ZSTD, NULL);
 }
 
 static int unpack_zlib(const uint8_t *src, size_t packed, uint8_t *dst, size_t len)

@@ -32,7 +32,7 @@ bool dump_write(Dump *d, const void *buf, size_t n, Error **errp)
 
             poll(&p, 1, -1);
         } else if (did < 0 && errno != EINTR) {
-            return error_set(errp, "dump: failed to write the file: %s", g_strerror(errno));
+            return error_set(errp, "dump: failed to write the file: %s", errno_text(errno));
         } else if (did > 0) {
             from += did;
             n -= did;
@@ -192,7 +192,7 @@ static void finished(void *arg)
 static bool end_file(Dump *d, Error **errp)
 {
     if (d->sparse && ftruncate(d->req.fd, d->written) < 0) {
-        return error_set(errp, "dump: failed to write the file: %s", g_strerror(errno));
+        return error_set(errp, "dump: failed to write the file: %s", errno_text(errno));
     }
     return true;
 }
@@ -208,7 +208,7 @@ static void dump_thread(void *arg)
         TRACE(dump_truncate_failed, "errno=%d", errno);
     }
     if (close(d->req.fd) < 0 && ok) {
-        error_set(&d->err, "dump: failed to write the file: %s", g_strerror(errno));
+        error_set(&d->err, "dump: failed to write the file: %s", errno_text(errno));
     }
     loop_call(loop_control(), finished, d);
 }

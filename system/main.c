@@ -16,8 +16,10 @@
 #include <unistd.h>
 #include "accel/kvm/kvm.h"
 #include "accel/qtest/qtest.h"
+#include "block/block.h"
 #include "core/accel.h"
 #include "core/iothread.h"
+#include "debug/dump.h"
 #include "hw/board/firmware.h"
 #include "hw/board/pc-types.h"
 #include "hw/catalogue.h"
@@ -339,6 +341,15 @@ static bool ask_only(const CmdLine *cmd, const char *argv0, bool *help, Error **
     return err == NULL || error_move(errp, err);
 }
 
+/* What is opened on first use elsewhere: under the sandbox nothing maps code. */
+static void load_libraries(void)
+{
+    blk_load_libraries();
+    for (DumpFormat f = 0; f < DUMP_FORMATS; f++) {
+        dump_has_format(f);
+    }
+}
+
 static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **errp)
 {
     static Config config;
@@ -377,6 +388,9 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
         return false;
     }
     machine_reset(RESET_POWER);
+    if (sandbox_is_on()) {
+        load_libraries();
+    }
     if (!qtest_chardev_start(cmd, machine(), errp) || !process_settle(errp) || !sandbox_close(errp)) {
         return false;
     }

@@ -331,6 +331,31 @@ static bool read_option(const CmdLine *cmd, Error **errp)
     return true;
 }
 
+/* Frees enough of a heap that is not the first one for glibc to shrink it. */
+static void *shrink_a_heap(void *arg)
+{
+    void *blocks[16];
+
+    for (unsigned i = 0; i < ARRAY_LEN(blocks); i++) {
+        blocks[i] = g_malloc(64 * KiB);
+    }
+    for (unsigned i = ARRAY_LEN(blocks); i-- > 0;) {
+        g_free(blocks[i]);
+    }
+    return NULL;
+}
+
+/* The first time glibc shrinks such a heap, on whatever thread, it reads a file in /proc and remembers
+ * the answer: that must be while files can be opened. */
+static void settle_heaps(void)
+{
+    pthread_t t;
+
+    if (pthread_create(&t, NULL, shrink_a_heap, NULL) == 0) {
+        pthread_join(t, NULL);
+    }
+}
+
 bool sandbox_begin(const CmdLine *cmd, Error **errp)
 {
     struct sigaction act = { .sa_sigaction = refused, .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER };
@@ -346,9 +371,15 @@ bool sandbox_begin(const CmdLine *cmd, Error **errp)
         prctl(PR_SET_NO_NEW_PRIVS, 1l, 0l, 0l, 0l) < 0) {
         return error_set_errno(errp, errno, "-sandbox on: the host's kernel cannot filter calls");
     }
+    settle_heaps();
     sigaction(SIGSYS, &act, NULL);
     thread_on_start(narrow_thread);
     return true;
+}
+
+bool sandbox_is_on(void)
+{
+    return box.on;
 }
 
 bool sandbox_close(Error **errp)

@@ -11,5 +11,7 @@
 CTX_CONTROL bool sandbox_begin(const CmdLine *cmd, Error **errp);
 /* All that the command line names is open: control and its files are narrowed too.  Before the guest runs. */
 CTX_CONTROL bool sandbox_close(Error **errp);
+/* Whether sandbox_close() will close it. */
+CTX_CONTROL bool sandbox_is_on(void);
 
 #endif
