@@ -25,11 +25,16 @@ typedef struct HumanCommand {
 static void human_done(void *arg, const char *output)
 {
     HumanCommand *c = arg;
+    g_autoptr(GString) text = g_string_new(NULL);
     g_autoptr(GString) value = g_string_new(NULL);
-    g_auto(GStrv) lines = g_strsplit(output, "\n", -1);
-    g_autofree char *text = g_strjoinv("\r\n", lines);
 
-    json_write_str(value, text);
+    for (const char *s = output; *s; s++) {
+        if (*s == '\n') {
+            g_string_append_c(text, '\r');
+        }
+        g_string_append_c(text, *s);
+    }
+    json_write_str(value, text->str);
     qmp_pending_return(c->pending, value->str);
     hmp_state_free(c->state);
     g_free(c);
