@@ -564,11 +564,12 @@ int qcow2_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e)
     Qcow2 *q = n->state;
     int ret;
 
-    if (q->cache.dirty > q->cache.max / 2) {   /* a stale answer is as good */
-        ret = qcow2_flush_meta(n);
-        if (ret < 0) {
-            return ret;
-        }
+    lock_take(&q->lock);
+    bool full = q->cache.dirty > q->cache.max / 2;
+    lock_drop(&q->lock);
+    ret = full ? qcow2_flush_meta(n) : 0;
+    if (ret < 0) {
+        return ret;
     }
     lock_take(&q->lock);
     for (;;) {

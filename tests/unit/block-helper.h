@@ -31,7 +31,7 @@ static inline void io_done(BlkReq *r, int ret)
     Io *io = container_of(r, Io, req);
 
     io->ret = ret;
-    io->calls++;
+    __atomic_store_n(&io->calls, io->calls + 1, __ATOMIC_RELEASE);
     if (io->sem) {
         sem_post(io->sem);
     }
