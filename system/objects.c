@@ -131,8 +131,7 @@ static bool check_secret(const SecretConfig *s, Error **errp)
         return error_set(errp, "Unable to read %s: %s", s->file, err->message);
     }
     if (s->format == SECRET_FORMAT_BASE64) {
-        g_autofree guchar *plain = g_base64_decode(text, &n);
-
+        g_free(g_base64_decode(text, &n));           /* how many bytes there are is all that is asked */
         if (text[strspn(text, BASE64)] != '\0' || (n == 0 && *text != '\0')) {
             return error_set(errp, "Base64 data contains invalid characters");
         }

@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         device_settle_tree(dut);
         bench_resume(board);
         activity_run(board, dut, rand, 50);
-        g_autoptr(GByteArray) saved = bench_save(board, dut);
+        g_byte_array_unref(bench_save(board, dut));
         bench_reset(board);
     } else {
         if (!e) {
