@@ -12,6 +12,7 @@ LAB = r"""
 trap '' TERM
 while [ "$1" != -l ]; do shift; done
 echo "the console" >"$2"
+console=$2
 while [ "$1" != --inside ]; do shift; done
 shift
 echo "said by the lab" >&2
@@ -23,6 +24,9 @@ for name; do
     silent) sleep 100 ;;
     endless) while :; do echo ALIVE; sleep 0.2; done ;;
     dead) exit 3 ;;
+    unlucky) [ -e "$LAB_OUT/once" ] ||
+             { touch "$LAB_OUT/once"; echo "Kernel panic - not syncing" >>"$console"; exit 3; } ;;
+    doomed) echo "Kernel panic - not syncing" >>"$console"; exit 3 ;;
     esac
     echo "RESULT $name 0 1.00"
 done
@@ -31,6 +35,7 @@ done
 ROWS = [
     [("first", 0), ("silent", "no sign of life"), ("third", 0), ("dead", "machine ended"), ("last", 0)],
     [("endless", "still running"), ("last", 0)],
+    [("first", 0), ("unlucky", 0), ("doomed", "machine ended"), ("last", 0)],
     [("never", "no sign of life"), ("last", "no sign of life")],
     [("first", 0), ("between", "machine ended"), ("last", "machine ended")],
 ]

@@ -3,7 +3,8 @@
 1. Tests come from two places: `meson introspect --tests` of each build folder, and tests/guest/,
    where a test is an executable file whose leading comments say what it needs (see below).
 2. A test passes with status 0 and is skipped with 77; everything else, a time limit included, is a
-   failure, and the end of its log is shown.  Nothing is tried twice.
+   failure, and the end of its log is shown.  Nothing is tried twice, but for a test under which the
+   lab's own kernel panicked: its emulated SVM was seen to lose the host's GS base.
 3. Tests that need a real KVM run here if there is one, else one after another in a lab machine,
    which runs this file again with --inside.
 4. That machine says every BEAT seconds that it lives.  If it falls silent, or ends, or the current
@@ -14,7 +15,8 @@ Leading comments of a test in tests/guest/, all optional:
     # needs: kvm       any /dev/kvm, a software one too     (without /dev/kvm: in the lab)
     # needs: hwkvm     a real KVM: here or in the lab
     # limit: SECONDS   on a machine with hardware KVM; in the lab it is LAB_FACTOR times as long
-    # cases: NAME...   run once for each, with NAME as the argument; `full:NAME` only in full mode
+    # cases: NAME...   run once for each, with NAME as the argument; `full:NAME` only in full mode,
+                     `named:NAME` only when tests are asked for by name
     # prepare: CMD     run before, outside the lab (what needs the network, or much computing)
     # full             only in full mode
     # release          RHEA is not set: it uses what ./run builds
@@ -74,6 +76,7 @@ class Test:
         self.name, self.command, self.limit = name, command, limit
         self.env, self.where, self.workdir = env or {}, where, workdir
         self.parallel = parallel
+        self.again = False
         self.log = os.path.join(LOGS, re.sub(r"[^\w.-]+", "-", name) + ".log")
 
 
@@ -239,6 +242,14 @@ class LabMachine:
         self.log.close()
         return self.process.returncode
 
+    def panicked(self):
+        """Whether the machine's own kernel broke down; a guest's never gets to this console."""
+        try:
+            with open(self.console, errors="replace") as log:
+                return "Kernel panic - not syncing" in log.read()
+        except OSError:
+            return False
+
     def blame(self, test, began, reason):
         """What is known of the machine's end goes to the log of a test that it took with it."""
         with open(test.log, "a" if began else "w") as out:
@@ -277,6 +288,11 @@ def watch_lab(machine, left, report):
             reason = "still running %d s after its start" % (now - start)
         report.running([t.name for t in left[:1]], start)
     status = machine.end(0 if reason else 30)
+    if running and machine.panicked() and not left[0].again:
+        left[0].again = True
+        report.stage("      the lab's own kernel panicked under %s: once more, in a fresh machine"
+                     % left[0].name)
+        return left
     # A machine that did not even begin is no test's fault; another would not either.
     at_fault = 1 if running else len(left) if len(left) == count else 0
     for test in left[:at_fault]:
@@ -306,7 +322,7 @@ def beat():
 def run_inside(names):
     """In the lab: run the guest tests named, print the lines watch_lab reads."""
     threading.Thread(target=beat, daemon=True).start()
-    for test in guest_tests(True):
+    for test in guest_tests(True, True):
         if test.name in names:
             test.limit *= LAB_FACTOR
             print("START %s" % test.name, flush=True)
@@ -372,8 +388,8 @@ def kvm_kind():
                           stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def guest_tests(full):
-    """The files in tests/guest/, case by case."""
+def guest_tests(full, named):
+    """The files in tests/guest/, case by case; @named: those too that only run when asked for."""
     folder = os.path.join(ROOT, "tests", "guest")
     kind = kvm_kind()
     for file in sorted(os.listdir(folder)):
@@ -386,9 +402,9 @@ def guest_tests(full):
         need = head.get("needs", "")
         here = need == "" or kind == "hardware" or (need == "kvm" and kind == "software")
         for case in head.get("cases", "").split() or [""]:
-            if case.startswith("full:") and not full:
+            if case.startswith("full:") and not full or case.startswith("named:") and not named:
                 continue
-            case = case.replace("full:", "")
+            case = case.replace("full:", "").replace("named:", "")
             test = Test("guest/" + file + ("/" + case if case else ""),
                         [path] + ([case] if case else []), int(head.get("limit", "60")),
                         {} if "release" in head else {"RHEA": os.environ.get("RHEA", PROGRAM)},
@@ -443,7 +459,7 @@ def main():
             run_here(found, report)
 
     # 3. Guests: here first, then what needs the lab.
-    guests = [t for t in guest_tests(full) if wanted(t)]
+    guests = [t for t in guest_tests(full, bool(names)) if wanted(t)]
     if listing:
         print("\n".join(t.name for t in guests))
         return 0
