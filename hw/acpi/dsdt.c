@@ -4,7 +4,7 @@
  *   \_SB.PCI0        root bus: windows, interrupt routing, the LPC bridge ISA with its chips
  *   \_SB.LNKA-LNKH   PIRQ links: ISA interrupts the firmware or guest programs into the bridge
  *   \_SB.GSIA-GSIH   q35 with I/O APIC: PIRQ A-H are wired to inputs 16-23
- *   \_SB.CPUS        processors, \_SB.MHPC memory slots (hotplug-aml.c);  \_GPE hot-plug
+ *   \_SB.CPUS        processors, \_SB.MEMS memory slots (hotplug-aml.c);  \_GPE hot-plug
  *   \_S3-\_S5         sleep types */
 #include "hw/acpi/tables.h"
 

@@ -241,5 +241,5 @@ void acpi_add_memory(Aml *sb, const Machine *m, const AcpiBoard *b)
             ost("DOST", i),
             aml_method("_EJ0", 1, false, aml_call("DEJ0", aml_int(i))), NULL)));
     }
-    aml_add(sb, aml_device("MHPC", body));
+    aml_add(sb, aml_device("MEMS", body));
 }

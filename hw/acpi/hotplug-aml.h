@@ -7,7 +7,7 @@
 
 /* Methods that look for events; for _GPE. */
 #define ACPI_CPUS_SCAN "\\_SB.CPUS.CSCN"
-#define ACPI_MEMORY_SCAN "\\_SB.MHPC.DSCN"
+#define ACPI_MEMORY_SCAN "\\_SB.MEMS.DSCN"
 
 /* Into the scope \_SB. */
 CTX_CONTROL void acpi_add_cpus(Aml *sb, const Machine *m, const AcpiBoard *b);

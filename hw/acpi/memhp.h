@@ -1,4 +1,4 @@
-/* memhp.h: memory hot-plug through ACPI: the registers behind \_SB.MHPC and \_GPE._E03.
+/* memhp.h: memory hot-plug through ACPI: the registers behind \_SB.MEMS and \_GPE._E03.
  *
  * A part of the chip that has the ACPI registers, like AcpiPciHp (pcihp.h), with the same functions. */
 #ifndef HW_ACPI_MEMHP_H
