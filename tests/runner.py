@@ -4,7 +4,7 @@
    where a test is an executable file whose leading comments say what it needs (see below).
 2. A test passes with status 0 and is skipped with 77; everything else, a time limit included, is a
    failure, and the end of its log is shown.  Nothing is tried twice, but for a test under which the
-   lab's own kernel panicked: its emulated SVM was seen to lose the host's GS base.
+   lab's own kernel panicked or stood still: its emulated SVM was seen to lose the host's GS base.
 3. Tests that need a real KVM run here if there is one, else one after another in a lab machine,
    which runs this file again with --inside.
 4. That machine says every BEAT seconds that it lives.  If it falls silent, or ends, or the current
@@ -270,7 +270,7 @@ def watch_lab(machine, left, report):
     """Follow a lab machine until it has run the tests @left, or breaks down; those not run yet.
 
     What has run leaves @left."""
-    running, reason, count = False, "", len(left)
+    running, silent, reason, count = False, False, "", len(left)
     start = heard = time.monotonic()
     while left and not reason:
         lines = machine.lines(1)
@@ -286,15 +286,16 @@ def watch_lab(machine, left, report):
         if lines is None:
             reason = "the lab machine ended"
         elif now - heard > (BEAT_LIMIT if running else START_LIMIT):
+            silent = True
             reason = "no sign of life from the lab machine for %d s" % (now - heard)
         elif running and now - start > left[0].limit * LAB_FACTOR + BEAT_LIMIT:
             reason = "still running %d s after its start" % (now - start)
         report.running([t.name for t in left[:1]], start)
     status = machine.end(0 if reason else 30)
-    if running and machine.panicked() and not left[0].again:
+    if running and (silent or machine.panicked()) and not left[0].again:
         left[0].again = True
-        report.stage("      the lab's own kernel panicked under %s: once more, in a fresh machine"
-                     % left[0].name)
+        report.stage("      the lab's own kernel %s under %s: once more, in a fresh machine"
+                     % ("stands still" if silent else "panicked", left[0].name))
         return left
     # A machine that did not even begin is no test's fault; another would not either.
     at_fault = 1 if running else len(left) if len(left) == count else 0
