@@ -39,9 +39,9 @@ LOGS = os.path.join(ROOT, "build", "logs")
 LAB = ["tests/lab/lab"]
 LAB_FACTOR = 8
 LAB_MIB = 7168
-# Two NUMA nodes, so that memory policies can be told apart.
-LAB_NODES = " ".join("-object memory-backend-ram,id=node{0},size={1}M -numa node,memdev=node{0},cpus={0}"
-                     .format(node, LAB_MIB // 2) for node in (0, 1))
+# Two NUMA nodes, so that memory policies can be told apart; the one processor is the first one's.
+LAB_NODES = " ".join("-object memory-backend-ram,id=node{0},size={1}M -numa node,memdev=node{0}{2}"
+                     .format(node, LAB_MIB // 2, cpus) for node, cpus in ((0, ",cpus=0"), (1, "")))
 BEAT = 5              # seconds between two signs of life of the lab
 BEAT_LIMIT = 90       # after so many without one it counts as dead
 START_LIMIT = 180     # until its first test
