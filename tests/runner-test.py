@@ -51,11 +51,16 @@ class Report(runner.Report):
         self.seen.append((test.name, status))
 
 
-def run_row(row):
+def run_row(row, machines):
     tests, report = [runner.Test(name, [], 1) for name, _ in row], Report()
+    runner.lab_machines = lambda: machines
     runner.run_in_lab(tests, report)
-    assert [name for name, _ in report.seen] == [name for name, _ in row], report.seen
-    for test, (_, got), (_, expected) in zip(tests, report.seen, row):
+    order = [row[i][0] for m in range(machines) for i in range(m, len(row), machines)]
+    seen = sorted(report.seen, key=lambda item: order.index(item[0])) if machines > 1 else report.seen
+    assert [name for name, _ in seen] == order, report.seen
+    ended = dict(seen)
+    for test, (name, expected) in zip(tests, row):
+        got = ended[name]
         assert got == expected or re.search(str(expected), str(got)), (test.name, got, expected)
         if got != 0:
             with open(test.log) as file:
@@ -71,4 +76,5 @@ with tempfile.TemporaryDirectory(prefix="rhea-runner-") as folder:
     with open(runner.LAB[1], "w") as file:
         file.write(LAB)
     for row in ROWS:
-        run_row(row)
+        run_row(row, 1)
+    run_row(ROWS[0], 2)

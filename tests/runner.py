@@ -5,9 +5,10 @@
 2. A test passes with status 0 and is skipped with 77; everything else, a time limit included, is a
    failure, and the end of its log is shown.  Nothing is tried twice, but for a test under which the
    lab's own kernel panicked or stood still: its emulated SVM was seen to lose the host's GS base.
-3. Tests that need a real KVM run here if there is one, else one after another in a lab machine,
-   which runs this file again with --inside.
-4. That machine says every BEAT seconds that it lives.  If it falls silent, or ends, or the current
+3. Tests that need a real KVM run here if there is one, else in lab machines, which run this file again
+   with --inside.  A lab machine has one processor; so there are as many as this one has processors, each
+   running its share one after another.
+4. Such a machine says every BEAT seconds that it lives.  If it falls silent, or ends, or the current
    test outlives its limit there, it is ended; that test has failed, and the next ones get a fresh
    machine.
 
@@ -89,6 +90,7 @@ class Report:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.tty = sys.stdout.isatty()
+        self.lock = threading.RLock()
 
     def running(self, names, start):
         if self.tty and names:
@@ -100,15 +102,16 @@ class Report:
         print(("\r\033[K" if self.tty else "") + text, flush=True)
 
     def result(self, test, status, seconds):
-        if status == 0:
-            self.passed, word = self.passed + 1, "ok  "
-        elif status == 77:
-            self.skipped, word = self.skipped + 1, "skip"
-        else:
-            self.failed, word = self.failed + 1, "FAIL"
-        self.stage("%s  %-58s %7.2f s" % (word, test.name, seconds))
-        if status != 0:
-            self.show(test, status)
+        with self.lock:
+            if status == 0:
+                self.passed, word = self.passed + 1, "ok  "
+            elif status == 77:
+                self.skipped, word = self.skipped + 1, "skip"
+            else:
+                self.failed, word = self.failed + 1, "FAIL"
+            self.stage("%s  %-58s %7.2f s" % (word, test.name, seconds))
+            if status != 0:
+                self.show(test, status)
 
     def show(self, test, status):
         try:
@@ -204,10 +207,10 @@ def threads(process):
 class LabMachine:
     """One lab machine that runs tests one after another and says how they ended."""
 
-    def __init__(self, tests):
+    def __init__(self, number, tests):
         limit = sum(t.limit for t in tests) * LAB_FACTOR + START_LIMIT
-        self.console = os.path.join(LOGS, "lab-console.log")
-        self.log = open(os.path.join(LOGS, "lab.log"), "w")
+        self.console = os.path.join(LOGS, "lab-console-%d.log" % number)
+        self.log = open(os.path.join(LOGS, "lab-%d.log" % number), "w")
         # The machine goes with the runner, however that ends.
         command = ["setpriv", "--pdeathsig", "TERM"] + LAB + [
             "-m", str(LAB_MIB), "-x", LAB_NODES, "-t", str(limit), "-l", self.console, "--",
@@ -305,15 +308,30 @@ def watch_lab(machine, left, report):
     return left[at_fault:]
 
 
-def run_in_lab(tests, report):
-    """One after another in a lab machine; a fresh one after one that broke down."""
-    report.stage("... the lab: %d tests in a machine with a real KVM" % len(tests))
+def run_in_lab_machine(number, tests, report):
+    """One after another in lab machine @number; a fresh one after one that broke down."""
     while tests:
-        machine = LabMachine(tests)
+        machine = LabMachine(number, tests)
         try:
             tests = watch_lab(machine, list(tests), report)
         finally:
             machine.end()
+
+
+def lab_machines():
+    """How many can run at once: each takes a processor, its memory and half as much again."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    return max(1, min(os.cpu_count() or 1, memory // (LAB_MIB * 3 // 2)))
+
+
+def run_in_lab(tests, report):
+    """In as many lab machines as there can be."""
+    jobs = min(lab_machines(), len(tests))
+    report.stage("... the lab: %d tests in %d machine%s with a real KVM" %
+                 (len(tests), jobs, "s" * (jobs > 1)))
+    with futures.ThreadPoolExecutor(jobs) as pool:
+        for done in [pool.submit(run_in_lab_machine, n, tests[n::jobs], report) for n in range(jobs)]:
+            done.result()
 
 
 def beat():
