@@ -70,6 +70,8 @@ static bool aio_poll(void *arg)
     return true;
 }
 
+static const LoopPollOps aio_poll_ops = { .poll = aio_poll };
+
 static int aio_open(BlkLoop *bl, void **out)
 {
     Aio *a = g_new0(Aio, 1);
@@ -90,7 +92,7 @@ static int aio_open(BlkLoop *bl, void **out)
     a->bl = bl;
     a->tail = &a->head;
     loop_watch(bl->loop, a->woken.fd, EPOLLIN | EPOLLET, aio_ready, a);
-    loop_poll_add(bl->loop, aio_poll, a);
+    loop_poll_add(bl->loop, &aio_poll_ops, a);
     *out = a;
     return 0;
 }
@@ -99,7 +101,7 @@ static void aio_close(void *e)
 {
     Aio *a = e;
 
-    loop_poll_remove(a->bl->loop, aio_poll, a);
+    loop_poll_remove(a->bl->loop, &aio_poll_ops, a);
     loop_unwatch(a->bl->loop, a->woken.fd);
     io_destroy(a->ctx);
     notifier_close(&a->woken);

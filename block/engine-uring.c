@@ -81,6 +81,8 @@ static bool uring_poll(void *arg)
     return true;
 }
 
+static const LoopPollOps uring_poll_ops = { .poll = uring_poll };
+
 static int uring_open(BlkLoop *bl, void **out)
 {
     Uring *u = g_new0(Uring, 1);
@@ -106,7 +108,7 @@ static int uring_open(BlkLoop *bl, void **out)
     u->bl = bl;
     u->tail = &u->head;
     loop_watch(bl->loop, u->woken.fd, EPOLLIN | EPOLLET, uring_ready, u);
-    loop_poll_add(bl->loop, uring_poll, u);
+    loop_poll_add(bl->loop, &uring_poll_ops, u);
     *out = u;
     return 0;
 }
@@ -115,7 +117,7 @@ static void uring_close(void *e)
 {
     Uring *u = e;
 
-    loop_poll_remove(u->bl->loop, uring_poll, u);
+    loop_poll_remove(u->bl->loop, &uring_poll_ops, u);
     loop_unwatch(u->bl->loop, u->woken.fd);
     io_uring_queue_exit(&u->ring);
     notifier_close(&u->woken);

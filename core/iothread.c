@@ -1,11 +1,15 @@
 /* iothread.c: the list of worker loops, see iothread.h. */
 #include "core/iothread.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/prop.h"
 
+#define POLL_MAX_NS 32768       /* as an -object iothread that says nothing */
+
 static IoThread *first, *by_default;
+static int64_t default_poll_ns = POLL_MAX_NS;
 
 static IoThread *start(const char *id, int64_t poll_max_ns, unsigned grow, unsigned shrink, Error **errp)
 {
@@ -74,7 +78,7 @@ IoThread *iothread_default(void)
 {
     if (by_default == NULL) {
         Error *err = NULL;
-        by_default = start("worker", 0, 0, 0, &err);
+        by_default = start("worker", default_poll_ns, 0, 0, &err);
         if (by_default == NULL) {
             error_report(err);
             exit(1);
@@ -107,5 +111,11 @@ void iothread_register(void)
 {
     static const LinkClass cls = { "iothread", link_find, link_id };
 
+    cpu_set_t set;
+
     link_class_register(&cls);
+    /* With one processor, whoever might bring work stands still while the worker spins. */
+    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) == 1) {
+        default_poll_ns = 0;
+    }
 }

@@ -24,12 +24,13 @@ CTX_CONTROL IoThread *iothread_new(const char *id, int64_t poll_max_ns, unsigned
 /* Ends it; fails while devices use it. */
 CTX_CONTROL bool iothread_remove(IoThread *t, Error **errp);
 CTX_CONTROL IoThread *iothread_find(const char *id);
-/* The worker of queues that name none; started on first use.  Never NULL (a host without threads ends the
+/* The worker of queues that name none; started on first use.  It busy-polls adaptively for up to 32768 ns,
+ * but not when the process may use one processor only.  Never NULL (a host without threads ends the
  * program with a message). */
 CTX_CONTROL IoThread *iothread_default(void);
 /* First of those made by iothread_new(); follow ->next.  The default one is not among them. */
 CTX_CONTROL IoThread *iothread_first(void);
-/* Registers the link class "iothread"; once at start. */
+/* Registers the link class "iothread"; once at start, before the sandbox. */
 CTX_CONTROL void iothread_register(void);
 
 #endif

@@ -13,6 +13,7 @@
 #include "util/loop.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +25,12 @@
 #include "util/lock.h"
 #include "util/loop-int.h"
 #include "util/notifier.h"
+#include "util/trace.h"
 
 #define EVENTS_AT_ONCE 64
 #define NEVER INT64_MAX
 #define POLL_FIRST_NS 4000
+#define POLL_BLIND 16          /* turns that found work by polling before epoll is asked all the same */
 
 /* Epoll tags of the loop's own descriptors; watches have their fd in the low half. */
 #define TAG_WAKE UINT64_MAX
@@ -56,10 +59,10 @@ typedef struct Heap {
     unsigned count, room;
 } Heap;
 
-typedef struct PollFn {
-    bool (*poll)(void *arg);
+typedef struct Poll {
+    const LoopPollOps *ops;
     void *arg;
-} PollFn;
+} Poll;
 
 typedef struct ControlSource ControlSource;
 
@@ -87,7 +90,9 @@ struct Loop {
     int64_t poll_max_ns;                   /* atomic */
     unsigned poll_grow, poll_shrink;       /* atomic; factors, 0: double / start again from 0 */
     int64_t poll_ns;                       /* loop's thread */
-    GArray *polls;                         /* of PollFn; loop's thread */
+    bool polling;                          /* loop's thread: begin() called, end() not yet */
+    unsigned blind;                        /* loop's thread: turns since epoll was asked */
+    GArray *polls;                         /* of Poll; loop's thread */
 };
 
 struct ControlSource {
@@ -588,9 +593,9 @@ static bool dispatch_events(Loop *l, const struct epoll_event *evs, int n)
     return worked;
 }
 
-/* Polls epoll for up to @timeout_ms and runs what is ready.  Enters the epoch; called outside
- * it. */
-static bool loop_turn(Loop *l, int timeout_ms)
+/* Polls epoll for up to @timeout_ms and runs what is ready; *@woke (may be NULL): when epoll returned.
+ * Enters the epoch; called outside it. */
+static bool loop_turn(Loop *l, int timeout_ms, int64_t *woke)
 {
     struct epoll_event evs[EVENTS_AT_ONCE];
     bool worked = false;
@@ -599,6 +604,9 @@ static bool loop_turn(Loop *l, int timeout_ms)
         timeout_ms = 0;
     }
     int n = epoll_wait(l->epfd, evs, EVENTS_AT_ONCE, timeout_ms);
+    if (woke) {
+        *woke = clock_now(CLOCK_HOST);
+    }
     epoch_enter();
     worked |= dispatch_events(l, evs, n);
     if (__atomic_exchange_n(&l->due_now, false, __ATOMIC_ACQUIRE)) {
@@ -621,25 +629,66 @@ void loop_set_poll(Loop *l, int64_t max_ns, unsigned grow, unsigned shrink)
     __atomic_store_n(&l->poll_shrink, shrink, __ATOMIC_RELAXED);
 }
 
-void loop_poll_add(Loop *l, bool (*poll)(void *arg), void *arg)
+void loop_poll_add(Loop *l, const LoopPollOps *ops, void *arg)
 {
-    PollFn f = { .poll = poll, .arg = arg };
+    Poll p = { .ops = ops, .arg = arg };
 
     assert_loop(l);
-    g_array_append_val(l->polls, f);
+    g_array_append_val(l->polls, p);
+    if (l->polling && ops->begin) {
+        ops->begin(arg);
+    }
 }
 
-void loop_poll_remove(Loop *l, bool (*poll)(void *arg), void *arg)
+void loop_poll_remove(Loop *l, const LoopPollOps *ops, void *arg)
 {
     assert_loop(l);
     for (unsigned i = 0; i < l->polls->len; i++) {
-        PollFn *f = &g_array_index(l->polls, PollFn, i);
+        Poll *p = &g_array_index(l->polls, Poll, i);
 
-        if (f->poll == poll && f->arg == arg) {
+        if (p->ops == ops && p->arg == arg) {
             g_array_remove_index(l->polls, i);
             return;
         }
     }
+}
+
+static void polls_begin(Loop *l)
+{
+    if (l->polling) {
+        return;
+    }
+    epoch_enter();
+    for (unsigned i = 0; i < l->polls->len; i++) {
+        Poll p = g_array_index(l->polls, Poll, i);
+
+        if (p.ops->begin) {
+            p.ops->begin(p.arg);
+        }
+    }
+    epoch_leave();
+    l->polling = true;
+    TRACE(loop_poll_begin, "%s ns=%" PRId64, l->name, l->poll_ns);
+}
+
+/* True: work had arrived. */
+static bool polls_end(Loop *l)
+{
+    bool found = false;
+
+    if (!l->polling) {
+        return false;
+    }
+    l->polling = false;
+    epoch_enter();
+    for (unsigned i = 0; i < l->polls->len; i++) {
+        Poll p = g_array_index(l->polls, Poll, i);
+
+        found |= p.ops->end && p.ops->end(p.arg);
+    }
+    epoch_leave();
+    TRACE(loop_poll_end, "%s found=%d", l->name, found);
+    return found;
 }
 
 static bool run_polls(Loop *l)
@@ -648,15 +697,15 @@ static bool run_polls(Loop *l)
 
     epoch_enter();
     for (unsigned i = 0; i < l->polls->len; i++) {
-        PollFn f = g_array_index(l->polls, PollFn, i);
+        Poll p = g_array_index(l->polls, Poll, i);
 
-        found |= f.poll(f.arg);
+        found |= p.ops->poll(p.arg);
     }
     epoch_leave();
     return found;
 }
 
-/* Spins until a poll function finds work, a post arrives or @until; timers set meanwhile from
+/* Spins until something polled finds work (true), a post arrives or @until; timers set meanwhile from
  * elsewhere wait at most that long. */
 static bool spin(Loop *l, int64_t until)
 {
@@ -665,17 +714,31 @@ static bool spin(Loop *l, int64_t until)
             return true;
         }
     } while (!posts_waiting(l) && clock_now(CLOCK_HOST) < until);
-    return posts_waiting(l);
+    return false;
 }
 
-static void adapt(Loop *l, int64_t max, int64_t slept)
+/* After polling found work: the posts, and now and then all the rest. */
+static void blind_turn(Loop *l)
+{
+    if (++l->blind >= POLL_BLIND || __atomic_load_n(&l->always_count, __ATOMIC_RELAXED)) {
+        l->blind = 0;
+        loop_turn(l, 0, NULL);
+        return;
+    }
+    epoch_enter();
+    run_posts(l);
+    epoch_leave();
+}
+
+/* Work came @waited after the loop had none. */
+static void adapt(Loop *l, int64_t max, int64_t waited)
 {
     unsigned grow = __atomic_load_n(&l->poll_grow, __ATOMIC_RELAXED);
     unsigned shrink = __atomic_load_n(&l->poll_shrink, __ATOMIC_RELAXED);
 
-    if (slept > max) {
+    if (waited > max) {
         l->poll_ns = shrink ? l->poll_ns / shrink : 0;
-    } else if (l->poll_ns < max) {
+    } else if (waited > l->poll_ns) {
         /* It would have been found by polling a little longer. */
         l->poll_ns = l->poll_ns ? l->poll_ns * (grow ? grow : 2) : POLL_FIRST_NS;
     }
@@ -684,21 +747,24 @@ static void adapt(Loop *l, int64_t max, int64_t slept)
 
 static void polled_turn(Loop *l, int64_t max)
 {
-    int64_t start = clock_now(CLOCK_HOST);
+    int64_t start = clock_now(CLOCK_HOST), woke;
 
-    lock_take(&l->lock);
-    int64_t until = MIN(start + MIN(l->poll_ns, max), mono_due_locked(l));
-    lock_drop(&l->lock);
-    if (spin(l, until)) {
-        loop_turn(l, 0);
-        return;
+    if (l->poll_ns > 0) {
+        lock_take(&l->lock);
+        int64_t until = MIN(start + MIN(l->poll_ns, max), mono_due_locked(l));
+        lock_drop(&l->lock);
+        polls_begin(l);
+        if (spin(l, until)) {
+            blind_turn(l);
+            return;
+        }
+        l->blind = 0;
+        if (loop_turn(l, 0, NULL) || polls_end(l)) {
+            return;
+        }
     }
-    if (loop_turn(l, 0)) {
-        return;
-    }
-    int64_t asleep = clock_now(CLOCK_HOST);
-    loop_turn(l, -1);
-    adapt(l, max, clock_now(CLOCK_HOST) - asleep);
+    loop_turn(l, -1, &woke);
+    adapt(l, max, woke - start);
 }
 
 /* --- life --- */
@@ -716,8 +782,8 @@ static void loop_thread(void *arg)
 
         if (max > 0 && l->polls->len) {
             polled_turn(l, max);
-        } else {
-            loop_turn(l, -1);
+        } else if (!polls_end(l)) {
+            loop_turn(l, -1, NULL);
         }
     }
     epoch_enter();
@@ -761,7 +827,7 @@ static LOCK_UNCHECKED Loop *make_loop(const char *name, ThreadRole role, Error *
     l->mono_armed = l->wall_armed = NEVER;
     lock_init(&l->lock, RANK_LEAF, "loop");
     l->watches = g_hash_table_new_full(NULL, NULL, NULL, free_watch);
-    l->polls = g_array_new(FALSE, FALSE, sizeof(PollFn));
+    l->polls = g_array_new(FALSE, FALSE, sizeof(Poll));
     bool ok = !FAULT("loop-open");
     l->epfd = ok ? epoll_create1(EPOLL_CLOEXEC) : (errno = EMFILE, -1);
     l->mono_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -837,7 +903,7 @@ static bool control_worked;
 
 static gboolean control_dispatch(GSource *s, GSourceFunc fn, void *arg)
 {
-    control_worked |= loop_turn(((ControlSource *)s)->loop, 0);
+    control_worked |= loop_turn(((ControlSource *)s)->loop, 0, NULL);
     return G_SOURCE_CONTINUE;
 }
 

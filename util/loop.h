@@ -43,11 +43,22 @@ CTX_ANY const char *loop_name(const Loop *l);
 /* The kernel's thread id of the loop's thread. */
 CTX_ANY int loop_thread_id(const Loop *l);
 
-/* Busy-poll functions run before the loop sleeps, for up to the adaptive time limit @max_ns; 0 turns
- * polling off.  poll(arg) returns true if it found work. */
+/* A source of work that a busy-polling loop asks.  All run on the loop, inside an epoch section. */
+typedef struct LoopPollOps {
+    /* Does what there is to do; true: there was something. */
+    bool (*poll)(void *arg);
+    /* The loop asks from now on, and need not be woken (may be NULL). */
+    void (*begin)(void *arg);
+    /* The loop is about to sleep and has to be woken again; does what arrived before that took effect
+     * and returns true if there was something (NULL if begin is). */
+    bool (*end)(void *arg);
+} LoopPollOps;
+
+/* Before the loop sleeps it polls for up to an adaptive time of at most @max_ns; 0 turns polling off. */
 CTX_ANY void loop_set_poll(Loop *l, int64_t max_ns, unsigned grow, unsigned shrink);
-CTX_LOOP void loop_poll_add(Loop *l, bool (*poll)(void *arg), void *arg);
-CTX_LOOP void loop_poll_remove(Loop *l, bool (*poll)(void *arg), void *arg);
+CTX_LOOP void loop_poll_add(Loop *l, const LoopPollOps *ops, void *arg);
+/* Neither end() nor anything else is called any more. */
+CTX_LOOP void loop_poll_remove(Loop *l, const LoopPollOps *ops, void *arg);
 
 /* --- posts: the one way to cross into a loop --- */
 typedef struct Post {

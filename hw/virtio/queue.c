@@ -366,7 +366,7 @@ bool vq_ready(VirtQueue *q)
         notify(q, false);
         return true;
     }
-    if (is_broken(q)) {
+    if (is_broken(q) || q->polled) {
         return false;
     }
     /* With event indexes the wish has to name where we are now. */
@@ -374,6 +374,17 @@ bool vq_ready(VirtQueue *q)
     notify(q, true);
     ring_fence();
     return ready(q);
+}
+
+void vq_polled(VirtQueue *q, bool on)
+{
+    assert_loop(q->loop);
+    q->polled = on;
+    if (on && q->running && !is_broken(q) && vq_lookup(q)) {
+        /* A ring just set up says nothing yet, and that means on. */
+        q->notify_on = true;
+        notify(q, false);
+    }
 }
 
 bool vq_pop(VirtQueue *q, VirtChain *c)

@@ -55,6 +55,9 @@ typedef struct RingDesc {
     uint16_t flags, next;      /* packed: id, flags */
 } RingDesc;
 
+/* From now on the loop looks at the ring by itself, or does no more: then the next vq_ready() that finds
+ * nothing asks the driver to kick. */
+void vq_polled(VirtQueue *q, bool on);
 /* Adds a descriptor to the chain in q->segs; false: the queue is broken. */
 bool vq_add_seg(VirtQueue *q, VirtChain *c, Iova addr, uint32_t len, bool write);
 /* Reads entry @i of an indirect table. */

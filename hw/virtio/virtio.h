@@ -88,6 +88,7 @@ struct VirtQueue {
     uint16_t told_idx;         /* used_idx at the last interrupt decision */
     uint16_t added;            /* packed: slots used since then */
     bool notify_on;            /* the driver has been asked to kick */
+    bool polled;               /* the loop looks by itself: it is not asked */
     uint16_t inflight;         /* chains popped and not pushed */
     uint8_t *desc_p, *driver_p, *device_p;     /* host addresses while dma_generation() is @found */
     uint64_t found;            /* 0: not found yet */

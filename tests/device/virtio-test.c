@@ -60,6 +60,65 @@ static void test_packed_event(void **state) { exchange(PACKED | EVENT, false); }
 static void test_packed_indirect(void **state) { exchange(PACKED | INDIRECT, true); }
 static void test_in_order(void **state) { exchange(IN_ORDER | EVENT, false); }
 
+/* A request of 16 bytes without a kick. */
+static void offer(Vd *vd)
+{
+    VdSeg seg = { vd_buf(vd, 0, 0), 16, true };
+
+    vd_add(vd, 0, &seg, 1, false);
+}
+
+static bool asked_to_kick(Vd *vd)
+{
+    vd_sync(vd);
+    if (vd->packed) {
+        return ld16(bench_ram(vd->b, vd->q[0].base + 0x2002, 2)) != VRING_PACKED_EVENT_FLAG_DISABLE;
+    }
+    return (ld16(bench_ram(vd->b, vd->q[0].base + 0x2000, 2)) & VRING_USED_F_NO_NOTIFY) == 0;
+}
+
+static void polled(uint64_t features)
+{
+    Bench *b = bench_new();
+    Device *d = bench_device(b, &virtio_rng_pci, "r", "packed", features & PACKED ? "on" : "off", NULL);
+    Vd *vd = vd_new(b, d);
+    Loop *worker = vd->v->worker->loop;
+
+    vd_start(vd, V1 | features, 1);
+    loop_set_poll(worker, 0, 0, 0);
+    offer(vd);
+    vd_kick(vd, 0);
+    assert_int_equal(vd_wait(vd, 0, NULL), 16);
+    assert_true(asked_to_kick(vd));
+    offer(vd);
+    vd_sync(vd);
+    assert_false(vd_used(vd, 0));
+    vd_kick(vd, 0);
+    assert_int_equal(vd_wait(vd, 0, NULL), 16);
+    /* Every sleep is short for this limit; in the end the loop spins from one call to the next. */
+    loop_set_poll(worker, 60 * NS_PER_SEC, 1000, 0);
+    while (asked_to_kick(vd)) {
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        offer(vd);
+        assert_int_equal(vd_wait(vd, 0, NULL), 16);
+    }
+    loop_set_poll(worker, 0, 0, 0);
+    while (!asked_to_kick(vd)) {
+    }
+    offer(vd);
+    vd_sync(vd);
+    assert_false(vd_used(vd, 0));
+    vd_kick(vd, 0);
+    assert_int_equal(vd_wait(vd, 0, NULL), 16);
+    vd_reset(vd);
+    vd_free(vd);
+    bench_free(b);
+}
+
+static void test_polled_split(void **state) { polled(0); }
+static void test_polled_packed(void **state) { polled(PACKED); }
+
 static void test_ids(void **state)
 {
     Bench *b = bench_new();
@@ -540,6 +599,8 @@ int main(void)
         cmocka_unit_test(test_packed_event),
         cmocka_unit_test(test_packed_indirect),
         cmocka_unit_test(test_in_order),
+        cmocka_unit_test(test_polled_split),
+        cmocka_unit_test(test_polled_packed),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_bad_ring_place),
         cmocka_unit_test(test_ring_reset),

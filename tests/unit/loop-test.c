@@ -376,8 +376,9 @@ static void timers_are_set_from_any_thread(void **state)
 /* --- polling --- */
 
 typedef struct Polled {
+    const LoopPollOps *ops;
     int work;                  /* atomic */
-    unsigned found;
+    unsigned asked, found, begun, ended;
     bool seen;
 } Polled;
 
@@ -385,6 +386,7 @@ static bool poll_work(void *arg)
 {
     Polled *p = arg;
 
+    p->asked++;
     if (__atomic_exchange_n(&p->work, 0, __ATOMIC_ACQ_REL)) {
         p->found++;
         set_flag(&p->seen);
@@ -393,19 +395,34 @@ static bool poll_work(void *arg)
     return false;
 }
 
+static void poll_begins(void *arg)
+{
+    ((Polled *)arg)->begun++;
+}
+
+/* What the flag says is lost unless it is looked at here. */
+static bool poll_ends(void *arg)
+{
+    ((Polled *)arg)->ended++;
+    return poll_work(arg);
+}
+
+static const LoopPollOps bare_poll = { .poll = poll_work };
+static const LoopPollOps full_poll = { poll_work, poll_begins, poll_ends };
+
 static void add_poll(void *arg)
 {
-    loop_poll_add(loop, poll_work, arg);
+    loop_poll_add(loop, ((Polled *)arg)->ops, arg);
 }
 
 static void remove_poll(void *arg)
 {
-    loop_poll_remove(loop, poll_work, arg);
+    loop_poll_remove(loop, ((Polled *)arg)->ops, arg);
 }
 
 static void polling_finds_work_without_a_wake(void **state)
 {
-    Polled p = { .work = 0 };
+    Polled p = { .ops = &bare_poll };
 
     loop_set_poll(loop, 10 * NS_PER_MS, 0, 0);
     loop_call_wait(loop, add_poll, &p);
@@ -417,6 +434,80 @@ static void polling_finds_work_without_a_wake(void **state)
     loop_call_wait(loop, remove_poll, &p);
     assert_true(p.found > 0);
     loop_set_poll(loop, 0, 0, 0);
+}
+
+static void copy_poll(void *arg)
+{
+    Polled **pair = arg;
+
+    *pair[1] = *pair[0];
+}
+
+/* Counters as they are on the loop. */
+static Polled polled_now(Polled *p)
+{
+    Polled copy, *pair[] = { p, &copy };
+
+    loop_call_wait(loop, copy_poll, pair);
+    return copy;
+}
+
+static void polling_begins_with_short_sleeps_and_ends_with_a_long_one(void **state)
+{
+    Polled p = { .ops = &full_poll }, now;
+
+    loop_set_poll(loop, 10 * NS_PER_MS, 0, 0);
+    loop_call_wait(loop, add_poll, &p);
+    while (polled_now(&p).begun == 0) {
+    }
+    /* Any sleep is too long for this limit: the one that follows is not preceded by polling. */
+    loop_set_poll(loop, 1, 0, 0);
+    do {
+        now = polled_now(&p);
+    } while (now.ended < now.begun);
+    polled_now(&p);
+    Polled before = polled_now(&p);
+    for (int i = 0; i < 20; i++) {
+        now = polled_now(&p);
+    }
+    assert_int_equal(now.begun, before.begun);
+    assert_int_equal(now.asked, before.asked);
+    /* On again, and off at once. */
+    loop_set_poll(loop, 10 * NS_PER_MS, 0, 0);
+    while (polled_now(&p).begun == before.begun) {
+    }
+    loop_set_poll(loop, 0, 0, 0);
+    do {
+        now = polled_now(&p);
+    } while (now.ended < now.begun);
+    loop_call_wait(loop, remove_poll, &p);
+}
+
+/* The second of two, between two turns. */
+static void add_second(void *arg)
+{
+    Polled *p = arg;
+
+    loop_poll_add(loop, p[1].ops, &p[1]);
+    p[1].seen = p[0].begun > p[0].ended;
+    p[1].found = p[1].begun;
+    loop_poll_remove(loop, p[1].ops, &p[1]);
+}
+
+static void one_added_while_the_loop_polls_hears_of_it(void **state)
+{
+    Polled p[2] = { { .ops = &full_poll }, { .ops = &full_poll } };
+
+    loop_set_poll(loop, 60 * NS_PER_SEC, 0, 0);
+    loop_call_wait(loop, add_poll, &p[0]);
+    while (!p[1].seen) {
+        p[1].begun = 0;
+        loop_call_wait(loop, add_second, p);
+        assert_int_equal(p[1].found, p[1].seen);
+    }
+    assert_int_equal(p[1].ended, 0);
+    loop_set_poll(loop, 0, 0, 0);
+    loop_call_wait(loop, remove_poll, &p[0]);
 }
 
 /* --- barriers --- */
@@ -519,6 +610,8 @@ int main(void)
         WITH_LOOP(a_timer_in_the_past_leaves_room_for_posts),
         WITH_LOOP(timers_are_set_from_any_thread),
         WITH_LOOP(polling_finds_work_without_a_wake),
+        WITH_LOOP(polling_begins_with_short_sleeps_and_ends_with_a_long_one),
+        WITH_LOOP(one_added_while_the_loop_polls_hears_of_it),
         WITH_LOOP(a_barrier_opens_when_the_last_has_left),
         cmocka_unit_test(control_runs_in_a_glib_main_loop),
         cmocka_unit_test(every_failing_host_call_is_an_error),
