@@ -41,6 +41,8 @@ typedef struct HmpCommand {
 extern const HmpCommand hmp_commands[], hmp_info_commands[];   /* sorted; the last has no name */
 
 /* --- for commands --- */
+/* Who does what no QMP command does; NULL: there is nobody, and that was said. */
+const HmpHost *hmp_host(Hmp *h);
 void hmp_printf(Hmp *h, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 /* Prints "Error: ..." and the advice.  Frees @take_err. */
 void hmp_error(Hmp *h, Error *take_err);

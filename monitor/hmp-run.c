@@ -368,37 +368,6 @@ HMP_RUN(hmp_block_job_set_speed)
                                                (json_int_t)hmp_int(a, "speed", 0)));
 }
 
-/* --- keys --- */
-
-/* "ctrl-alt-f1", "a", "0x1e-0x9d", "<": names of keys, or their numbers. */
-HMP_RUN(hmp_sendkey)
-{
-    const char *text = hmp_str(a, "keys");
-    g_autoptr(json_t) keys = json_array();
-    int64_t hold;
-
-    while (*text != '\0') {
-        size_t n = strcspn(text, "-");
-        n = n == 0 ? strlen(text) : n;
-        g_autofree char *word = n == 1 && *text == '<' ? g_strdup("less") : g_strndup(text, n);
-        char *end;
-        unsigned long long code = strtoull(word, &end, 0);
-
-        if (g_str_has_prefix(word, "0x") && *end == '\0') {
-            json_array_append_new(keys, json_pack("{s:s, s:I}", "type", "number", "data", (json_int_t)code));
-        } else {
-            json_array_append_new(keys, json_pack("{s:s, s:s}", "type", "qcode", "data", word));
-        }
-        text += n;
-        text += *text == '-';
-    }
-    json_t *args = json_pack("{s:O}", "keys", keys);
-    if (hmp_num(a, "hold-time", &hold)) {
-        json_object_set_new(args, "hold-time", json_integer(hold));
-    }
-    hmp_do(h, "send-key", args);
-}
-
 /* --- the guest's memory in files --- */
 
 static void save_memory(Hmp *h, const HmpArgs *a, const char *qmp, bool cpu)

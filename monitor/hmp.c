@@ -66,6 +66,21 @@ bool hmp_state_cpu(HmpState *s, int64_t index)
     return true;
 }
 
+static const HmpHost *the_host;
+
+void hmp_set_host(const HmpHost *host)
+{
+    the_host = host;
+}
+
+const HmpHost *hmp_host(Hmp *h)
+{
+    if (the_host == NULL) {
+        hmp_printf(h, "Error: there is no machine behind this monitor\n");
+    }
+    return the_host;
+}
+
 void hmp_printf(Hmp *h, const char *fmt, ...)
 {
     va_list ap;

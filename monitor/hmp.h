@@ -41,6 +41,14 @@ CTX_CONTROL HmpRun *hmp_run(QmpServer *server, HmpState *state, const char *line
 /* @r: what hmp_run() returned; done will not be called. */
 CTX_CONTROL void hmp_run_forget(HmpRun *r);
 
+/* What human commands ask of the program that no QMP command does.  Each sets an error when it fails. */
+typedef struct HmpHost {
+    /* Pointer events go to the pointing device of that number first. */
+    bool (*mouse_set)(int64_t index, Error **errp);
+} HmpHost;
+/* @host (borrowed) has all of it. */
+CTX_CONTROL void hmp_set_host(const HmpHost *host);
+
 /* The reference page, docs/user/monitor-reference.md. */
 CTX_ANY void hmp_reference(GString *out);
 

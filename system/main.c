@@ -29,6 +29,7 @@
 #include "system/devices.h"
 #include "system/drives.h"
 #include "system/gdbstub.h"
+#include "system/monitor-host.h"
 #include "system/objects.h"
 #include "system/process.h"
 #include "system/qmp-disk.h"
@@ -377,6 +378,7 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
     }
     runstate_init(&config.policy);
     qom_set_machine_config(config.machine);
+    monitor_host_init();
     if ((config.mem_lock && !process_lock_memory(errp)) || !process_plan(cmd, errp)) {
         return false;
     }

@@ -45,23 +45,6 @@ bool qmp_query_uuid(UuidInfo **ret, Error **errp)
     return true;
 }
 
-bool qmp_query_mice(MouseInfoList *ret, Error **errp)
-{
-    const Bus *isa = machine()->isa;
-
-    for (Device *d = isa != NULL ? isa->first : NULL; d != NULL; d = d->bus_next) {
-        if (strcmp(d->type->name, "i8042") == 0) {
-            MouseInfo *m = qapi_new_mouse_info();
-
-            m->name = g_strdup("QEMU PS/2 Mouse");
-            m->index = 2;
-            m->current = true;
-            qapi_append(ret, m);
-        }
-    }
-    return true;
-}
-
 bool qmp_inject_nmi(Error **errp)
 {
     if (accel()->nmi == NULL || accel()->vcpu_count == NULL || accel()->vcpu_count() == 0) {

@@ -7,6 +7,7 @@
 
 #include "core/machine.h"
 #include "hw/isa/isa.h"
+#include "ui/input.h"
 #include "util/bytes.h"
 #include "util/trace.h"
 
@@ -35,6 +36,9 @@ typedef struct I8042 {
     Ps2Kbd kbd;
     Ps2Mouse mouse;
     uint8_t kbd_irq_no, aux_irq_no;
+    InputDevice *key_input, *pointer_input;
+    int dx, dy, dz;                /* control's: what the events since the last sync moved */
+    unsigned buttons;              /* control's: what is held */
     /* state */
     uint8_t mode, out_port, cmd;   /* cmd: waits for its data byte; 0: none */
     uint8_t out;                   /* the output buffer */
@@ -284,6 +288,66 @@ unsigned ps2_leds(Device *d)
     return leds;
 }
 
+static void key_event(void *dev, const Input *e)
+{
+    uint8_t code = input_key_number(e->code);
+
+    if (code != 0) {
+        ps2_key(dev, code, e->value);
+    }
+}
+
+static int added(int sum, int more)
+{
+    return (int)CLAMP((int64_t)sum + more, -INT16_MAX, INT16_MAX);
+}
+
+static void button(I8042 *s, unsigned which, bool down)
+{
+    static const uint8_t bit[INPUT_BUTTON_COUNT] = {
+        [INPUT_BUTTON_LEFT] = PS2_BUTTON_LEFT, [INPUT_BUTTON_RIGHT] = PS2_BUTTON_RIGHT,
+        [INPUT_BUTTON_MIDDLE] = PS2_BUTTON_MIDDLE, [INPUT_BUTTON_SIDE] = PS2_BUTTON_SIDE,
+        [INPUT_BUTTON_EXTRA] = PS2_BUTTON_EXTRA,
+    };
+
+    if (which == INPUT_BUTTON_WHEEL_UP || which == INPUT_BUTTON_WHEEL_DOWN) {
+        s->dz = added(s->dz, !down ? 0 : which == INPUT_BUTTON_WHEEL_DOWN ? 1 : -1);
+    } else if (down) {
+        s->buttons |= bit[which];
+    } else {
+        s->buttons &= ~bit[which];
+    }
+}
+
+static void pointer_event(void *dev, const Input *e)
+{
+    I8042 *s = dev;
+
+    if (e->kind == INPUT_EVENT_KIND_BTN) {
+        button(s, e->code, e->value);
+    } else if (e->code == INPUT_AXIS_X) {
+        s->dx = added(s->dx, e->value);
+    } else {
+        s->dy = added(s->dy, e->value);
+    }
+}
+
+static void pointer_sync(void *dev)
+{
+    I8042 *s = dev;
+
+    ps2_mouse(&s->isa.dev, s->dx, s->dy, s->dz, s->buttons);
+    s->dx = s->dy = s->dz = 0;
+}
+
+static const InputOps key_input = {
+    .name = "QEMU PS/2 Keyboard", .kinds = 1 << INPUT_EVENT_KIND_KEY, .event = key_event,
+};
+static const InputOps pointer_input = {
+    .name = "QEMU PS/2 Mouse", .kinds = 1 << INPUT_EVENT_KIND_REL | 1 << INPUT_EVENT_KIND_BTN,
+    .event = pointer_event, .sync = pointer_sync,
+};
+
 /* --- life --- */
 static bool i8042_realize(Device *d, Error **errp)
 {
@@ -299,7 +363,17 @@ static bool i8042_realize(Device *d, Error **errp)
     region_io(&s->cmd_io, d, "i8042-cmd", &cmd_ops, 1);
     isa_io(d, &s->data_io, 0x60);
     isa_io(d, &s->cmd_io, 0x64);
+    s->key_input = input_attach(&key_input, s);
+    s->pointer_input = input_attach(&pointer_input, s);
     return true;
+}
+
+static void i8042_unrealize(Device *d)
+{
+    I8042 *s = device_as(d, &i8042_type);
+
+    input_detach(s->key_input);
+    input_detach(s->pointer_input);
 }
 
 static void i8042_reset(Device *d, ResetKind kind)
@@ -353,5 +427,6 @@ static const PropDesc i8042_props[] = {
 const DeviceType i8042_type = {
     .name = "i8042", .summary = "keyboard controller with PS/2 keyboard and mouse", .slot = &isa_slot,
     .size = sizeof(I8042), .flags = DEV_INTERNAL, .props = i8042_props, .state = &i8042_state,
-    .category = "Input", .realize = i8042_realize, .reset = i8042_reset, .settle = i8042_settle,
+    .category = "Input", .realize = i8042_realize, .unrealize = i8042_unrealize,
+    .reset = i8042_reset, .settle = i8042_settle,
 };

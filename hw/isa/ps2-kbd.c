@@ -11,6 +11,8 @@
 
 enum { ACK = 0xfa, RESEND = 0xfe, BAT_OK = 0xaa, ECHO = 0xee };
 enum { KEY_PAUSE = 0xc6, KEY_PRINT = 0xb7, KEY_SYSRQ = 0x54 };
+enum { KEY_CTRL = 0x1d, KEY_CTRL_R = 0x9d, KEY_SHIFT = 0x2a, KEY_SHIFT_R = 0x36, KEY_ALT = 0x38,
+       KEY_ALT_R = 0xb8 };
 
 /* Set 2 make codes of the set 1 codes 00..7f, prefixed or not: the inverse of the controller's table. */
 static const uint8_t set2[128] = {
@@ -97,6 +99,23 @@ static void put_all(Ps2Kbd *k, const uint8_t *bytes, unsigned n)
     k->ready(k->controller);
 }
 
+/* Pause with Ctrl is Break, and Print Screen with Alt SysRq; with Ctrl or Shift, Print Screen need not feign
+ * a Shift. */
+static bool ctrl_held(const Ps2Kbd *k)
+{
+    return k->key_down[KEY_CTRL] || k->key_down[KEY_CTRL_R];
+}
+
+static bool alt_held(const Ps2Kbd *k)
+{
+    return k->key_down[KEY_ALT] || k->key_down[KEY_ALT_R];
+}
+
+static bool feigns_no_shift(const Ps2Kbd *k)
+{
+    return ctrl_held(k) || k->key_down[KEY_SHIFT] || k->key_down[KEY_SHIFT_R];
+}
+
 static void send_set1(Ps2Kbd *k, uint8_t code, bool down)
 {
     static const uint8_t pause[] = { 0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5 };
@@ -104,11 +123,11 @@ static void send_set1(Ps2Kbd *k, uint8_t code, bool down)
     static const uint8_t print_up[] = { 0xe0, 0xb7, 0xe0, 0xaa };
     uint8_t up = down ? 0 : 0x80;
 
-    if (code == KEY_PAUSE) {
+    if (code == KEY_PAUSE && !ctrl_held(k)) {
         if (down) {
             put_all(k, pause, sizeof(pause));
         }
-    } else if (code == KEY_PRINT) {
+    } else if (code == KEY_PRINT && !feigns_no_shift(k)) {
         put_all(k, down ? print_down : print_up, 4);
     } else if (code & 0x80) {
         put_all(k, (uint8_t[]){ 0xe0, (uint8_t)((code & 0x7f) | up) }, 2);
@@ -125,13 +144,13 @@ static void send_set2(Ps2Kbd *k, uint8_t code, bool down)
     uint8_t bytes[3];
     unsigned n = 0;
 
-    if (code == KEY_PAUSE) {
+    if (code == KEY_PAUSE && !ctrl_held(k)) {
         if (down) {
             put_all(k, pause, sizeof(pause));
         }
         return;
     }
-    if (code == KEY_PRINT) {
+    if (code == KEY_PRINT && !feigns_no_shift(k)) {
         put_all(k, down ? print_down : print_up, down ? sizeof(print_down) : sizeof(print_up));
         return;
     }
@@ -161,12 +180,18 @@ static void send_set3(Ps2Kbd *k, uint8_t code, bool down)
 
 void ps2_kbd_key(Ps2Kbd *k, uint8_t code, bool down)
 {
+    if (code == KEY_SYSRQ) {
+        code = KEY_PRINT;                  /* the same key */
+    }
     bool was = k->key_down[code];
 
     TRACE(ps2_kbd_key, "code=0x%02x down=%d", code, down);
     k->key_down[code] = down;
     if (!k->scanning || (!down && !was) || !(code & 0x7f)) {
         return;
+    }
+    if (code == KEY_PRINT && alt_held(k) && k->set != 3) {
+        code = KEY_SYSRQ;
     }
     if (k->set == 1) {
         send_set1(k, code, down);

@@ -17,7 +17,8 @@ enum {
     PS2_BUTTON_EXTRA = 16,
 };
 /* A key went down or up.  @code is the key's set 1 make code, with bit 7 set for keys that the set
- * prefixes with E0 (the numbering of the RFB extended key event); Pause is 0xc6, Print Screen 0xb7.
+ * prefixes with E0 (the numbering of the RFB extended key event); Pause is 0xc6, Print Screen 0xb7 and,
+ * by its other name, SysRq 0x54.
  * Takes the domain. */
 CTX_ANY void ps2_key(Device *d, uint8_t code, bool down);
 /* The mouse moved by (@dx, @dy), right and down positive, the wheel by @dz clicks towards the user;

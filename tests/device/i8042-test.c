@@ -1,6 +1,7 @@
 /* i8042-test.c: controller commands, the keyboard's sets and translation, the mouse's protocols. */
 #include "hw/isa/ps2.h"
 #include "tests/device/device-test.h"
+#include "ui/input.h"
 
 extern const DeviceType i8042_type;
 
@@ -135,10 +136,12 @@ static void test_translation(void **state)
     for (unsigned code = 1; code < 0x80; code++) {
         uint8_t c = (uint8_t)code;
 
-        ps2_key(d, c, true);
-        EXPECT(c);
-        ps2_key(d, c, false);
-        EXPECT(c | 0x80);
+        if (c != 0x54) {
+            ps2_key(d, c, true);
+            EXPECT(c);
+            ps2_key(d, c, false);
+            EXPECT(c | 0x80);
+        }
         if ((c | 0x80) != 0xb7 && (c | 0x80) != 0xc6) {
             ps2_key(d, c | 0x80, true);
             EXPECT(0xe0, c);
@@ -153,6 +156,90 @@ static void test_translation(void **state)
     ps2_key(d, 0xc6, true);
     EXPECT(0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5);
     ps2_key(d, 0xc6, false);
+    assert_false(status() & 1);
+}
+
+static void rates(uint8_t x, uint8_t y, uint8_t z)
+{
+    const uint8_t r[3] = { x, y, z };
+
+    for (int i = 0; i < 3; i++) {
+        mouse(0xf3);
+        EXPECT(0xfa);
+        mouse(r[i]);
+        EXPECT(0xfa);
+    }
+}
+
+/* Print Screen and Pause send what belongs to the modifiers that are held. */
+static void test_print_and_pause(void **state)
+{
+    static const struct { uint8_t modifier, key, bytes[4], n; } rows[] = {
+        { 0x38, 0xb7, { 0x54, 0xd4 }, 2 }, { 0x38, 0x54, { 0x54, 0xd4 }, 2 },
+        { 0xb8, 0xb7, { 0x54, 0xd4 }, 2 },
+        { 0x1d, 0x54, { 0xe0, 0x37, 0xe0, 0xb7 }, 4 }, { 0x36, 0xb7, { 0xe0, 0x37, 0xe0, 0xb7 }, 4 },
+        { 0x9d, 0xc6, { 0xe0, 0x46, 0xe0, 0xc6 }, 4 },
+    };
+
+    mode(0x41);
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ps2_key(d, rows[i].modifier, true);
+        while (status() & 1) {
+            data();
+        }
+        ps2_key(d, rows[i].key, true);
+        ps2_key(d, rows[i].key, false);
+        expect(rows[i].bytes, rows[i].n);
+        ps2_key(d, rows[i].modifier, false);
+        while (status() & 1) {
+            data();
+        }
+    }
+    ps2_key(d, 0x54, true);
+    EXPECT(0xe0, 0x2a, 0xe0, 0x37);
+}
+
+static void send(InputEventKind kind, unsigned code, int value)
+{
+    input_send(&(Input){ .kind = kind, .code = code, .value = value }, 1);
+}
+
+/* What front ends send comes to the keyboard and the mouse. */
+static void test_input(void **state)
+{
+    const Input together[] = {
+        { INPUT_EVENT_KIND_REL, INPUT_AXIS_X, 3 }, { INPUT_EVENT_KIND_REL, INPUT_AXIS_Y, 4 },
+        { INPUT_EVENT_KIND_BTN, INPUT_BUTTON_LEFT, 1 }, { INPUT_EVENT_KIND_ABS, INPUT_AXIS_X, 99 },
+    };
+
+    mode(0x43);
+    assert_true(input_takes(INPUT_EVENT_KIND_KEY));
+    assert_true(input_takes(INPUT_EVENT_KIND_REL));
+    assert_false(input_takes(INPUT_EVENT_KIND_ABS));
+    send(INPUT_EVENT_KIND_KEY, Q_KEY_CODE_ALT_R, 1);
+    send(INPUT_EVENT_KIND_KEY, Q_KEY_CODE_UNMAPPED, 1);
+    send(INPUT_EVENT_KIND_KEY, Q_KEY_CODE_ALT_R, 0);
+    EXPECT(0xe0, 0x38, 0xe0, 0xb8);
+    mouse(0xf4);
+    EXPECT(0xfa);
+    input_send(together, 4);
+    EXPECT(0x29, 3, 0xfc);
+    send(INPUT_EVENT_KIND_BTN, INPUT_BUTTON_RIGHT, 1);
+    EXPECT(0x0b, 0, 0);
+    send(INPUT_EVENT_KIND_BTN, INPUT_BUTTON_LEFT, 0);
+    EXPECT(0x0a, 0, 0);
+    send(INPUT_EVENT_KIND_BTN, INPUT_BUTTON_RIGHT, 0);
+    EXPECT(0x08, 0, 0);
+    send(INPUT_EVENT_KIND_REL, INPUT_AXIS_X, INT32_MIN);
+    while (status() & 1) {
+        data();
+    }
+    rates(200, 100, 80);
+    mouse(0xf4);
+    EXPECT(0xfa);
+    send(INPUT_EVENT_KIND_BTN, INPUT_BUTTON_WHEEL_UP, 1);
+    EXPECT(0x08, 0, 0, 0xff);
+    send(INPUT_EVENT_KIND_BTN, INPUT_BUTTON_WHEEL_UP, 0);
     assert_false(status() & 1);
 }
 
@@ -233,18 +320,6 @@ static void test_mouse(void **state)
     EXPECT(0xfa, 0x20, 0x03, 0x64);
 }
 
-static void rates(uint8_t x, uint8_t y, uint8_t z)
-{
-    const uint8_t r[3] = { x, y, z };
-
-    for (int i = 0; i < 3; i++) {
-        mouse(0xf3);
-        EXPECT(0xfa);
-        mouse(r[i]);
-        EXPECT(0xfa);
-    }
-}
-
 static void test_wheel(void **state)
 {
     rates(200, 100, 80);
@@ -296,5 +371,6 @@ static void test_state(void **state)
 }
 
 RUN_TESTS(TEST(test_controller), TEST(test_reset_line), TEST(test_keyboard_commands),
-          TEST(test_translation), TEST(test_sets), TEST(test_keyboard_full), TEST(test_mouse),
-          TEST(test_wheel), TEST(test_mouse_sums), TEST(test_state))
+          TEST(test_translation), TEST(test_print_and_pause), TEST(test_input), TEST(test_sets),
+          TEST(test_keyboard_full), TEST(test_mouse), TEST(test_wheel), TEST(test_mouse_sums),
+          TEST(test_state))

@@ -65,12 +65,6 @@ def test_identity():
         same(m.qmp.cmd("query-uuid"), {"UUID": "00000000-0000-0000-0000-000000000000"})
 
 
-def test_mice():
-    with still() as m:
-        same(m.qmp.cmd("query-mice"), [{"name": "QEMU PS/2 Mouse", "index": 2, "current": True,
-                                        "absolute": False}])
-
-
 def test_what_there_is_none_of():
     with still() as m:
         q = m.qmp
