@@ -31,6 +31,7 @@ enum {
     DEV_OWN_DOMAIN = 2,        /* gets a domain of its own instead of its parent's */
     DEV_STATELESS = 4,         /* has no guest-influenced state (checked by conform) */
     DEV_INTERNAL = 8,          /* made by boards only; -device refuses it */
+    DEV_STAYS = 16,            /* device_del refuses it: no guest knows how to let it go */
 };
 
 /* Properties that no table can hold, because their values are computed or their names are not known
@@ -40,7 +41,8 @@ typedef struct DeviceExtra {
     void (*each)(const DeviceType *t, void (*fn)(const char *name, const char *type, void *arg), void *arg);
     /* The value, owned by the caller; NULL: no such property. */
     char *(*get)(Device *d, const char *name);
-    /* May be NULL: all are read-only.  @name is one that get() knows. */
+    /* May be NULL: all are read-only.  @name is one that get() knows; that may be a property of the table
+     * too, which takes another value here once the device is realized. */
     bool (*set)(Device *d, const char *name, const char *json, Error **errp);
 } DeviceExtra;
 

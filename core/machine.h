@@ -216,6 +216,8 @@ typedef struct MachineListener {
     void (*vserport)(const char *id, bool open);
     /* The guest has @actual bytes now. */
     void (*balloon_changed)(uint64_t actual);
+    /* The guest has @size bytes of memory device @d now. */
+    void (*memory_size_changed)(const Device *d, uint64_t size);
 } MachineListener;
 CTX_CONTROL void machine_set_listener(const MachineListener *l);
 CTX_ANY const MachineListener *machine_listener(void);

@@ -87,7 +87,7 @@ uint64_t memory_device_total(const Machine *m)
     uint64_t sum = 0;
 
     for (const MemoryDevice *d = m->memory_area.first; d != NULL; d = d->next) {
-        sum += d->size;
+        sum += d->plugged != NULL ? __atomic_load_n(d->plugged, __ATOMIC_RELAXED) : d->size;
     }
     return sum;
 }

@@ -10,6 +10,7 @@ typedef struct MemoryDevice {
     Device *dev;
     uint64_t addr;             /* 0 before memory_device_plug(): it chooses */
     uint64_t size;             /* of the range it occupies, and what counts against maxmem */
+    const uint64_t *plugged;   /* atomic: how much of @size the guest has; NULL: all (DIMMs) */
     bool hotplugged;           /* it came while the guest ran */
     struct MemoryDevice *next;
 } MemoryDevice;
@@ -24,7 +25,7 @@ typedef struct MemoryArea {
 /* Finds a place for @md, aligned to @align, or checks the one it has, and lists it. */
 CTX_CONTROL bool memory_device_plug(Machine *m, MemoryDevice *md, uint64_t align, Error **errp);
 CTX_CONTROL void memory_device_unplug(Machine *m, MemoryDevice *md);
-/* Bytes of all that are plugged. */
+/* Bytes of memory that the guest has in all of them. */
 CTX_CONTROL uint64_t memory_device_total(const Machine *m);
 
 #endif

@@ -285,6 +285,17 @@ static bool prealloc(RamBlock *b, unsigned threads, Error **errp)
     return !err || lacks(errp, err, b->id, b->size);
 }
 
+bool ram_populate(RamBlock *b, uint8_t *host, uint64_t n)
+{
+    Share s = { .host = host, .len = n, .page_size = b->page_size };
+
+    s.err = FAULT("ram-prealloc") ? ENOMEM : 0;
+    if (s.err == 0) {
+        populate(&s);
+    }
+    return s.err == 0;
+}
+
 static void advise(const RamBlock *b, const RamConfig *c)
 {
     if (c->merge) {

@@ -55,6 +55,9 @@ CTX_ANY RamBlock *ram_by_host(const void *p);
 /* Gives the memory of [@host, @host + @n), all in @b and of whole 4 KiB pages, back to the host; it reads
  * as zeroes, or as its file, afterwards.  False: not possible with this block. */
 CTX_ANY bool ram_discard(RamBlock *b, uint8_t *host, uint64_t n);
+/* Gets the host's memory for [@host, @host + @n), whole pages of @b, now rather than when they are touched;
+ * false: the host has none. */
+CTX_ANY bool ram_populate(RamBlock *b, uint8_t *host, uint64_t n);
 CTX_ANY void ram_pin(RamBlock *b);
 CTX_ANY void ram_unpin(RamBlock *b);
 /* Begins (all pages clean) or ends the recording of user-space writes in @dirty. */

@@ -104,7 +104,7 @@ bool config_read_numa(Config *c, const CmdLine *cmd, Error **errp)
 {
     BoardConfig *b = &c->board;
 
-    if (!cmdline_has(cmd, OPT_NUMA) && b->ram_slots == 0) {
+    if (!cmdline_has(cmd, OPT_NUMA) && b->ram_slots == 0 && b->ram_max <= b->ram_size) {
         return true;
     }
     b->numa = g_new0(MachineNode, NUMA_NODES_MAX);

@@ -215,6 +215,9 @@ bool devices_del(const char *id, Error **errp)
     if (!(d->type->flags & DEV_HOTPLUG)) {
         return error_set(errp, "Device '%s' does not support hotplugging", id);
     }
+    if ((d->inner != NULL ? d->inner : d)->type->flags & DEV_STAYS) {
+        return error_set(errp, "Device '%s' cannot be unplugged", id);
+    }
     if (d->bus != NULL && !d->bus->hotplug) {
         return error_set(errp, "Bus '%s' does not support hotplugging", d->bus->name);
     }

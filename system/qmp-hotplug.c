@@ -73,27 +73,55 @@ static int64_t number(Device *d, const char *prop)
     return text != NULL ? strtoll(text, NULL, 0) : 0;
 }
 
-static void tell_dimm(PCDIMMDeviceInfo *i, const MemoryDevice *md)
+static char *id_of(const MemoryDevice *md)
+{
+    return md->dev->parent == md->dev->machine->peripheral ? g_strdup(md->dev->id) : NULL;
+}
+
+static char *memdev_of(const MemoryDevice *md)
 {
     g_autofree char *memdev = device_get(md->dev, "memdev");
 
-    i->id = md->dev->parent == md->dev->machine->peripheral ? g_strdup(md->dev->id) : NULL;
+    return g_strdup_printf("/objects/%s", memdev);
+}
+
+static void tell_dimm(PCDIMMDeviceInfo *i, const MemoryDevice *md)
+{
+    i->id = id_of(md);
     i->addr = (int64_t)md->addr;
     i->size = (int64_t)md->size;
     i->slot = number(md->dev, "slot");
     i->node = number(md->dev, "node");
-    i->memdev = g_strdup_printf("/objects/%s", memdev);
+    i->memdev = memdev_of(md);
     i->hotplugged = md->hotplugged;
     i->hotpluggable = true;
+}
+
+static void tell_virtio_mem(VirtioMEMDeviceInfo *i, const MemoryDevice *md)
+{
+    i->id = id_of(md);
+    i->memaddr = (int64_t)md->addr;
+    i->requested_size = number(md->dev, "requested-size");
+    i->size = (int64_t)__atomic_load_n(md->plugged, __ATOMIC_RELAXED);
+    i->max_size = (int64_t)md->size;
+    i->block_size = number(md->dev, "block-size");
+    i->node = number(md->dev, "node");
+    i->memdev = memdev_of(md);
 }
 
 bool qmp_query_memory_devices(MemoryDeviceInfoList *ret, Error **errp)
 {
     for (const MemoryDevice *d = machine()->memory_area.first; d != NULL; d = d->next) {
         MemoryDeviceInfo *i = qapi_new_memory_device_info();
-        i->type = MEMORY_DEVICE_INFO_TYPE_DIMM;
-        i->u.dimm.data = qapi_new_pcdimm_device_info();
-        tell_dimm(i->u.dimm.data, d);
+        if (d->plugged != NULL) {
+            i->type = MEMORY_DEVICE_INFO_TYPE_VIRTIO_MEM;
+            i->u.virtio_mem.data = qapi_new_virtio_mem_device_info();
+            tell_virtio_mem(i->u.virtio_mem.data, d);
+        } else {
+            i->type = MEMORY_DEVICE_INFO_TYPE_DIMM;
+            i->u.dimm.data = qapi_new_pcdimm_device_info();
+            tell_dimm(i->u.dimm.data, d);
+        }
         qapi_append(ret, i);
     }
     return true;

@@ -209,8 +209,15 @@ static void balloon_changed(uint64_t actual)
     qmp_event_balloon_change((int64_t)actual);
 }
 
+static void memory_size_changed(const Device *d, uint64_t size)
+{
+    g_autofree char *path = device_path(d);
+
+    qmp_event_memory_device_size_change(d->parent == d->machine->peripheral ? d->id : NULL, size, path);
+}
+
 const MachineListener qmp_machine_listener = {
     .device_deleted = device_deleted, .device_unplug_error = device_unplug_error,
     .acpi_ost = acpi_ost, .rtc_changed = rtc_changed, .vserport = vserport,
-    .balloon_changed = balloon_changed,
+    .balloon_changed = balloon_changed, .memory_size_changed = memory_size_changed,
 };

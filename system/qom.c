@@ -478,10 +478,14 @@ static bool set_of_device(Device *d, const char *prop, json_t *v, bool *known, E
     int owner;
     const PropDesc *p = device_type_prop(d->type, prop, &owner);
 
-    *known = p != NULL;
-    if (p == NULL) {
-        return set_extra(d, prop, v, known, errp);
+    if (p == NULL || d->realized) {
+        bool ok = set_extra(d, prop, v, known, errp);
+
+        if (p == NULL || *known) {
+            return ok;
+        }
     }
+    *known = true;
     if (d->realized && !(p->flags & PROP_RUNTIME)) {
         g_autofree char *type = qom_device_type(d->type);
 

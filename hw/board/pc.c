@@ -227,7 +227,8 @@ unsigned pc_reserved(const PcBoard *b, E820Entry out[4])
 bool pc_complete(Machine *m, Error **errp)
 {
     PcBoard *b = m->board;
-    E820Entry reserved[4];
+    E820Entry reserved[5];
+    unsigned count;
 
     describe(b, m);
     if (m->cfg.acpi) {
@@ -244,7 +245,11 @@ bool pc_complete(Machine *m, Error **errp)
     if (m->cfg.kernel == NULL || b->rom.ram != NULL || m->cfg.pflash[0] != NULL) {
         return true;
     }
-    b->plan = boot_plan(m, b->linker, &b->smbios, reserved, pc_reserved(b, reserved), errp);
+    count = pc_reserved(b, reserved);
+    if (b->q35) {                              /* a firmware adds it by itself */
+        reserved[count++] = (E820Entry){ RCBA_BASE, RCBA_SIZE, E820_RESERVED };
+    }
+    b->plan = boot_plan(m, b->linker, &b->smbios, reserved, count, errp);
     if (b->plan != NULL && accel()->boot_state != NULL) {
         accel()->boot_state(&b->plan->cpu);
     }

@@ -236,6 +236,7 @@ void pc_chipset_setup(PciBus *root, bool q35)
         pci_config_write(root, 0, 0, 0x60, (uint32_t)ECAM_BASE | 1, 4);
         pci_config_write(root, 0, south, 0x40, 0x600 | 1, 4);
         pci_config_write(root, 0, south, 0x44, 0x80, 1);
+        pci_config_write(root, 0, south, 0xf0, (uint32_t)RCBA_BASE | 1, 4);
     } else {
         uint8_t pm = PCI_DEVFN(1, 3);
         pci_config_write(root, 0, pm, 0x40, 0x600 | 1, 4);

@@ -16,6 +16,8 @@
 
 #define ECAM_BASE UINT64_C(0xb0000000)
 #define ECAM_SIZE (UINT64_C(256) << 20)
+#define RCBA_BASE UINT64_C(0xfed1c000)     /* of ICH9's root complex registers, where firmware puts them */
+#define RCBA_SIZE 0x4000
 
 extern const DeviceType i440fx_pcihost_type, i440fx_type, q35_pcihost_type, mch_type, piix3_type,
                         piix4_pm_type, ich9_lpc_type, ich9_smb_type;
@@ -28,7 +30,7 @@ CTX_CONTROL Region *pc_host_pci_mem(Device *host);
 CTX_ANY PciBus *pc_host_bus(const Device *host);
 
 /* What firmware does first, for kernels started without any: power management at its usual ports,
- * ECAM, PIRQ routes, PAM to RAM.  After each machine_reset(); no domain held. */
+ * ECAM, RCBA, PIRQ routes, PAM to RAM.  After each machine_reset(); no domain held. */
 CTX_CONTROL void pc_chipset_setup(PciBus *root, bool q35);
 
 /* --- wiring, for _PRT and MP tables: PIRQ 0..3 (PIIX3) or 0..7 (ICH9: A..H) of INTx pin 0..3 of

@@ -22,7 +22,6 @@
 #define LPC_PIRQE 0x68
 #define LPC_GEN_PMCON_1 0xa0
 #define LPC_RCBA 0xf0
-#define RCBA_SIZE 0x4000
 #define CC_GCS 0x3410
 #define GCS_NO_REBOOT 0x20
 

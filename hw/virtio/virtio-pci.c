@@ -800,6 +800,10 @@ static const PropDesc vp_modern_props[] = {
     FORM(symbol##_pci, name "-pci", vp_props, symbol) \
     FORM(symbol##_pci_transitional, name "-pci-transitional", vp_transitional_props, symbol) \
     FORM(symbol##_pci_modern, name "-pci-non-transitional", vp_modern_props, symbol)
+#define VIRTIO_MODERN(symbol, name) \
+    extern const DeviceType symbol; \
+    FORM(symbol##_pci, name "-pci", vp_props, symbol)
 #include "hw/devices.def"
 #undef DEVICE
 #undef VIRTIO
+#undef VIRTIO_MODERN

@@ -372,6 +372,10 @@ static bool agree(VirtioDevice *v, bool legacy)
         guest_bug(v->dev.id, "a driver without VERSION_1");
         return false;
     }
+    if (virtio_ops(v)->accept && !virtio_ops(v)->accept(v, v->acked)) {
+        guest_bug(v->dev.id, "features 0x%" PRIx64 " are not enough", v->acked);
+        return false;
+    }
     v->agreed = v->acked;
     return true;
 }

@@ -38,6 +38,9 @@ typedef struct VirtioOps {
     /* Under the domain.  The device configuration as of now. */
     void (*config_fill)(VirtioDevice *v, uint8_t *config);
     void (*config_wrote)(VirtioDevice *v, unsigned off, const uint8_t *data, unsigned size);
+    /* Under the domain, at FEATURES_OK: does the device do with @features, all of which it offered?  May be
+     * NULL: it does. */
+    bool (*accept)(VirtioDevice *v, uint64_t features);
     /* Under the domain, at DRIVER_OK: features are agreed.  May be NULL. */
     bool (*start)(VirtioDevice *v, Error **errp);
     /* Under the domain: stop what is not a queue; barrier_enter(@home) for what takes time. */

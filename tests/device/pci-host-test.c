@@ -205,6 +205,7 @@ static void test_pm_ports(void **state)
     bench_free(b);
     q = board(true);
     pc_chipset_setup(pci_bus_of(q->m->pci), true);
+    assert_int_equal(conf(q, 31, 0, 0xf0), RCBA_BASE | 1);
     t = bench_in32(q, 0x608);
     bench_step(q, NS_PER_MS);
     assert_true(bench_in32(q, 0x608) - t >= 3579);

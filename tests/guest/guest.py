@@ -7,6 +7,7 @@ import os
 import re
 import selectors
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -130,6 +131,40 @@ def linux_args(work, script, append="", files=()):
     return ["-kernel", output("tools/kernel") + "/vmlinuz", "-initrd", guest_initrd(work, script, files),
             "-append", "console=ttyS0 quiet loglevel=1 panic=-1 " + append,
             "-debugcon", "file:" + work("status"), "-serial", "stdio", "-serial", "null"]
+
+
+def modules(work, *wanted):
+    """Puts kernel modules ("NAME PARAMETER=VALUE...") and what they need into the work folder: files for
+    linux_args(), and the lines of a script that loads them."""
+    kernel, lines = output("tools/kernel"), {}
+    version = output("cat", kernel + "/version")
+    for module in wanted:
+        shown = output("bash", "-c", ". tools/lib.sh; modprobe -d $1 -S $2 --show-depends $3", "", kernel,
+                       version, module.split()[0])
+        paths = re.findall(r"^insmod (\S+)", shown, re.M)
+        for path in paths:
+            name = os.path.basename(path)
+            shutil.copy(path, work(name))
+            lines.setdefault(name, "/" + name)
+        lines[name] = " ".join(["/" + name, *module.split()[1:]])
+    # What is there already is refused, as it should be.
+    return list(lines), "".join("insmod %s 2>/dev/null\n" % line for line in lines.values())
+
+
+class MonitorSocket:
+    """A socket for Rhea's monitor to connect to: the machine and we need not wait for each other."""
+
+    def __init__(self, work):
+        self.args = ["-qmp", "unix:" + work("qmp")]
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(work("qmp"))
+        self._listener.listen(1)
+
+    def accept(self, seconds=60):
+        self._listener.settimeout(seconds)
+        sock = self._listener.accept()[0]
+        self._listener.close()
+        return sock
 
 
 def assemble(work, source, address, name, form="binary"):

@@ -202,6 +202,39 @@ def test_memory_refused():
         m.qmp.fails("device_add", driver="pc-dimm", memdev="m", text="specify the 'slots' option")
 
 
+def test_virtio_mem():
+    path = "/machine/peripheral/vm"
+    with Machine("-m", "16M,maxmem=1G", "-object", "memory-backend-ram,id=m,size=512M", "-device",
+                 "pcie-root-port,id=rp,chassis=1", "-device",
+                 "virtio-mem-pci,id=vm,memdev=m,requested-size=64M,bus=rp") as m:
+        q = m.qmp
+        info = {"id": "vm", "memaddr": 4 << 30, "requested-size": 64 << 20, "size": 0, "max-size": 512 << 20,
+                "block-size": 2 << 20, "node": 0, "memdev": "/objects/m"}
+        same(q.cmd("query-memory-devices"), [{"type": "virtio-mem", "data": info}])
+        same(q.cmd("query-memory-size-summary")["plugged-memory"], 0)
+        for value, text in ((1, "'requested-size' has to be multiples of 'block-size' (0x200000)"),
+                            (1 << 30, "'requested-size' cannot exceed the memory backend size(0x20000000)"),
+                            ("x", "Parameter 'requested-size' expects uint64"),
+                            (-1, "Parameter 'requested-size' expects uint64")):
+            q.fails("qom-set", path=path, property="requested-size", value=value, text=text)
+        q.cmd("qom-set", path=path, property="requested-size", value=128 << 20)
+        info["requested-size"] = 128 << 20
+        same(q.cmd("query-memory-devices"), [{"type": "virtio-mem", "data": info}])
+        same(q.cmd("qom-get", path=path, property="requested-size"), 128 << 20)
+        same(q.cmd("qom-get", path=path, property="size"), 0)
+        same(q.cmd("qom-get", path=path, property="unplugged-inaccessible"), "off")
+        q.fails("qom-set", path=path, property="size", value=0, text="not writable")
+        q.fails("qom-set", path=path, property="block-size", value=4 << 20, text="after it was realized")
+        q.fails("object-del", id="m", text="object 'm' is in use, can not be deleted")
+        q.fails("device_del", id="vm", text="Device 'vm' cannot be unplugged")
+        check("Memory device [virtio-mem]: \"vm\"" in q.cmd("human-monitor-command", **{
+            "command-line": "info memory-devices"}), "info memory-devices")
+    with Machine("-m", "16M,maxmem=1G", "-object", "memory-backend-ram,id=m,size=64M", "-device",
+                 "pcie-root-port,id=rp,chassis=1") as m:
+        m.qmp.cmd("device_add", driver="virtio-mem-pci", id="vm", memdev="m", bus="rp")
+        m.qmp.fails("device_add", driver="pc-dimm", memdev="m", text="busy memdev: m")
+
+
 TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
 
 if __name__ == "__main__":
