@@ -89,12 +89,14 @@ typedef struct KvmVcpu {
     bool waiting;              /* guarded by lock: its thread waits for @cond, so others may use @fd */
     void (*call)(struct KvmVcpu *v, void *arg);    /* guarded by lock: wanted at the exit boundary */
     void *call_arg;
+    int stats_fd;              /* control's: 0: not asked for yet; -errno: there is none */
     KvmCpuDevice *dev;
 } KvmVcpu;
 
 typedef struct KvmVm {
     Machine *machine;
     int kvm, fd;
+    int stats_fd;              /* 0: not asked for yet; -errno: there is none */
     size_t run_size;
     unsigned ring_page;        /* of the coalesced ring in a vCPU's mapping; 0: none */
     bool split, pit;
@@ -193,6 +195,10 @@ bool kvm_vcpu_regs_set(unsigned index, const X86Regs *r);
 /* As kvm_vcpu_regs(), on the vCPU's own thread or while it is parked. */
 void kvm_vcpu_read_regs(KvmVcpu *v, X86Regs *out);
 bool kvm_vcpu_lapic(unsigned index, uint8_t page[KVM_APIC_REG_SIZE]);
+
+/* --- stats.c --- */
+/* Closes what kvm_stats() opened, if it did. */
+void kvm_stats_close(int *fd);
 
 /* --- debug.c --- */
 unsigned kvm_debug_features(void);

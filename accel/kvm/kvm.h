@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include "core/accel.h"
+#include "qapi/types.h"
 
 extern const AccelOps kvm_accel;
 
@@ -29,6 +30,14 @@ CTX_CONTROL json_t *kvm_cpu_unavailable(const char *name);
 /* The properties of model @name with @props (may be NULL) set: @full: all; else those that make up the
  * model, relative to base. New object, or NULL with the error set. */
 CTX_CONTROL json_t *kvm_cpu_expand(const char *name, json_t *props, bool full, Error **errp);
+
+/* --- statistics (stats.c) --- */
+
+/* What the kernel counts of vCPU @cpu or (-1) of the VM, which is open: what it is, and its values, are
+ * appended to @schema and @values (either may be NULL).  @names (may be NULL): only these.  An
+ * old kernel counts nothing. */
+CTX_CONTROL bool kvm_stats(int cpu, const StrList *names, StatsSchemaValueList *schema, StatsList *values,
+                           Error **errp);
 
 /* --- processor objects --- */
 

@@ -480,6 +480,7 @@ static void vcpu_free(KvmVcpu *v)
     if (v->run) {
         munmap(v->run, kvm_vm.run_size);
     }
+    kvm_stats_close(&v->stats_fd);
     if (v->fd >= 0) {
         close(v->fd);
     }

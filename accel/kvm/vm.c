@@ -149,6 +149,7 @@ static void vm_close(Machine *m)
     kvm_vcpus_close();
     kvm_irqchip_close();
     kvm_cpuid_close();
+    kvm_stats_close(&vm->stats_fd);
     g_clear_pointer(&vm->msr_list, g_free);
     if (vm->fd >= 0) {
         close(vm->fd);
