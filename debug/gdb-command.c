@@ -132,7 +132,7 @@ static bool locate(Gdb *g, const X86Regs *r, uint64_t at, Gpa *gpa, uint64_t *le
 
     if (g->physical) {
         *gpa = at;
-        *left = UINT64_MAX - at;
+        *left = 4096 - (at & 4095);    /* never 0, up to the last byte there could be */
         return true;
     }
     if (!(r->efer & X86_EFER_LMA)) {

@@ -16,7 +16,7 @@ struct Gdb {
     GdbState state;
     GdbReader reader;
     GByteArray *out, *last;    /* unsent; the last packet, for '-' */
-    GByteArray *pending;       /* came while the machine was being stopped */
+    GByteArray *pending;       /* came while the machine was being stopped, or @out not taken */
     bool no_ack, multiprocess, swbreak, hwbreak;
     bool resuming;             /* the next start is ours: @act counts */
     bool quitting;

@@ -185,14 +185,14 @@ static void stop(Gdb *g)
 
 static void process(Gdb *g, const uint8_t *buf, size_t n);
 
-/* What came while the machine was on its way down. */
+/* What came while the machine was on its way down, or an answer on its way out. */
 static void catch_up(Gdb *g)
 {
     g_autoptr(GByteArray) pending = g->pending;
 
     g->pending = g_byte_array_new();
     process(g, pending->data, pending->len);
-    if (g->state == GDB_STOPPED) {
+    if (gdb_space(g) > 0) {
         g->host.more(g->host.arg);
     }
 }
@@ -313,7 +313,7 @@ static void process(Gdb *g, const uint8_t *buf, size_t n)
         if (g->state == GDB_CLOSED || g->quitting) {
             return;
         }
-        if (g->state == GDB_STOPPING) {
+        if (g->state == GDB_STOPPING || g->out->len > 0) {
             g_byte_array_append(g->pending, buf, n);
             return;
         }
@@ -341,7 +341,7 @@ void gdb_room(Gdb *g)
 {
     flush(g);
     if (g->out->len == 0) {
-        g->host.more(g->host.arg);
+        catch_up(g);
     }
 }
 

@@ -7,7 +7,7 @@
  *
  * 1. Everything runs on control.  There is one session a process.
  * 2. What is kept for a client is bounded: one packet that comes, answers to it, and 4 KiB that came
- *    while the machine was being stopped.
+ *    while the machine was being stopped or the answers were not taken yet.
  * 3. Registers and memory are touched only in STOPPED. */
 #ifndef DEBUG_GDB_H
 #define DEBUG_GDB_H

@@ -177,6 +177,8 @@ static void test_memory(void **state)
     SAYS("m3000,3", "24237d");
     assert_int_equal(strlen(ask("m3000,ffffffff")), 2 * 8192);
     SAYS("mfffffffffffffff0,20", "E14");
+    SAYS("mffffffffffffffff,1", "E14");        /* the last byte there could be */
+    SAYS("Mffffffffffffffff,2:0000", "E14");
 }
 
 static void go(const char *how)
@@ -362,6 +364,34 @@ static void test_slow_client(void **state)
     SAYS(big, "E22");
 }
 
+/* Who asks for much and reads nothing waits for answers: each is made when the one before it has gone. */
+static void test_greedy_client(void **state)
+{
+    static const char ask_much[] = "$m0,1000#8a";
+    const unsigned packets = 4096 / strlen(ask_much), answer = 2 * 4096 + 4;
+    g_autoptr(GString) asked = g_string_new(NULL);
+
+    SAYS("QStartNoAckMode", "OK");
+    for (unsigned i = 0; i < packets; i++) {
+        g_string_append(asked, ask_much);
+    }
+    g_string_truncate(fake.sent, 0);
+    fake.room = 100;
+    gdb_bytes(fake.gdb, (const uint8_t *)asked->str, asked->len);
+    assert_int_equal(gdb_space(fake.gdb), 0);
+    memset(bench_ram(fake.b, 0, 1), 0xee, 1);
+    for (unsigned i = 0; i < packets && gdb_space(fake.gdb) == 0; i++) {
+        fake.room = answer;
+        gdb_room(fake.gdb);
+    }
+    assert_int_equal(gdb_space(fake.gdb), 4096);
+    assert_int_equal(fake.sent->len, packets * answer);
+    assert_memory_equal(fake.sent->str, "$00", 3);
+    for (unsigned i = 1; i < packets; i++) {
+        assert_memory_equal(fake.sent->str + i * answer, "$ee", 3);
+    }
+}
+
 static void test_monitor(void **state)
 {
     SAYS("qRcmd,6869", "O736169642068690a#c9$OK");
@@ -380,4 +410,4 @@ static void test_monitor(void **state)
 RUN_TESTS(TEST(test_framing), TEST(test_numbers), TEST(test_acknowledgements), TEST(test_registers),
           TEST(test_wide_registers), TEST(test_memory), TEST(test_breakpoints), TEST(test_breakpoint_limits),
           TEST(test_steps), TEST(test_threads), TEST(test_refused_start), TEST(test_leaving),
-          TEST(test_others_start), TEST(test_slow_client), TEST(test_monitor))
+          TEST(test_others_start), TEST(test_slow_client), TEST(test_greedy_client), TEST(test_monitor))
