@@ -148,6 +148,7 @@ bool x86_translate(const X86Regs *r, Space *mem, uint64_t va, X86Page *out)
 }
 
 typedef struct EachPage {
+    unsigned *tables;          /* that may still be read */
     bool (*fn)(const X86Page *p, void *arg);
     void *arg;
 } EachPage;
@@ -155,6 +156,10 @@ typedef struct EachPage {
 static bool each_below(const Walk *w, unsigned l, uint64_t table, uint64_t va, unsigned above,
                        const EachPage *each)
 {
+    if (*each->tables == 0) {
+        return false;
+    }
+    --*each->tables;
     for (uint64_t i = 0; i < 1u << w->bits[l]; i++) {
         uint64_t at = entry_va(w, l, va, i), entry;
         unsigned rights = above;
@@ -176,14 +181,15 @@ static bool each_below(const Walk *w, unsigned l, uint64_t table, uint64_t va, u
     return true;
 }
 
-bool x86_each_page(const X86Regs *r, Space *mem, bool (*fn)(const X86Page *p, void *arg), void *arg)
+X86Walked x86_each_page(const X86Regs *r, Space *mem, unsigned *tables,
+                        bool (*fn)(const X86Page *p, void *arg), void *arg)
 {
-    EachPage each = { fn, arg };
+    const EachPage each = { tables, fn, arg };
 
     if (!(r->cr0 & X86_CR0_PG)) {
-        return false;
+        return X86_WALK_OFF;
     }
     Walk w = walk_of(r, mem);
-    each_below(&w, 0, w.root, 0, X86_PTE_WRITE | X86_PTE_USER, &each);
-    return true;
+    bool all = each_below(&w, 0, w.root, 0, X86_PTE_WRITE | X86_PTE_USER, &each);
+    return all ? X86_WALK_ALL : X86_WALK_CUT;
 }

@@ -66,8 +66,16 @@ CTX_ANY X86Mode x86_mode(const X86Regs *r);
 /* The page that holds linear address @va, by the tables that cr3 names in @mem; a page of 4 KiB mapped to
  * itself without paging.  False: not present, or not canonical.  Inside no lock; only RAM is read. */
 CTX_ANY bool x86_translate(const X86Regs *r, Space *mem, uint64_t va, X86Page *out);
-/* Calls fn for each page that is present, in order, until it returns false; the tables are a guest's, so
- * it may be called up to 2^36 times: count.  False: paging is off. */
-CTX_ANY bool x86_each_page(const X86Regs *r, Space *mem, bool (*fn)(const X86Page *p, void *arg), void *arg);
+typedef enum X86Walked {
+    X86_WALK_ALL,              /* every page was seen */
+    X86_WALK_OFF,              /* paging is off: there are none */
+    X86_WALK_CUT,              /* fn has ended it, or there are more than *@tables */
+} X86Walked;
+
+/* Calls fn for each page that is present, in order, until it returns false.  The tables are a guest's, and
+ * four that lead to one another take 2^36 reads, with or without a page in them: at most *@tables are read,
+ * each of up to 1024 entries; how many are left is in *@tables. */
+CTX_ANY X86Walked x86_each_page(const X86Regs *r, Space *mem, unsigned *tables,
+                                bool (*fn)(const X86Page *p, void *arg), void *arg);
 
 #endif

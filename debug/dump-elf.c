@@ -12,7 +12,7 @@
 #include "util/bytes.h"
 
 #define MAPS_MAX (1u << 20)
-#define PAGES_MAX (1u << 26)
+#define TABLES_MAX (1u << 18)
 #define CHUNK 65536u
 
 /* A program header to be. */
@@ -25,8 +25,7 @@ typedef struct Elf {
     Dump *d;
     GArray *maps;              /* DumpMap */
     GArray *loads;             /* Load */
-    uint64_t pages;            /* seen so far */
-    bool elf64, too_many;
+    bool elf64;
     uint64_t notes_at, data_at;
 } Elf;
 
@@ -37,18 +36,16 @@ static bool add_page(const X86Page *p, void *arg)
     Elf *e = arg;
     DumpMap *prev = e->maps->len > 0 ? &g_array_index(e->maps, DumpMap, e->maps->len - 1) : NULL;
 
-    if (++e->pages > PAGES_MAX) {
-        e->too_many = true;
-    } else if (prev != NULL && prev->linear + prev->size == p->va && prev->gpa + prev->size == p->gpa) {
+    if (prev != NULL && prev->linear + prev->size == p->va && prev->gpa + prev->size == p->gpa) {
         prev->size += p->size;
     } else if (e->maps->len == MAPS_MAX) {
-        e->too_many = true;
+        return false;
     } else {
         DumpMap new = { p->va, p->gpa, p->size };
 
         g_array_append_val(e->maps, new);
     }
-    return !e->too_many;
+    return true;
 }
 
 static int compare(uint64_t a, uint64_t b)
@@ -83,19 +80,20 @@ static void drop_equal(GArray *maps)
 
 static bool collect_maps(Elf *e, Error **errp)
 {
-    for (unsigned i = 0; i < e->d->cpu_count; i++) {
+    unsigned tables = TABLES_MAX;
+    bool all = true;
+
+    for (unsigned i = 0; i < e->d->cpu_count && all; i++) {
         const X86Regs *r = &e->d->cpus[i];
         bool known = false;
 
         for (unsigned j = 0; j < i; j++) {
             known = known || (e->d->cpus[j].cr3 == r->cr3 && e->d->cpus[j].cr0 == r->cr0);
         }
-        if (!known && r->cr0 & X86_CR0_PG) {
-            x86_each_page(r, machine()->mem, add_page, e);
-        }
+        all = known || x86_each_page(r, machine()->mem, &tables, add_page, e) != X86_WALK_CUT;
     }
     drop_equal(e->maps);
-    return !e->too_many || error_set(errp, "dump: the guest's page tables map too much to be listed; "
+    return all || error_set(errp, "dump: the guest's page tables map too much to be listed; "
                                      "dump without paging");
 }
 

@@ -12,7 +12,10 @@
 
 #define LINE_BYTES 16u
 #define INSN_MAX 15u           /* bytes of an x86 instruction (SDM vol. 2, 2.3.11) */
-#define SUM_MAX (1u << 30)     /* bytes: control does nothing else meanwhile */
+/* What one line reads at most, as control does nothing else meanwhile: bytes, and page tables (which map
+ * 128 GiB by pages of 4 KiB). */
+#define SUM_MAX (1u << 30)
+#define TABLES_MAX (1u << 16)
 
 /* Memory as a command sees it. */
 typedef struct View {
@@ -322,7 +325,6 @@ HMP_RUN(hmp_gva2gpa)
 typedef struct PageWalk {
     Hmp *h;
     uint64_t start, end;       /* info mem: of the run of pages with the same rights; equal: none */
-    uint64_t last;             /* and its last address, as @end may be 0 */
     unsigned rights;
 } PageWalk;
 
@@ -369,16 +371,20 @@ static bool tlb_page(const X86Page *p, void *arg)
 static void walk(Hmp *h, bool (*fn)(const X86Page *p, void *arg))
 {
     PageWalk w = { .h = h };
+    unsigned tables = TABLES_MAX;
     X86Regs regs;
     View v = { 0 };
 
     if (!view_open(h, &v) || !hmp_regs(h, &regs)) {
         return;
     }
-    if (!x86_each_page(&regs, v.mem, fn, &w)) {
-        hmp_printf(h, "PG disabled\n");
-    }
+    X86Walked walked = x86_each_page(&regs, v.mem, &tables, fn, &w);
     print_run(&w);
+    if (walked == X86_WALK_OFF) {
+        hmp_printf(h, "PG disabled\n");
+    } else if (walked == X86_WALK_CUT) {
+        hmp_printf(h, "... more page tables than are read here (%u)\n", TABLES_MAX);
+    }
 }
 
 HMP_RUN(hmp_info_mem)

@@ -62,6 +62,13 @@ static bool see(const X86Page *p, void *arg)
     return s->n < s->limit;
 }
 
+static X86Walked each(const X86Regs *r, Seen *s)
+{
+    unsigned tables = 100;
+
+    return x86_each_page(r, mem, &tables, see, s);
+}
+
 static void test_no_paging(void **state)
 {
     X86Regs r = { .cr0 = X86_CR0_PE };
@@ -70,7 +77,7 @@ static void test_no_paging(void **state)
     assert_true(x86_translate(&r, mem, 0x12345, &p));
     assert_int_equal(p.gpa, 0x12000);
     assert_int_equal(p.size, 4096);
-    assert_false(x86_each_page(&r, mem, see, NULL));
+    assert_int_equal(each(&r, NULL), X86_WALK_OFF);
 }
 
 static void test_modes(void **state)
@@ -117,7 +124,7 @@ static void test_four_levels(void **state)
     assert_int_equal(p.va, 0x400000);
     assert_false(x86_translate(&r, mem, 0x204000, &p));
     assert_false(x86_translate(&r, mem, 0xff7f80000000, &p));      /* not canonical */
-    assert_true(x86_each_page(&r, mem, see, &s));
+    assert_int_equal(each(&r, &s), X86_WALK_ALL);
     assert_int_equal(s.n, 3);
     assert_int_equal(s.page[0].va, 0x203000);
     assert_int_equal(s.page[1].va, 0x400000);
@@ -173,7 +180,7 @@ static void test_two_levels(void **state)
     assert_true(x86_translate(&r, mem, 0x401000, &p));
     assert_int_equal(p.gpa, 0x100400000);
     assert_int_equal(p.size, 4u << 20);
-    assert_true(x86_each_page(&r, mem, see, &s));
+    assert_int_equal(each(&r, &s), X86_WALK_CUT);
     assert_int_equal(s.n, 1);                  /* it was told to stop */
     r.cr4 = 0;                                 /* no large pages: it is a table in a hole */
     assert_false(x86_translate(&r, mem, 0x401000, &p));
@@ -187,15 +194,27 @@ static void test_hostile(void **state)
 
     r.cr3 = 0xffffffffffff000;                 /* nowhere */
     assert_false(x86_translate(&r, mem, 0, &p));
-    assert_true(x86_each_page(&r, mem, see, &s));
+    assert_int_equal(each(&r, &s), X86_WALK_ALL);
     assert_int_equal(s.n, 0);
     r.cr3 = RAM_SIZE - 4096;                   /* a table that is its own table */
     for (unsigned i = 0; i < 512; i++) {
         put(RAM_SIZE - 4096 + i * 8, (RAM_SIZE - 4096) | 7);
     }
     assert_true(x86_translate(&r, mem, 0x7fffffffffff, &p));
-    assert_true(x86_each_page(&r, mem, see, &s));
+    assert_int_equal(each(&r, &s), X86_WALK_CUT);
     assert_int_equal(s.n, 3);
+
+    for (unsigned i = 0; i < 512; i++) {       /* three levels that lead to one with nothing in it */
+        put(0x1000 + i * 8, 0x2007);
+        put(0x2000 + i * 8, 0x3007);
+        put(0x3000 + i * 8, 0x4007);
+    }
+    r.cr3 = 0x1000;
+    s.n = 0;
+    unsigned tables = 1000;
+    assert_int_equal(x86_each_page(&r, mem, &tables, see, &s), X86_WALK_CUT);
+    assert_int_equal(tables, 0);
+    assert_int_equal(s.n, 0);
 }
 
 int main(void)
