@@ -94,6 +94,7 @@ struct BlkNode {
     uint64_t room;             /* how far a format above may go: blk_grow(); atomic */
     bool read_only, auto_read_only, direct, no_flush, unmap;
     int fd;                    /* protocols on a descriptor; else -1 */
+    bool in_memory;            /* @fd is a file on tmpfs */
     BlkAio aio;
     BlkLimits limits;
 

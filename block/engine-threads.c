@@ -2,7 +2,8 @@
  *
  * 1. A small transfer through the page cache is first tried with RWF_NOWAIT on the loop itself: a
  *    hit costs one system call instead of two thread switches.  Misses are given a growing rest, so
- *    a cold or unwilling file soon costs nothing. */
+ *    a cold or unwilling file soon costs nothing.
+ * 2. A file on tmpfs is in the page cache and nowhere else: tmpfs knows no RWF_NOWAIT, and needs none. */
 #include <errno.h>
 #include "block/engine.h"
 #include "block/pool.h"
@@ -60,9 +61,10 @@ static bool try_nowait(Threads *t, BlkReq *r)
         --*rest;
         return false;
     }
+    int flags = n->in_memory ? 0 : RWF_NOWAIT;
     ssize_t got = FAULT(write ? "file-write" : "file-read") ? -1 :
-                  write ? pwritev2(n->fd, r->cur, (int)r->ncur, (off_t)r->pos, RWF_NOWAIT)
-                        : preadv2(n->fd, r->cur, (int)r->ncur, (off_t)r->pos, RWF_NOWAIT);
+                  write ? pwritev2(n->fd, r->cur, (int)r->ncur, (off_t)r->pos, flags)
+                        : preadv2(n->fd, r->cur, (int)r->ncur, (off_t)r->pos, flags);
     if (got == (ssize_t)r->left) {
         *next_rest = 0;
         return true;

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "block/engine.h"
 #include "block/file-int.h"
@@ -221,6 +223,13 @@ static void file_close(BlkNode *n)
     lock_destroy(&f->gate);
 }
 
+static bool is_in_memory(int fd)
+{
+    struct statfs sf;
+
+    return fstatfs(fd, &sf) == 0 && sf.f_type == TMPFS_MAGIC;
+}
+
 static bool file_open(BlkNode *n, const BlkOptions *o, Error **errp)
 {
     File *f = n->state;
@@ -233,6 +242,7 @@ static bool file_open(BlkNode *n, const BlkOptions *o, Error **errp)
         return false;
     }
     find_limits(n);
+    n->in_memory = is_in_memory(n->fd);
     return true;
 }
 

@@ -1,0 +1,121 @@
+/* status.c: NBD_CMD_BLOCK_STATUS (NBD protocol, "Metadata querying").
+ *
+ * 1. Looking up where data is may wait for the host, so it is done on the pool; the chunks are written into
+ *    the request's buffer there.
+ * 2. An answer has at most EXTENTS extents for each context; a client that wants to know more asks again from
+ *    where it ends. */
+#include <errno.h>
+#include <string.h>
+#include "block/pool.h"
+#include "nbd/conn-int.h"
+
+#define EXTENTS 512
+
+typedef struct StatusJob {
+    PoolJob job;
+    NbdRequest *r;
+    GByteArray *chunks;
+    int ret;
+} StatusJob;
+
+/* The state of @off in context @id in *@flags, and for how many bytes, up to @len, it is the same; or
+ * -errno. */
+static int64_t look(const NbdExport *e, unsigned id, uint64_t off, uint64_t len, uint32_t *flags)
+{
+    if (id >= CONTEXT_BITMAPS) {
+        bool dirty = true;
+        uint64_t n = e->dirty(e->dirty_args[id - CONTEXT_BITMAPS], off, len, &dirty);
+
+        *flags = dirty;
+        return (int64_t)MIN(n, len);
+    }
+    *flags = id == CONTEXT_DEPTH ? 1 : 0;
+    return (int64_t)len;
+}
+
+static void put32(GByteArray *b, uint32_t v)
+{
+    Be32 be = to_be32(v);
+
+    g_byte_array_append(b, (const guint8 *)&be, sizeof(be));
+}
+
+/* One chunk: the extents of context @id. */
+static int add_context(StatusJob *j, unsigned id, bool last)
+{
+    const NbdRequest *r = j->r;
+    guint head = j->chunks->len;
+    NbdChunk h = { to_be32(NBD_STRUCTURED_REPLY_MAGIC), to_be16(last ? NBD_REPLY_FLAG_DONE : 0),
+                   to_be16(NBD_REPLY_BLOCK_STATUS), r->handle, to_be32(0) };
+    uint64_t at = 0, run = 0;
+    uint32_t was = 0;
+    unsigned limit = r->flags & NBD_CMD_FLAG_REQ_ONE ? 1 : EXTENTS;
+
+    g_byte_array_append(j->chunks, (const guint8 *)&h, sizeof(h));
+    put32(j->chunks, id);
+    for (unsigned count = 0; at < r->len && count < limit;) {
+        uint32_t flags = 0;
+        int64_t n = look(r->conn->exp, id, r->off + at, r->len - at, &flags);
+
+        if (n <= 0) {
+            return n < 0 ? (int)n : -EIO;
+        }
+        if (run && flags != was) {
+            put32(j->chunks, (uint32_t)run);
+            put32(j->chunks, was);
+            run = 0;
+            if (++count == limit) {
+                break;
+            }
+        }
+        was = flags;
+        run += n;
+        at += n;
+    }
+    if (run) {
+        put32(j->chunks, (uint32_t)run);
+        put32(j->chunks, was);
+    }
+    h.len = to_be32(j->chunks->len - head - (uint32_t)sizeof(h));
+    memcpy(j->chunks->data + head, &h, sizeof(h));
+    return 0;
+}
+
+static void status_run(PoolJob *job)
+{
+    StatusJob *j = container_of(job, StatusJob, job);
+    uint64_t left = j->r->conn->contexts;
+
+    for (unsigned id = 0; left && j->ret == 0; id++, left >>= 1) {
+        if (left & 1) {
+            j->ret = add_context(j, id, left == 1);
+        }
+    }
+}
+
+static void status_over(Post *p)
+{
+    StatusJob *j = container_of(p, StatusJob, job.post);
+    NbdRequest *r = j->r;
+    int ret = j->ret;
+
+    if (ret == 0 && !nbd_request_buffer(r, j->chunks->len)) {
+        ret = -ENOMEM;
+    }
+    if (ret == 0) {
+        memcpy(r->buf, j->chunks->data, j->chunks->len);
+        r->len = j->chunks->len;
+    }
+    g_byte_array_unref(j->chunks);
+    g_free(j);
+    nbd_request_done(r, ret);
+}
+
+void nbd_status_start(NbdRequest *r)
+{
+    StatusJob *j = g_new0(StatusJob, 1);
+
+    *j = (StatusJob){ .job = { .run = status_run, .loop = r->conn->loop, .post.run = status_over }, .r = r,
+                      .chunks = g_byte_array_new() };
+    pool_add(&j->job, 1);
+}

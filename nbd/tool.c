@@ -1,0 +1,322 @@
+/* tool.c: rhea-nbd, with the arguments of qemu-nbd(8): serves an image to NBD clients.
+ *
+ * 1. Messages begin with the name in argv[0]; any mistake ends with status 1.
+ * 2. With --fork the parent waits until the server listens and exits with its status; threads come after it.
+ *    */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include "block/block.h"
+#include "block/nbd-proto.h"
+#include "nbd/server.h"
+#include "util/sockets.h"
+#include "util/tls.h"
+
+typedef struct Tool {
+    const char *file, *format, *name, *description, *socket, *port, *bind, *pid_file, *tls_creds;
+    const char *cache, *aio, *discard;
+    uint64_t offset;
+    unsigned shared;
+    bool read_only, persistent, fork, list, depth, verbose, ask_format;
+    const char *device, *disconnect;
+} Tool;
+
+static bool quit;
+static int parent_fd = -1;
+static Tool tool = { .name = "", .shared = 1 };
+
+enum { OPT_CACHE = 256, OPT_AIO, OPT_DISCARD, OPT_FORK, OPT_PID, OPT_TLS };
+
+static const struct option long_options[] = {
+    { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+    { "port", required_argument, NULL, 'p' }, { "bind", required_argument, NULL, 'b' },
+    { "socket", required_argument, NULL, 'k' }, { "shared", required_argument, NULL, 'e' },
+    { "persistent", no_argument, NULL, 't' }, { "verbose", no_argument, NULL, 'v' },
+    { "export-name", required_argument, NULL, 'x' }, { "description", required_argument, NULL, 'D' },
+    { "offset", required_argument, NULL, 'o' }, { "allocation-depth", no_argument, NULL, 'A' },
+    { "list", no_argument, NULL, 'L' }, { "format", required_argument, NULL, 'f' },
+    { "read-only", no_argument, NULL, 'r' }, { "nocache", no_argument, NULL, 'n' },
+    { "cache", required_argument, NULL, OPT_CACHE }, { "aio", required_argument, NULL, OPT_AIO },
+    { "discard", required_argument, NULL, OPT_DISCARD }, { "fork", no_argument, NULL, OPT_FORK },
+    { "pid-file", required_argument, NULL, OPT_PID }, { NULL, 0, NULL, 0 },
+};
+
+static int fail(Error *take_err)
+{
+    error_report(take_err);
+    return EXIT_FAILURE;
+}
+
+/* --- options --- */
+
+static bool number(const char *text, uint64_t max, uint64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoull(text, &end, 0);
+    return end != text && !*end && errno == 0 && *text != '-' && *out <= max;
+}
+
+static bool take_option(int c, const char *value, Error **errp)
+{
+    uint64_t n;
+
+    switch (c) {
+    case 'p': tool.port = value; break;
+    case 'b': tool.bind = value; break;
+    case 'k':
+        tool.socket = value;
+        return *value == '/' || error_set(errp, "socket path must be absolute");
+    case 'e':
+        if (!number(value, INT32_MAX, &n)) {
+            return error_set(errp, "Invalid shared device number '%s'", value);
+        }
+        tool.shared = (unsigned)n;
+        break;
+    case 't': tool.persistent = true; break;
+    case 'v': tool.verbose = true; break;
+    case 'x':
+        tool.name = value;
+        return strlen(value) <= NBD_MAX_STRING || error_set(errp, "export name '%s' too long", value);
+    case 'D':
+        tool.description = value;
+        return strlen(value) <= NBD_MAX_STRING || error_set(errp, "export description '%s' too long", value);
+    case 'o':
+        return number(value, INT64_MAX, &tool.offset) || error_set(errp, "Invalid offset '%s'", value);
+    case 'A': tool.depth = true; break;
+    case 'L': tool.list = true; break;
+    case 'f': tool.format = value; break;
+    case 'r': tool.read_only = true; break;
+    case 'n': tool.cache = "none"; break;
+    case OPT_CACHE: tool.cache = value; break;
+    case OPT_AIO: tool.aio = value; break;
+    case OPT_DISCARD: tool.discard = value; break;
+    case OPT_FORK: tool.fork = true; break;
+    case OPT_PID: tool.pid_file = value; break;
+    default: g_assert_not_reached();
+    }
+    return true;
+}
+
+/* --- opening --- */
+
+static bool set_cache(BlkOptions *o, Error **errp)
+{
+    if (!tool.cache || !strcmp(tool.cache, "writeback")) {
+        return true;
+    }
+    o->cache_direct = !strcmp(tool.cache, "none") || !strcmp(tool.cache, "off");
+    o->cache_no_flush = !strcmp(tool.cache, "unsafe");
+    return o->cache_direct || o->cache_no_flush || error_set(errp, "Invalid cache mode `%s'", tool.cache);
+}
+
+static const char *probe(const char *path)
+{
+    uint8_t head[4] = { 0 };
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? pread(fd, head, sizeof(head), 0) : 0;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return n == sizeof(head) && memcmp(head, "QFI\xfb", 4) == 0 ? "qcow2" : "raw";
+}
+
+static BlkNode *open_image(Error **errp)
+{
+    BlkOptions file = { .driver = g_str_has_prefix(tool.file, "/dev/") ? "host_device" : "file",
+                        .filename = tool.file };
+    BlkOptions format = { .driver = tool.format ? tool.format : probe(tool.file), .read_only = tool.read_only,
+                          .discard_unmap = !tool.discard || strcmp(tool.discard, "unmap") == 0,
+                          .child = &file };
+    BlkOptions window = { .driver = "raw", .read_only = tool.read_only, .offset = tool.offset,
+                          .discard_unmap = format.discard_unmap };
+
+    if (tool.discard && strcmp(tool.discard, "unmap") && strcmp(tool.discard, "ignore")) {
+        error_set(errp, "Invalid discard mode `%s'", tool.discard);
+        return NULL;
+    }
+    if (!set_cache(&format, errp) || (tool.aio && !blk_parse_aio(tool.aio, &file.aio, errp))) {
+        return NULL;
+    }
+    BlkNode *n = blk_open(&format, errp);
+    if (!n) {
+        error_context(errp, "Failed to blk_new_open '%s'", tool.file);
+        return NULL;
+    }
+    if (!tool.offset) {
+        return n;
+    }
+    if (tool.offset >= blk_size(n)) {
+        error_set(errp, "Offset (%" PRIu64 ") has to be smaller than the image size (%" PRIu64 ")",
+                  tool.offset, blk_size(n));
+        return NULL;
+    }
+    window.child_ref = blk_name(n);
+    return blk_open(&window, errp);
+}
+
+/* --- running --- */
+
+static void client_gone(void *arg, unsigned left)
+{
+    if (left == 0 && !tool.persistent) {
+        quit = true;
+    }
+}
+
+static void on_signal(void *arg, unsigned events)
+{
+    struct signalfd_siginfo si;
+
+    if (read(GPOINTER_TO_INT(arg), &si, sizeof(si)) == sizeof(si)) {
+        quit = true;
+    }
+}
+
+static void take_signals(void)
+{
+    sigset_t set;
+    int fd;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    loop_watch(loop_control(), fd, EPOLLIN, on_signal, GINT_TO_POINTER(fd));
+}
+
+/* The parent waits for the word that the server is ready. */
+static void go_to_background(void)
+{
+    int ends[2];
+    char byte;
+
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        perror("pipe");
+        exit(EXIT_FAILURE);
+    }
+    pid_t child = fork();
+    if (child < 0) {
+        perror("fork");
+        exit(EXIT_FAILURE);
+    }
+    if (child > 0) {
+        close(ends[1]);
+        exit(read(ends[0], &byte, 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    close(ends[0]);
+    setsid();
+    parent_fd = ends[1];
+}
+
+static bool write_pid(Error **errp)
+{
+    g_autofree char *text = g_strdup_printf("%d\n", getpid());
+    g_autoptr(GError) err = NULL;
+
+    return !tool.pid_file || g_file_set_contents(tool.pid_file, text, -1, &err) ||
+           error_set(errp, "Cannot create PID file: %s", err->message);
+}
+
+static void ready(void)
+{
+    if (parent_fd < 0) {
+        return;
+    }
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        dup2(null, fd);
+    }
+    close(null);
+    if (write(parent_fd, "", 1) != 1) {
+        /* the parent was killed: nobody wants to know */
+    }
+    close(parent_fd);
+}
+
+static void stopped(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static bool serve(Error **errp)
+{
+    NbdServerOptions so = { .max_connections = tool.shared ? tool.shared : 0, .gone = client_gone };
+    NbdExportOptions eo = { .name = tool.name, .description = tool.description, .writable = !tool.read_only,
+                            .multi_conn = tool.shared != 1, .allocation_depth = tool.depth };
+    BlkNode *n = open_image(errp);
+    bool over = false;
+
+    if (!n) {
+        return false;
+    }
+    NbdServer *s = nbd_server_new(&so);
+    int fd = tool.socket ? socket_listen_unix(tool.socket, errp)
+             : socket_listen_inet(tool.bind ? tool.bind : "0.0.0.0",
+                                  tool.port ? tool.port : NBD_DEFAULT_PORT, errp);
+    if (fd < 0 || !nbd_export_new(s, n, &eo, errp) || !write_pid(errp)) {
+        return false;
+    }
+    nbd_server_listen(s, fd, tool.socket);
+    ready();
+    while (!quit) {
+        loop_control_iterate(true);
+    }
+    nbd_server_stop(s, stopped, &over);
+    while (!over) {
+        loop_control_iterate(true);
+    }
+    blk_pflush(n);
+    while (n) {
+        BlkNode *below = tool.offset ? blk_child(n, 0) : NULL;
+
+        blk_close(n, NULL);
+        n = below;
+        tool.offset = 0;
+    }
+    if (tool.pid_file) {
+        unlink(tool.pid_file);
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    Error *err = NULL;
+    int c;
+
+    error_set_program(argv[0]);
+    while ((c = getopt_long(argc, argv, "hVb:o:p:k:e:tvx:D:ALf:rn", long_options, NULL)) != -1) {
+        if (c == '?') {
+            return fail((error_set(&err, "Try `%s --help' for more information.", argv[0]), err));
+        }
+        if (!take_option(c, optarg, &err)) {
+            return fail(err);
+        }
+    }
+    if (optind + 1 != argc) {
+        error_set(&err, "Invalid number of arguments");
+        error_hint(&err, "Try `%s --help' for more information.", argv[0]);
+        return fail(err);
+    }
+    tool.file = argv[optind];
+    if (tool.fork) {
+        go_to_background();
+    }
+    thread_become_control();
+    take_signals();
+    return serve(&err) ? EXIT_SUCCESS : fail(err);
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""server-test: rhea-nbd, asked by programs that are not ours.
+
+    tests/nbd/server-test.py RHEA_NBD [TEST...]
+"""
+import json
+import os
+import sys
+import unittest
+
+from foreign import MIB, Nbd, needs, read, run
+
+
+class Server(Nbd):
+    @needs("nbdinfo")
+    def test_info(self):
+        uri = self.serve(self.image("a"), "-f", "raw", "-e", "3", "-x", "", "-D", "a disk", "-A")
+        info = json.loads(run("nbdinfo", "--json", uri).stdout)
+        self.assertEqual(info["protocol"], "newstyle-fixed")
+        self.assertTrue(info["structured"])
+        export = info["exports"][0]
+        self.assertEqual((export["export-size"], export["description"]), (4 * MIB, "a disk"))
+        self.assertEqual(export["contexts"], ["base:allocation", "qemu:allocation-depth"])
+        for flag in ("cache", "df", "fast_zero", "flush", "fua", "multi_conn", "trim", "zero"):
+            self.assertTrue(export["can_" + flag], flag)
+        self.assertFalse(export["is_read_only"])
+        self.assertEqual((export["block_size_minimum"], export["block_size_maximum"]), (1, 32 * MIB))
+
+    @needs("nbdinfo")
+    def test_read_only(self):
+        uri = self.serve(self.image("a"), "-f", "raw", "-r")
+        export = json.loads(run("nbdinfo", "--json", uri).stdout)["exports"][0]
+        self.assertTrue(export["is_read_only"])
+        self.assertFalse(export["can_zero"] or export["can_trim"])
+
+    @needs("nbdcopy")
+    def test_copy(self):
+        """Four connections each way, with holes and data."""
+        image = self.image("a", 16 * MIB)
+        uri = self.serve(image, "-f", "raw", "-e", "8")
+        run("nbdcopy", "--connections=4", uri, self.path("out"))
+        self.assertEqual(read(self.path("out")), read(image))
+        other = self.image("b", 16 * MIB, seed=2)
+        run("nbdcopy", "--connections=4", "--flush", other, uri)
+        self.assertEqual(read(image), read(other))
+
+    @needs("qemu-img", "qemu-io")
+    def test_qemu_client(self):
+        image = self.image("a")
+        uri = self.serve(image, "-f", "raw", "-e", "2")
+        compared = run("qemu-img", "compare", "-f", "raw", "-F", "raw", uri, image)
+        self.assertIn("Images are identical", compared.stdout)
+        run("qemu-io", "-f", "raw", "-c", "write -P 7 1000 70000", "-c", "write -z 1M 64k",
+            "-c", "discard 2M 64k", "-c", "flush", "-c", "read -P 7 1000 70000",
+            "-c", "read -P 0 1M 64k", uri)
+        self.assertEqual(read(image)[1000:71000], bytes([7]) * 70000)
+
+    def test_qcow2(self):
+        image = self.path("q")
+        raw = self.image("a")
+        run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, image)
+        uri = self.serve(image, "-f", "qcow2", "-e", "2")
+        run("qemu-io", "-f", "raw", "-c", "write -P 9 300k 100k", uri)
+        self.assertIn("identical", run("qemu-img", "compare", "-f", "raw", "-F", "raw", uri, uri).stdout)
+        self.end(self.processes.pop())
+        run("qemu-img", "check", image)
+        run("qemu-io", "-f", "qcow2", "-c", "read -P 9 300k 100k", image)
+
+    @needs("nbdinfo")
+    def test_list(self):
+        uri = self.serve(self.image("a"), "-f", "raw", "-x", "one", "-D", "first")
+        out = run("qemu-nbd", "-L", "-k", uri.split("=")[1]).stdout
+        self.assertIn("export: 'one'\n  description: first\n  size:  4194304\n", out)
+        failed = run("nbdinfo", uri, check=False)
+        self.assertIn("No such file", failed.stderr)
+
+    def test_ends(self):
+        """Without -t it ends with its last client; socket and pid file go with it."""
+        image = self.image("a")
+        socket = self.path("s")
+        process = self.start(self.tool, "-f", "raw", "-k", socket, image)
+        while not os.path.exists(socket):
+            self.assertIsNone(process.poll())
+        run("qemu-io", "-f", "raw", "-r", "-c", "read 0 4k", "nbd+unix:///?socket=" + socket)
+        process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 0)
+        self.assertFalse(os.path.exists(socket))
+
+    def test_wrong(self):
+        image = self.image("a")
+        for args, message in (
+                ([], "Invalid number of arguments"),
+                (["nofile"], "Failed to blk_new_open 'nofile': Could not open 'nofile': No such file .*"),
+                (["-f", "foo", image], "Failed to blk_new_open '%s': Unknown driver 'foo'" % image),
+                (["-k", "rel", image], "socket path must be absolute"),
+                (["-e", "x", image], "Invalid shared device number 'x'"),
+                (["-o", "x", image], "Invalid offset 'x'"),
+                (["--cache=foo", image], "Invalid cache mode `foo'"),
+                (["--discard=foo", image], "Invalid discard mode `foo'"),
+                (["-p", "xx", "-f", "raw", image], "address resolution failed for 0.0.0.0:xx: .*"),
+                (["--foo", image], "unrecognized option '--foo'")):
+            with self.subTest(args=args):
+                result = run(self.tool, *args, check=False)
+                self.assertEqual(result.returncode, 1)
+                said = result.stderr.splitlines()[0].split(": ", 1)[1]
+                self.assertRegex(said, "^(%s)$" % message.replace("(", "\\("))
+
+
+if __name__ == "__main__":
+    Server.tool = os.path.abspath(sys.argv[1])
+    unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]])
