@@ -63,6 +63,13 @@ struct BlkDriver {
     bool (*rights)(BlkNode *n, unsigned need, unsigned share, Error **errp);
     bool (*truncate)(BlkNode *n, uint64_t size, Error **errp);
     bool (*check)(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp);
+    /* Writes one cluster, or the short last one, compressed; on a thread that may block.  -E2BIG: it would
+     * not be smaller.  NULL: no. */
+    int (*write_compressed)(BlkNode *n, uint64_t off, const void *buf, size_t len);
+    /* What the image says of itself; NULL: nothing. */
+    void (*info)(BlkNode *n, BlkImageInfo *out);
+    /* What a range is, of this layer alone; on a thread that may block.  NULL: data. */
+    int (*status)(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
     /* The child has a new size; sets n->size. */
     void (*child_resized)(BlkNode *n);
 
@@ -98,7 +105,7 @@ struct BlkNode {
     BlkAio aio;
     BlkLimits limits;
 
-    BlkNode *child;
+    BlkNode *child, *backing;  /* backing: what an image does not hold is there */
     BlkUser child_use;
     bool owns_child;
 
@@ -153,6 +160,9 @@ struct BlkLoop {
 
 extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio;
 
+/* status.c: of a descriptor. */
+int blk_file_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
+
 /* request.c */
 
 /* Ends @r with @ret; not from within submit().  On r->loop. */
@@ -169,6 +179,8 @@ BlkLoop *blk_loop_get(Loop *l);
 /* Drops the state of @l with its engines, and @l's lanes of node @n. */
 void blk_loop_drop(Loop *l);
 void blk_lanes_drop(BlkNode *n, const Loop *l);
+/* Waits until blk_wake() was called after @seq was read from n->wakes. */
+void blk_wait_woken(BlkNode *n, uint64_t seq);
 /* A request with @key in a format's own reckoning is out of the way.  Any thread. */
 void blk_wake(BlkNode *n, uint64_t key);
 /* Calls g->over, on any thread and at once if there are none, when every request of a loop that is in

@@ -83,6 +83,14 @@ CTX_ANY void blk_drain(BlkNode *n, Barrier *home);
 CTX_ANY int blk_pread(BlkNode *n, uint64_t off, void *buf, size_t len);
 CTX_ANY int blk_pwrite(BlkNode *n, uint64_t off, const void *buf, size_t len);
 CTX_ANY int blk_pflush(BlkNode *n);
+CTX_ANY int blk_pzero(BlkNode *n, uint64_t off, uint64_t len, unsigned flags);
+CTX_ANY int blk_pdiscard(BlkNode *n, uint64_t off, uint64_t len);
+/* Writes one cluster (or the short one at the end) compressed, or as it is if that is not smaller; -ENOTSUP:
+ * the format does not compress, -EINVAL: it is no whole cluster. */
+CTX_ANY int blk_pwrite_compressed(BlkNode *n, uint64_t off, const void *buf, size_t len);
+/* Lets the host copy between two places that are plain data in files; -ENOTSUP: they are not, or it cannot.
+ * What was copied until then stays. */
+CTX_ANY int blk_copy_range(BlkNode *from, uint64_t off, BlkNode *to, uint64_t at, uint64_t len);
 
 /* --- facts --- */
 
@@ -124,7 +132,7 @@ CTX_ANY bool blk_read_only(const BlkNode *n);
 CTX_ANY const BlkLimits *blk_limits(const BlkNode *n);
 CTX_ANY bool blk_cache_direct(const BlkNode *n);
 CTX_ANY bool blk_cache_no_flush(const BlkNode *n);
-/* Child number @i (0: the storage below a format), or NULL. */
+/* Child number @i (0: the storage below a format; 1: what is behind an image), or NULL. */
 CTX_CONTROL BlkNode *blk_child(const BlkNode *n, unsigned i);
 
 typedef struct BlkStats {
@@ -174,6 +182,32 @@ CTX_CONTROL void blk_each_user(BlkNode *n, void (*fn)(const char *who, unsigned 
  * by resized().  @n has no requests in flight beyond the smaller of both sizes. */
 CTX_CONTROL bool blk_truncate(BlkNode *n, uint64_t size, Error **errp);
 
+/* --- what a range is made of --- */
+
+enum {
+    BLK_STATUS_DATA = 1 << 0,  /* reading it asks the storage */
+    BLK_STATUS_ZERO = 1 << 1,  /* it reads as zeroes; with DATA: in space of its own */
+    BLK_STATUS_HERE = 1 << 2,  /* a layer above @base decides what it is */
+    BLK_STATUS_PLACE = 1 << 3, /* it is at @place of @file, as it reads */
+    BLK_STATUS_COMPRESSED = 1 << 4,
+};
+
+typedef struct BlkStatus {
+    unsigned flags;            /* BLK_STATUS_* */
+    uint64_t len;              /* bytes from the offset asked for that this is true of, at least 1 */
+    BlkNode *file;             /* the node of the storage, or NULL */
+    uint64_t place;
+    unsigned depth;            /* how many layers down it was decided */
+
+    /* Private to block/ from here. */
+    BlkNode *next;             /* the layer to ask when this one has nothing */
+    bool through;              /* it is no layer of its own: ask at @place */
+} BlkStatus;
+
+/* What [@off, @off + @len) of @n begins with, @base (NULL: none) and what is below it left out.  May read
+ * metadata: not on a loop that serves a guest.  0 or a negative errno. */
+CTX_ANY int blk_status(BlkNode *n, uint64_t off, uint64_t len, const BlkNode *base, BlkStatus *out);
+
 /* --- checking --- */
 
 enum { BLK_FIX_LEAKS = 1 << 0, BLK_FIX_ERRORS = 1 << 1 };
@@ -189,6 +223,61 @@ typedef struct BlkCheck {
 /* Counts what is wrong with the image of @n in @out, zeroed but for say and arg, and mends it as @fix
  * says.  Blocks; nobody else uses the node.  False: it could not be checked. */
 CTX_CONTROL bool blk_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp);
+
+/* --- what an image says of itself --- */
+
+typedef struct BlkImageInfo {
+    uint64_t cluster_size;     /* bytes; 0: the format has none */
+    uint64_t allocated;        /* bytes the host has set aside for the image, a data file not counted */
+    const char *backing_file, *backing_format;    /* as the image has them, or NULL; borrowed from the node */
+    bool qcow2;                /* what follows is set */
+    unsigned version, refcount_bits;
+    bool zstd, lazy_refcounts, extended_l2, dirty, corrupt, data_file_raw;
+    const char *data_file;
+} BlkImageInfo;
+
+/* Fills in @out; strings live until the image is closed or its backing file changed. */
+CTX_CONTROL void blk_image_info(BlkNode *n, BlkImageInfo *out);
+/* The driver that recognises the beginning of @file best; "raw" if none does, NULL if it cannot be read. */
+CTX_CONTROL const char *blk_probe(BlkNode *file, Error **errp);
+
+/* --- creating images --- */
+
+typedef enum BlkPrealloc {
+    BLK_PREALLOC_OFF,
+    BLK_PREALLOC_METADATA,     /* qcow2: all is mapped, nothing is written */
+    BLK_PREALLOC_FALLOC,       /* the host has set the space aside */
+    BLK_PREALLOC_FULL,         /* and zeroes were written to it */
+} BlkPrealloc;
+
+/* What `create -o` says.  Zero is each option's default; strings are borrowed during the call. */
+typedef struct BlkCreate {
+    const char *driver;        /* "raw", "qcow2" */
+    const char *filename;      /* blk_create(): made if it does not exist, emptied if it does */
+    uint64_t size;             /* bytes, rounded up to 512 */
+    BlkPrealloc prealloc;
+    bool nocow;                /* asks a copy-on-write file system to overwrite in place */
+
+    /* qcow2 */
+    const char *backing_file, *backing_fmt;
+    uint64_t cluster_size;     /* 0: 64 KiB */
+    unsigned refcount_bits;    /* 0: 16 */
+    bool v2, lazy_refcounts, extended_l2, zstd;
+    const char *data_file;
+    bool data_file_raw;
+} BlkCreate;
+
+/* Makes an image.  Whatever was in the file is gone, even when this fails half-way; a file that did not
+ * exist is removed then. */
+CTX_CONTROL bool blk_create(const BlkCreate *o, Error **errp);
+/* Writes the image into nodes that a user may write and resize: @file, and @data if o->data_file is set (else
+ * NULL).  May run on the pool.  The header is written last: a cut leaves no image. */
+CTX_ANY bool blk_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp);
+
+/* How large a qcow2 image by @o is in the file without any data, and with all of it allocated, in bytes; 0 if
+ * the format has no room for it. */
+typedef struct BlkMeasure { uint64_t metadata, full; } BlkMeasure;
+CTX_ANY BlkMeasure blk_measure(const BlkCreate *o);
 
 /* --- making and finding --- */
 

@@ -269,6 +269,17 @@ static bool file_truncate(BlkNode *n, uint64_t size, Error **errp)
     return true;
 }
 
+static int file_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
+{
+    if (((const File *)n->state)->is_device) {
+        *s = (BlkStatus){ .flags = BLK_STATUS_HERE | BLK_STATUS_DATA | BLK_STATUS_PLACE, .len = len, .file =
+                          n,
+                          .place = off };
+        return 0;
+    }
+    return blk_file_status(n, off, len, s);
+}
+
 #define FILE_DRIVER(text) { \
     .name = text, \
     .size = sizeof(File), \
@@ -277,6 +288,7 @@ static bool file_truncate(BlkNode *n, uint64_t size, Error **errp)
     .close = file_close, \
     .rights = file_rights, \
     .truncate = file_truncate, \
+    .status = file_status, \
     .submit = file_submit, \
     .blocking = file_blocking, \
 }

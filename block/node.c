@@ -7,6 +7,7 @@
  * 3. A child outlives its parent's use of it; an inline child is closed with its parent. */
 #include <ctype.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 #include "block/block-int.h"
 #include "util/bytes.h"
 
@@ -107,7 +108,7 @@ bool blk_cache_no_flush(const BlkNode *n)
 
 BlkNode *blk_child(const BlkNode *n, unsigned i)
 {
-    return i == 0 ? n->child : NULL;
+    return i == 0 ? n->child : i == 1 ? n->backing : NULL;
 }
 
 BlkNode *blk_find(const char *name)
@@ -306,6 +307,48 @@ bool blk_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp)
         return error_set(errp, "Block node '%s' is read-only", n->name);
     }
     return n->drv->check(n, fix, out, errp);
+}
+
+/* --- images --- */
+
+void blk_image_info(BlkNode *n, BlkImageInfo *out)
+{
+    struct stat st;
+
+    assert_control();
+    *out = (BlkImageInfo){ 0 };
+    if (n->child) {
+        blk_image_info(n->child, out);
+    }
+    if (n->fd >= 0 && fstat(n->fd, &st) == 0) {
+        out->allocated = (uint64_t)st.st_blocks * 512;
+    }
+    if (n->drv->info) {
+        n->drv->info(n, out);
+    }
+}
+
+const char *blk_probe(BlkNode *file, Error **errp)
+{
+    uint8_t head[2048] = { 0 };
+    size_t len = MIN(sizeof(head), blk_size(file));
+    int ret = blk_pread(file, 0, head, len), best = 0;
+    const char *found = "raw";
+
+    assert_control();
+    if (ret < 0) {
+        error_set_errno(errp, -ret, "Could not read image for determining its format");
+        return NULL;
+    }
+    for (unsigned i = 0; drivers[i]; i++) {
+        int score = drivers[i]->probe ? drivers[i]->probe(head, len) : 0;
+
+        if (score > best) {
+            best = score;
+            found = drivers[i]->name;
+        }
+    }
+    return found;
 }
 
 /* --- options --- */

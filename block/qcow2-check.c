@@ -159,6 +159,8 @@ static int check_l2(Check *c, uint64_t at, bool active)
     bool changed = false;
     int ret = table ? blk_pread(c->n->child, at, table, q->cluster) : -ENOMEM;
 
+    c->last_end = 0;           /* what follows a table is no fragment for that */
+
     for (uint64_t i = 0; ret == 0 && i < q->cluster / q->entry_size; i++) {
         Be64 *entry = (Be64 *)(table + i * q->entry_size);
         uint64_t v = be64(*entry);

@@ -3,6 +3,7 @@
  * 1. Every number is checked here, once, before anything is allocated or read by it.
  * 2. Feature bits we do not know: incompatible ones refuse the image by name, compatible ones are
  *    left alone, autoclear ones are cleared by the first writer. */
+#include <errno.h>
 #include <inttypes.h>
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
@@ -225,6 +226,68 @@ void qcow2_header_clear(Qcow2Header *h)
     g_clear_pointer(&h->backing_file, g_free);
     g_clear_pointer(&h->backing_format, g_free);
     g_clear_pointer(&h->data_file, g_free);
+}
+
+/* --- a new header --- */
+
+static void put_extension(GByteArray *out, uint32_t type, const void *data, size_t len)
+{
+    static const uint8_t pad[8];
+    Be32 head[2] = { to_be32(type), to_be32((uint32_t)len) };
+
+    g_byte_array_append(out, (const uint8_t *)head, sizeof(head));
+    if (len) {
+        g_byte_array_append(out, data, (guint)len);
+        g_byte_array_append(out, pad, (guint)(ALIGN_UP(len, 8) - len));
+    }
+}
+
+/* The names of the feature bits, for programs that do not know one of them. */
+static void put_features(GByteArray *out)
+{
+    static const struct { uint8_t kind, bit; char name[46]; } table[] = {
+        { 0, 0, "dirty bit" }, { 0, 1, "corrupt bit" }, { 0, 2, "external data file" },
+        { 0, 3, "compression type" }, { 0, 4, "extended L2 entries" },
+        { 1, 0, "lazy refcounts" }, { 2, 0, "bitmaps" }, { 2, 1, "raw external data" },
+    };
+
+    G_STATIC_ASSERT(sizeof(table[0]) == 48);
+    put_extension(out, EXT_FEATURES, table, sizeof(table));
+}
+
+int qcow2_header_write(BlkNode *file, const Qcow2Header *h)
+{
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    size_t name = h->backing_file ? strlen(h->backing_file) : 0;
+    RawHeader raw = {
+        .magic = to_be32(QCOW2_MAGIC), .version = to_be32(h->version), .cluster_bits =
+            to_be32(h->cluster_bits),
+        .size = to_be64(h->size), .l1_size = to_be32(h->l1_size), .l1_off = to_be64(h->l1_off),
+        .rt_off = to_be64(h->rt_off), .rt_clusters = to_be32(h->rt_clusters),
+        .incompat = to_be64(h->incompat), .compat = to_be64(h->compat), .autoclear = to_be64(h->autoclear),
+        .refcount_order = to_be32(h->refcount_order), .length = to_be32(sizeof(raw)),
+        .compression = (uint8_t)h->compression, .backing_len = to_be32((uint32_t)name),
+    };
+
+    g_byte_array_append(out, (const uint8_t *)&raw, h->version >= 3 ? sizeof(raw) : HEADER_V2);
+    if (h->backing_format) {
+        put_extension(out, EXT_BACKING_FORMAT, h->backing_format, strlen(h->backing_format));
+    }
+    if (h->data_file) {
+        put_extension(out, EXT_DATA_FILE, h->data_file, strlen(h->data_file));
+    }
+    if (h->version >= 3 && out->len + 8 * 48 + 16 + name <= UINT64_C(1) << h->cluster_bits) {
+        put_features(out);
+    }
+    put_extension(out, EXT_END, NULL, 0);
+    if (name) {
+        ((RawHeader *)out->data)->backing_off = to_be64(out->len);
+        g_byte_array_append(out, (const uint8_t *)h->backing_file, (guint)name);
+    }
+    if (out->len > UINT64_C(1) << h->cluster_bits || name > 1023) {
+        return -ENAMETOOLONG;
+    }
+    return blk_pwrite(file, 0, out->data, out->len);
 }
 
 int qcow2_header_update(BlkNode *file, const Qcow2Header *h)

@@ -107,6 +107,7 @@ typedef struct Qcow2 {
     bool any_l1_dirty, any_rt_dirty;
     uint64_t run, run_end;     /* clusters taken and not yet given out */
     uint64_t hint;             /* no free cluster below */
+    uint64_t packed_end;       /* where compressed data goes on, or at the start of a cluster: anew */
     bool refilling;            /* a pool thread takes a run or makes a table */
     Change *changes;
     uint64_t next_id;
@@ -125,6 +126,15 @@ bool qcow2_header_read(BlkNode *file, Qcow2Header *h, Error **errp);
 void qcow2_header_clear(Qcow2Header *h);
 /* Writes the fields of @h that may change in an open image (sizes, places, feature bits). */
 int qcow2_header_update(BlkNode *file, const Qcow2Header *h);
+
+/* Writes the header of a new image with its extensions at the start of @file. */
+int qcow2_header_write(BlkNode *file, const Qcow2Header *h);
+
+/* --- qcow2-create.c --- */
+
+/* Are the options of @o possible? */
+bool qcow2_create_ok(const BlkCreate *o, Error **errp);
+bool qcow2_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp);
 
 /* --- qcow2-cache.c --- */
 
@@ -164,6 +174,17 @@ int qcow2_run_return_locked(BlkNode *n);
 int qcow2_resolve(BlkNode *n, const BlkReq *r, Extent *e);
 int qcow2_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e);
 int qcow2_commit(BlkNode *n, const BlkReq *r, const Extent *e, int ret);
+int qcow2_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
+
+/* On a thread that may block: the cluster at @off becomes @entry, of a compressed one, if @ret says that its
+ * data landed; else the space goes back.  Returns @ret or what went wrong then. */
+int qcow2_link_compressed(BlkNode *n, uint64_t off, uint64_t entry, int ret);
+
+/* --- qcow2-write.c --- */
+
+/* On a thread that may block: writes the guest cluster at @off compressed; -E2BIG: it does not get smaller.
+ * */
+int qcow2_write_compressed(BlkNode *n, uint64_t off, const uint8_t *buf);
 
 /* --- qcow2-flush.c --- */
 

@@ -194,6 +194,45 @@ static int read_locked(BlkNode *n, const BlkReq *r, Extent *e, uint64_t *compres
     return 0;
 }
 
+/* What @pos is, from a slice in memory; -EAGAIN: it is not there. */
+static int status_locked(BlkNode *n, uint64_t pos, uint64_t left, BlkStatus *s)
+{
+    Qcow2 *q = n->state;
+    uint64_t g = pos >> q->cluster_bits, place = entry_place(q, g);
+
+    *s = (BlkStatus){ .next = q->backing };
+    if (!place) {
+        s->len = MIN(left, (((g >> q->l2_bits) + 1) << (q->l2_bits + q->cluster_bits)) - pos);
+        return 0;
+    }
+    const Slice *slice = qcow2_slice_find_locked(q, place);
+    if (!slice) {
+        return -EAGAIN;
+    }
+    Entry e = entry_read(q, slice, g);
+    Unit kind = unit_of(q, &e, pos);
+    s->len = same_units(q, slice, pos, left, kind, false);
+    if (kind == UNIT_DATA && place_bad(n, &e, pos, s->len)) {
+        return -EIO;
+    }
+    if (kind == UNIT_DATA) {
+        s->flags = BLK_STATUS_HERE | BLK_STATUS_DATA | BLK_STATUS_PLACE;
+        s->file = q->data;
+        s->place = e.host + in_cluster(q, pos);
+    } else if (kind == UNIT_COMPRESSED) {
+        s->flags = BLK_STATUS_HERE | BLK_STATUS_DATA | BLK_STATUS_COMPRESSED;
+    } else if (kind == UNIT_ZERO) {
+        s->flags = BLK_STATUS_HERE | BLK_STATUS_ZERO;
+        s->len = MIN(s->len, e.there ? q->cluster - in_cluster(q, pos) : s->len);
+        if (e.there) {
+            s->flags |= BLK_STATUS_PLACE;
+            s->file = q->data;
+            s->place = e.host + in_cluster(q, pos);
+        }
+    }
+    return 0;
+}
+
 /* --- changes --- */
 
 static Change *change_at(const Qcow2 *q, uint64_t first, uint64_t count)
@@ -588,6 +627,23 @@ int qcow2_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e)
     return ret;
 }
 
+int qcow2_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
+{
+    Qcow2 *q = n->state;
+    BlkReq r = { .op = BLK_READ, .pos = off, .left = len };
+    int ret;
+
+    lock_take(&q->lock);
+    while ((ret = status_locked(n, off, len, s)) == -EAGAIN) {
+        ret = fetch_locked(n, &r);
+        if (ret < 0) {
+            break;
+        }
+    }
+    lock_drop(&q->lock);
+    return ret;
+}
+
 /* --- commit --- */
 
 static void entry_write(Qcow2 *q, Slice *s, uint64_t g, const Entry *e)
@@ -652,6 +708,57 @@ static void link_locked(Qcow2 *q, const Change *c, const BlkReq *r)
             entry_release(q, &old, &new);
         }
     }
+}
+
+/* Waits until nothing in flight is in the way of @g, and for its slice. */
+static int slice_alone_locked(BlkNode *n, uint64_t g, Slice **out) LOCK_UNCHECKED
+{
+    Qcow2 *q = n->state;
+    BlkReq r = { .op = BLK_WRITE, .pos = g << q->cluster_bits, .left = q->cluster };
+
+    for (;;) {
+        if (change_at(q, g, 1)) {
+            uint64_t seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE);
+
+            lock_drop(&q->lock);
+            blk_wait_woken(n, seq);
+            lock_take(&q->lock);
+            continue;
+        }
+        *out = slice_to_change(q, g);
+        if (*out) {
+            return 0;
+        }
+        int ret = fetch_locked(n, &r);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+}
+
+int qcow2_link_compressed(BlkNode *n, uint64_t off, uint64_t entry, int ret)
+{
+    Qcow2 *q = n->state;
+    uint64_t g = off >> q->cluster_bits;
+    Entry new = { .raw = entry };
+    Slice *s = NULL;
+
+    lock_take(&q->lock);
+    bool full = q->cache.dirty > q->cache.max / 2;
+    lock_drop(&q->lock);
+    ret = ret == 0 && full ? qcow2_flush_meta(n) : ret;
+    lock_take(&q->lock);
+    ret = ret < 0 ? ret : slice_alone_locked(n, g, &s);
+    if (ret == 0) {
+        Entry old = entry_read(q, s, g);
+
+        entry_write(q, s, g, &new);
+        entry_release(q, &old, &new);
+    } else {
+        entry_release(q, &new, &(Entry){ 0 });
+    }
+    lock_drop(&q->lock);
+    return ret;
 }
 
 /* Space of a change that went wrong goes back. */

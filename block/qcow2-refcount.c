@@ -405,6 +405,9 @@ int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by)
             if (by < 0 && v == 1) {
                 q->hint = MIN(q->hint, c);
                 qcow2_slice_forget_locked(q, c << q->cluster_bits);
+                if (q->packed_end >> q->cluster_bits == c) {
+                    q->packed_end = 0;
+                }
             }
         }
         qcow2_slice_unpin(s);

@@ -128,6 +128,7 @@ static bool open_backing(BlkNode *n, const BlkOptions *o, Error **errp)
     if (!q->backing) {
         return error_context(errp, "Could not open backing file");
     }
+    n->backing = q->backing;
     g_autofree char *who = g_strdup_printf("node '%s'", n->name);
     return blk_attach(q->backing, &q->backing_use, who, BLK_PERM_READ, BLK_PERM_READ | BLK_PERM_RESIZE, errp);
 }
@@ -256,6 +257,47 @@ static bool qcow2_rights(BlkNode *n, unsigned need, unsigned share, Error **errp
            (!q->external || blk_change_rights(&q->data_use, below, keep, errp));
 }
 
+static int qcow2_pack(BlkNode *n, uint64_t off, const void *buf, size_t len)
+{
+    const Qcow2 *q = n->state;
+
+    if (q->external) {
+        return -ENOTSUP;
+    }
+    if (off % q->cluster || (len != q->cluster && off + len != blk_size(n)) || len > q->cluster) {
+        return -EINVAL;
+    }
+    if (len == q->cluster) {
+        return qcow2_write_compressed(n, off, buf);
+    }
+    g_autofree uint8_t *whole = g_try_malloc0(q->cluster);
+    if (!whole) {
+        return -ENOMEM;
+    }
+    memcpy(whole, buf, len);
+    return qcow2_write_compressed(n, off, whole);
+}
+
+static void qcow2_info(BlkNode *n, BlkImageInfo *out)
+{
+    const Qcow2 *q = n->state;
+    const Qcow2Header *h = &q->h;
+
+    out->cluster_size = q->cluster;
+    out->backing_file = h->backing_file;
+    out->backing_format = h->backing_format;
+    out->qcow2 = true;
+    out->version = h->version;
+    out->refcount_bits = 1u << h->refcount_order;
+    out->zstd = h->compression == QCOW2_ZSTD;
+    out->lazy_refcounts = h->compat & QCOW2_COMPAT_LAZY_REFCOUNTS;
+    out->extended_l2 = q->entry_size == 16;
+    out->dirty = h->incompat & QCOW2_INCOMPAT_DIRTY;
+    out->corrupt = q->corrupt || h->incompat & QCOW2_INCOMPAT_CORRUPT;
+    out->data_file = h->data_file;
+    out->data_file_raw = h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
+}
+
 const BlkDriver blk_qcow2 = {
     .name = "qcow2",
     .size = sizeof(Qcow2),
@@ -265,6 +307,9 @@ const BlkDriver blk_qcow2 = {
     .close = qcow2_close,
     .rights = qcow2_rights,
     .check = qcow2_check,
+    .write_compressed = qcow2_pack,
+    .info = qcow2_info,
+    .status = qcow2_status,
     .resolve = qcow2_resolve,
     .resolve_slow = qcow2_resolve_slow,
     .commit = qcow2_commit,

@@ -62,6 +62,14 @@ static bool raw_rights(BlkNode *n, unsigned need, unsigned share, Error **errp)
     return blk_change_rights(&n->child_use, need, share, errp);
 }
 
+static int raw_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
+{
+    const Raw *raw = n->state;
+
+    *s = (BlkStatus){ .len = len, .next = n->child, .place = off + raw->offset, .through = true };
+    return 0;
+}
+
 static int raw_resolve(BlkNode *n, const BlkReq *r, Extent *e)
 {
     const Raw *raw = n->state;
@@ -77,6 +85,7 @@ const BlkDriver blk_raw = {
     .open = raw_open,
     .rights = raw_rights,
     .truncate = raw_truncate,
+    .status = raw_status,
     .child_resized = raw_child_resized,
     .resolve = raw_resolve,
 };

@@ -478,8 +478,7 @@ void blk_stats(BlkNode *n, BlkStats *out)
 
 /* --- blocking --- */
 
-/* Waits until blk_wake() was called after @seq was read. */
-static void wait_woken(BlkNode *n, uint64_t seq)
+void blk_wait_woken(BlkNode *n, uint64_t seq)
 {
     lock_take(&n->wait_lock);
     while (n->wakes == seq) {
@@ -503,7 +502,7 @@ static int blocking_resolve(BlkNode *n, BlkReq *r, Extent *e)
         if (ret != -EINPROGRESS) {
             return ret;
         }
-        wait_woken(n, seq);
+        blk_wait_woken(n, seq);
     }
 }
 
@@ -599,6 +598,25 @@ int blk_pread(BlkNode *n, uint64_t off, void *buf, size_t len)
 int blk_pwrite(BlkNode *n, uint64_t off, const void *buf, size_t len)
 {
     return blk_blocking(n, BLK_WRITE, 0, off, (void *)(uintptr_t)buf, len);
+}
+
+int blk_pzero(BlkNode *n, uint64_t off, uint64_t len, unsigned flags)
+{
+    return blk_blocking(n, BLK_ZERO, flags, off, NULL, len);
+}
+
+int blk_pdiscard(BlkNode *n, uint64_t off, uint64_t len)
+{
+    return blk_blocking(n, BLK_DISCARD, 0, off, NULL, len);
+}
+
+int blk_pwrite_compressed(BlkNode *n, uint64_t off, const void *buf, size_t len)
+{
+    BlkReq r = { .op = BLK_WRITE, .off = off, .len = 0, .niov = 0 };
+    int ret = n->drv->write_compressed ? check_request(n, &r) : -ENOTSUP;
+
+    ret = ret < 0 ? ret : fits(off, len, blk_size(n)) ? n->drv->write_compressed(n, off, buf, len) : -EIO;
+    return ret == -E2BIG ? blk_pwrite(n, off, buf, len) : ret;
 }
 
 int blk_pflush(BlkNode *n)

@@ -1,0 +1,309 @@
+/* args.c: the command line of rhea-img: options, sizes, and -o. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include "img/img.h"
+#include "qapi/keyval.h"
+#include "util/bytes.h"
+
+enum { LONG_FIRST = 256 };
+
+/* Every long option of every command; a command's words say which it has. */
+static const struct option all[] = {
+    { "help", no_argument, NULL, 'h' },
+    { "object", required_argument, NULL, LONG_FIRST },
+    { "image-opts", no_argument, NULL, LONG_FIRST + 1 },
+    { "output", required_argument, NULL, LONG_FIRST + 2 },
+    { "backing-chain", no_argument, NULL, LONG_FIRST + 3 },
+    { "force-share", no_argument, NULL, 'U' },
+    { "start-offset", required_argument, NULL, 's' + LONG_FIRST },
+    { "max-length", required_argument, NULL, 'l' + LONG_FIRST },
+    { "shrink", no_argument, NULL, LONG_FIRST + 4 },
+    { "preallocation", required_argument, NULL, LONG_FIRST + 5 },
+    { "target-image-opts", no_argument, NULL, LONG_FIRST + 6 },
+    { "target-is-zero", no_argument, NULL, LONG_FIRST + 7 },
+    { "salvage", no_argument, NULL, LONG_FIRST + 8 },
+    { "size", required_argument, NULL, LONG_FIRST + 9 },
+    { "flush-interval", required_argument, NULL, LONG_FIRST + 10 },
+    { "no-drain", no_argument, NULL, LONG_FIRST + 11 },
+    { "pattern", required_argument, NULL, LONG_FIRST + 12 },
+};
+
+static bool take_long(Args *a, int which, Error **errp)
+{
+    const struct { int which; const char **text; bool *flag; } table[] = {
+        { 1, NULL, &a->image_opts }, { 2, &a->output, NULL }, { 3, NULL, &a->chain },
+        { 's', &a->start, NULL }, { 'l', &a->length, NULL }, { 4, NULL, &a->shrink },
+        { 5, &a->prealloc, NULL }, { 6, NULL, &a->target_opts }, { 7, NULL, &a->target_zero },
+        { 8, NULL, &a->salvage }, { 9, &a->size, NULL }, { 10, &a->interval, NULL },
+        { 11, NULL, &a->no_drain }, { 12, &a->pattern, NULL },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        if (table[i].which == which && table[i].text) {
+            *table[i].text = optarg;
+            return true;
+        }
+        if (table[i].which == which) {
+            return *table[i].flag = true;
+        }
+    }
+    return error_set(errp, "--object: objects are not supported yet");
+}
+
+static bool take_letter(Args *a, int letter)
+{
+    bool bench = !strcmp(a->command, "bench"), compare = !strcmp(a->command, "compare");
+    bool create = !strcmp(a->command, "create"), check = !strcmp(a->command, "check");
+    const struct { int letter; const char **text; bool *flag; } table[] = {
+        { 'f', &a->format, NULL }, { 'F', &a->format2, NULL }, { 'O', &a->out_format, NULL },
+        { 't', &a->cache, NULL }, { 'T', &a->src_cache, NULL }, { 'b', &a->backing, NULL },
+        { 'B', &a->backing, NULL }, { 'l', &a->snapshot, NULL }, { 'm', &a->workers, NULL },
+        { 'r', check ? &a->repair : &a->rate, NULL }, { 'S', bench ? &a->step : &a->sparse, NULL },
+        { 'q', NULL, &a->quiet }, { 'p', NULL, &a->progress }, { 'u', NULL, &a->unsafe },
+        { 'U', NULL, &a->share }, { 'n', NULL, &a->no_create }, { 'C', NULL, &a->offload },
+        { 'W', NULL, &a->any_order }, { 'w', NULL, &a->write }, { 'i', &a->aio, NULL },
+        { 'c', bench ? &a->count : NULL, &a->compress }, { 'd', bench ? &a->depth : NULL, &a->keep },
+        { 's', compare || create ? NULL : &a->buffer, &a->strict },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        if (table[i].letter == letter) {
+            if (table[i].text) {
+                *table[i].text = optarg;
+            } else {
+                *table[i].flag = true;
+            }
+            return true;
+        }
+    }
+    if (bench) {
+        a->offset = optarg;
+    } else {                   /* -o */
+        g_string_append_printf(a->options, "%s%s", a->options->len ? "," : "", optarg);
+    }
+    return true;
+}
+
+static struct option *longs_of(const char *words)
+{
+    g_auto(GStrv) names = g_strsplit(words, " ", -1);
+    struct option *out = g_new0(struct option, ARRAY_LEN(all) + 1), *end = out;
+
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+        if (all[i].val == 'h' || g_strv_contains((const char *const *)names, all[i].name)) {
+            *end++ = all[i];
+        }
+    }
+    return out;
+}
+
+bool args_read(Args *a, int argc, char **argv, const char *letters, const char *words, Error **errp)
+{
+    g_autofree char *shorts = g_strdup_printf(":%sh", letters);
+    g_autofree struct option *longs = longs_of(words);
+    int got;
+
+    a->options = g_string_new(NULL);
+    optind = 1;
+    while ((got = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+        if (got == '?') {
+            return optopt && optopt < LONG_FIRST
+                   ? error_set(errp, "invalid option -- '%c'", optopt)
+                   : error_set(errp, "unrecognized option '%s'", argv[optind - 1]);
+        }
+        if (got == ':') {
+            return error_set(errp, "missing argument for option '%s'", argv[optind - 1]);
+        }
+        if (got == 'h') {
+            a->command = "help";
+            return true;
+        }
+        if (got >= LONG_FIRST ? !take_long(a, got - LONG_FIRST, errp) : !take_letter(a, got)) {
+            return false;
+        }
+    }
+    a->rest = argv + optind;
+    a->count_rest = (unsigned)(argc - optind);
+    a->json = a->output && !strcmp(a->output, "json");
+    return !a->output || a->json || !strcmp(a->output, "human") ||
+           error_set(errp, "--output must be used with human or json as argument.");
+}
+
+void args_clear(Args *a)
+{
+    g_string_free(a->options, true);
+}
+
+/* --- numbers --- */
+
+bool size_read(const char *text, uint64_t *out)
+{
+    return *text != '-' && keyval_size(text, 1, out) && *out <= INT64_MAX;
+}
+
+bool number_read(const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+    return g_ascii_string_to_unsigned(text, 10, min, max, out, NULL);
+}
+
+/* --- -o --- */
+
+typedef enum Kind { KIND_TEXT, KIND_SIZE, KIND_NUMBER, KIND_FLAG } Kind;
+
+typedef struct CreateOption {
+    const char *name, *type, *help;
+    Kind kind;
+    bool raw;                  /* also of raw */
+    size_t at;                 /* in BlkCreate; 0: taken apart below */
+} CreateOption;
+
+static const CreateOption options[] = {
+    { "backing_file", "str", "File name of a base image", KIND_TEXT, false,
+      offsetof(BlkCreate, backing_file) },
+    { "backing_fmt", "str", "Image format of the base image", KIND_TEXT, false,
+      offsetof(BlkCreate, backing_fmt) },
+    { "cluster_size", "size", "qcow2 cluster size", KIND_SIZE, false, offsetof(BlkCreate, cluster_size) },
+    { "compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])", KIND_TEXT, false, 0 },
+    { "compression_type", "str", "Compression method used for image cluster compression", KIND_TEXT, false,
+      0 },
+    { "data_file", "str", "File name of an external data file", KIND_TEXT, false,
+      offsetof(BlkCreate, data_file) },
+    { "data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image", KIND_FLAG,
+      false,
+      offsetof(BlkCreate, data_file_raw) },
+    { "extended_l2", "bool (on/off)", "Extended L2 tables", KIND_FLAG, false,
+      offsetof(BlkCreate, extended_l2) },
+    { "lazy_refcounts", "bool (on/off)", "Postpone refcount updates", KIND_FLAG, false,
+      offsetof(BlkCreate, lazy_refcounts) },
+    { "nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)", KIND_FLAG, true,
+      offsetof(BlkCreate, nocow) },
+    { "preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)", KIND_TEXT,
+      true,
+      0 },
+    { "refcount_bits", "num", "Width of a reference count entry in bits", KIND_NUMBER, false,
+      offsetof(BlkCreate, refcount_bits) },
+    { "size", "size", "Virtual disk size", KIND_SIZE, true, offsetof(BlkCreate, size) },
+};
+
+void create_options_help(const char *format)
+{
+    bool raw = !strcmp(format, "raw");
+
+    printf("Supported %s options:\n", format);
+    for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
+        if (options[i].raw || !raw) {
+            g_autofree char *left = g_strdup_printf("%s=<%s>", options[i].name, options[i].type);
+
+            printf("  %-22s - %s\n", left, options[i].help);
+        }
+    }
+}
+
+/* The options whose values are words. */
+static bool take_word(const char *name, const char *value, BlkCreate *o, Error **errp)
+{
+    static const char *const modes[] = { "off", "metadata", "falloc", "full", NULL };
+
+    if (!strcmp(name, "compat")) {
+        o->v2 = !strcmp(value, "0.10") || !strcmp(value, "v2");
+        return o->v2 || !strcmp(value, "1.1") || !strcmp(value, "v3") ||
+               error_set(errp, "Parameter 'version' does not accept value '%s'", value);
+    }
+    if (!strcmp(name, "compression_type")) {
+        o->zstd = !strcmp(value, "zstd");
+        return o->zstd || !strcmp(value, "zlib") ||
+               error_set(errp, "Parameter 'compression-type' does not accept value '%s'", value);
+    }
+    for (unsigned i = 0; modes[i]; i++) {
+        if (!strcmp(value, modes[i])) {
+            o->prealloc = (BlkPrealloc)i;
+            return true;
+        }
+    }
+    return error_set(errp, "Parameter 'preallocation' does not accept value '%s'", value);
+}
+
+static bool take_option(const CreateOption *d, char *value, BlkCreate *o, Error **errp)
+{
+    char *at = (char *)o + d->at;
+    uint64_t number;
+
+    switch (d->kind) {
+    case KIND_TEXT:
+        if (!d->at) {
+            return take_word(d->name, value, o, errp);
+        }
+        *(const char **)at = *value ? value : NULL;
+        return true;
+    case KIND_FLAG:
+        return keyval_bool(value, (bool *)at) ||
+               error_set(errp, "Parameter '%s' expects 'on' or 'off'", d->name);
+    case KIND_SIZE:
+        if (!size_read(value, (uint64_t *)at)) {
+            error_set(errp, "Parameter '%s' expects a non-negative number below 2^64", d->name);
+            return error_hint(errp, "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "
+                              "peta-\n"
+                              "and exabytes, respectively.");
+        }
+        return true;
+    default:
+        if (!number_read(value, 1, UINT32_MAX, &number)) {
+            return error_set(errp, "Parameter '%s' expects a number", d->name);
+        }
+        *(unsigned *)at = (unsigned)number;
+        return true;
+    }
+}
+
+/* Cuts the first "name=value" off *@list; ",," is a comma. */
+static char *next_option(char **list)
+{
+    char *start = *list, *to = start;
+
+    for (char *p = start; *p; p++) {
+        if (*p == ',' && *++p != ',') {
+            *to = 0;
+            *list = p;
+            return start;
+        }
+        *to++ = *p;
+    }
+    *to = 0;
+    *list = NULL;
+    return start;
+}
+
+bool create_options_read(const char *format, char *list, BlkCreate *o, bool *has_size, bool *help,
+                         Error **errp)
+{
+    bool raw = !strcmp(format, "raw");
+
+    *help = false;
+    while (list && *list) {
+        char *name = next_option(&list), *value = strchr(name, '=');
+        const CreateOption *d = NULL;
+
+        if (!strcmp(name, "help") || !strcmp(name, "?")) {
+            *help = true;
+            return false;
+        }
+        if (value) {
+            *value++ = 0;
+        }
+        for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
+            if (!strcmp(options[i].name, name) && (options[i].raw || !raw)) {
+                d = &options[i];
+            }
+        }
+        if (!d) {
+            return error_set(errp, "Invalid parameter '%s'", name);
+        }
+        if (!take_option(d, value ? value : (char *)(uintptr_t)"on", o, errp)) {
+            return false;
+        }
+        *has_size |= !strcmp(name, "size");
+    }
+    return true;
+}

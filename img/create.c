@@ -1,0 +1,138 @@
+/* create.c: rhea-img create. */
+#include <inttypes.h>
+#include "img/img.h"
+#include "util/bytes.h"
+
+/* The line that says what is about to be made, its options in the order the tools print them. */
+static void say_formatting(const BlkCreate *o, const char *words)
+{
+    printf("Formatting '%s', fmt=%s", o->filename, o->driver);
+    if (!strcmp(o->driver, "qcow2")) {
+        printf(" cluster_size=%" PRIu64 " extended_l2=%s", o->cluster_size ? o->cluster_size : 64 * KiB,
+               o->extended_l2 ? "on" : "off");
+    }
+    static const char *const modes[] = { "off", "metadata", "falloc", "full" };
+    bool said = strstr(words, "preallocation=") != NULL;
+    if (strcmp(o->driver, "qcow2") != 0) {
+        printf(" size=%" PRIu64, o->size);
+        if (said) {
+            printf(" preallocation=%s", modes[o->prealloc]);
+        }
+        printf("\n");
+        return;
+    }
+    if (said) {
+        printf(" preallocation=%s", modes[o->prealloc]);
+    }
+    printf(" compression_type=%s size=%" PRIu64, o->zstd ? "zstd" : "zlib", o->size);
+    if (strstr(words, "compat=")) {
+        printf(" compat=%s", o->v2 ? "0.10" : "1.1");
+    }
+    if (o->backing_file) {
+        printf(" backing_file=%s", o->backing_file);
+    }
+    if (o->backing_fmt) {
+        printf(" backing_fmt=%s", o->backing_fmt);
+    }
+    if (o->data_file) {
+        printf(" data_file=%s", o->data_file);
+    }
+    if (strstr(words, "data_file_raw=")) {
+        printf(" data_file_raw=%s", o->data_file_raw ? "on" : "off");
+    }
+    printf(" lazy_refcounts=%s refcount_bits=%u\n", o->lazy_refcounts ? "on" : "off",
+           o->refcount_bits ? o->refcount_bits : 16);
+}
+
+/* The backing file must be there, and gives the size if none was given. */
+static bool look_below(BlkCreate *o, bool has_size, Error **errp)
+{
+    g_autofree char *dir = g_path_get_dirname(o->filename);
+    g_autofree char *path = g_path_is_absolute(o->backing_file) || !strchr(o->filename, '/')
+                            ? g_strdup(o->backing_file) : g_build_filename(dir, o->backing_file, NULL);
+    Image below;
+
+    if (!image_open(&below, path, o->backing_fmt, NULL, OPEN_SHARE, errp)) {
+        error_hint(errp, "Could not open backing image.");
+        return false;
+    }
+    if (!has_size) {
+        o->size = blk_size(below.node);
+    }
+    image_close(&below);
+    return true;
+}
+
+static int create(Args *a, BlkCreate *o, bool has_size)
+{
+    g_autofree char *words = g_strdup(a->options->str);
+    bool help = false;
+    Error *err = NULL;
+
+    if (!create_options_read(o->driver, a->options->str, o, &has_size, &help, &err)) {
+        if (help) {
+            create_options_help(o->driver);
+            return 0;
+        }
+        error_context(&err, "%s", o->filename);
+        return fail(1, err);
+    }
+    o->backing_file = a->backing ? a->backing : o->backing_file;
+    o->backing_fmt = a->format2 ? a->format2 : o->backing_fmt;
+    bool ok = true;
+    if (o->backing_file && !strcmp(o->driver, "raw")) {
+        ok = error_set(&err, "Backing file not supported for file format 'raw'");
+    } else if (o->backing_file && !o->backing_fmt) {
+        ok = error_set(&err, "Backing file specified without backing format");
+    } else if (o->backing_file && !strcmp(o->backing_file, o->filename)) {
+        ok = error_set(&err, "Error: Trying to create an image with the same filename as the backing file");
+    } else if (o->backing_file && !a->unsafe) {
+        ok = look_below(o, has_size, &err);
+        has_size = true;
+    }
+    if (ok && !has_size) {
+        ok = error_set(&err, "Image creation needs a size parameter");
+    }
+    if (ok && !a->quiet) {
+        say_formatting(o, words);
+        fflush(stdout);
+    }
+    if (!ok || !blk_create(o, &err)) {
+        error_context(&err, "%s", o->filename);
+        return fail(1, err);
+    }
+    return 0;
+}
+
+int cmd_create(Args *a)
+{
+    BlkCreate o = { .driver = a->format ? a->format : "raw" };
+    bool has_size = a->count_rest == 2;
+    Error *err = NULL;
+
+    if (!strcmp(a->options->str, "help") || !strcmp(a->options->str, "?")) {
+        create_options_help(o.driver);
+        return 0;
+    }
+    if (a->count_rest < 1) {
+        error_set(&err, "Expecting image file name");
+        error_hint(&err, "Try '%s --help' for more information", g_get_prgname());
+        return fail(1, err);
+    }
+    o.filename = a->rest[0];
+    if (a->count_rest > 2) {
+        error_set(&err, "Unexpected argument: %s", a->rest[2]);
+        return fail(1, err);
+    }
+    if (has_size && !size_read(a->rest[1], &o.size)) {
+        error_set(&err, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for "
+                  "kilobytes, "
+                  "megabytes, gigabytes, terabytes, petabytes and exabytes.");
+        return fail(1, err);
+    }
+    if (strcmp(o.driver, "raw") != 0 && strcmp(o.driver, "qcow2") != 0) {
+        error_set(&err, "%s: Unknown file format '%s'", o.filename, o.driver);
+        return fail(1, err);
+    }
+    return create(a, &o, has_size);
+}

@@ -1,0 +1,130 @@
+/* img.c: rhea-img: the table of commands.
+ *
+ * 1. A command's row is all that says which options it has; an unknown one is refused by name. */
+#include <stdio.h>
+#include <string.h>
+#include "img/img.h"
+#include "util/bytes.h"
+#include "util/epoch.h"
+#include "util/thread.h"
+
+typedef struct Command {
+    const char *name, *letters, *words;
+    unsigned least, most;      /* names that are no options */
+    const char *missing;       /* what is said when there are too few or too many */
+    int (*run)(Args *a);
+    const char *usage;
+} Command;
+
+static const char one_file[] = "Expecting one image file name";
+
+static const Command commands[] = {
+    { "check", "f:qr:T:U", "object image-opts output force-share", 1, 1, one_file, cmd_check,
+      "[--image-opts] [-q] [-f fmt] [--output=ofmt] [-r [leaks | all]] [-T src_cache] [-U] filename" },
+    { "compare", "f:F:T:pqsU", "object image-opts force-share", 2, 2, "Expecting two image file names",
+      cmd_compare,
+      "[--image-opts] [-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] filename1 filename2" },
+    { "convert", "f:O:B:F:Cco:l:S:pt:T:qnm:WUr:", "object image-opts target-image-opts target-is-zero "
+      "salvage "
+      "force-share", 0, UINT_MAX, NULL, cmd_convert,
+      "[--image-opts] [--target-image-opts] [--target-is-zero] [-U] [-C] [-c] [-p] [-q] [-n] [-f fmt] [-t "
+          "cache] "
+      "[-T src_cache] [-O output_fmt] [-B backing_file [-F backing_fmt]] [-o options] [-S sparse_size] "
+      "[-m num_coroutines] [-W] [--salvage] filename [filename2 [...]] output_filename" },
+    { "create", "f:b:F:o:qu", "object", 0, UINT_MAX, NULL, cmd_create,
+      "[-q] [-f fmt] [-b backing_file -F backing_fmt] [-u] [-o options] filename [size]" },
+    { "info", "f:U", "object image-opts output backing-chain force-share", 1, 1, one_file, cmd_info,
+      "[--image-opts] [-f fmt] [--output=ofmt] [--backing-chain] [-U] filename" },
+    { "map", "f:U", "object image-opts output start-offset max-length force-share", 1, 1, one_file, cmd_map,
+      "[--image-opts] [-f fmt] [--start-offset=offset] [--max-length=len] [--output=ofmt] [-U] filename" },
+};
+
+static int try_help(Error *err)
+{
+    error_hint(&err, "Try '%s --help' for more information", g_get_prgname());
+    return fail(1, err);
+}
+
+static void print_version(void)
+{
+    printf("%s version 7.2.0 (Rhea %s)\n", g_get_prgname(), RHEA_VERSION);
+}
+
+static int print_help(void)
+{
+    print_version();
+    printf("usage: %s [standard options] command [command options]\nMakes, checks, copies and changes disk "
+           "images.\n\n"
+           "    '-h', '--help'       display this help and exit\n"
+           "    '-V', '--version'    output version information and exit\n\nCommand syntax:\n",
+               g_get_prgname());
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        printf("  %s %s\n", commands[i].name, commands[i].usage);
+    }
+    printf("\nA size is a number with an optional suffix k, M, G, T, P or E.  A cache mode is none, "
+           "writeback (the\n"
+           "default, but for convert), writethrough, directsync or unsafe (convert's).  '-o help' lists a "
+               "format's\n"
+           "options.\n\nSupported formats:");
+    for (const char *const *name = blk_driver_names(); *name; name++) {
+        printf(" %s", *name);
+    }
+    printf("\n");
+    return 0;
+}
+
+static int run(const Command *c, int argc, char **argv)
+{
+    Args a = { .command = c->name };
+    Error *err = NULL;
+    int status;
+
+    if (!args_read(&a, argc, argv, c->letters, c->words, &err)) {
+        status = try_help(err);
+    } else if (!strcmp(a.command, "help")) {
+        status = print_help();
+    } else if (a.count_rest < c->least || a.count_rest > c->most) {
+        error_set(&err, "%s", c->missing);
+        status = try_help(err);
+    } else {
+        status = c->run(&a);
+    }
+    args_clear(&a);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        status = status ? status : 1;
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *name = g_path_get_basename(argv[0]);
+    const char *command = argc > 1 ? argv[1] : NULL;
+    Error *err = NULL;
+
+    g_set_prgname(name);
+    error_set_program(argv[0]);
+    thread_become_control();
+    if (!command) {
+        error_set(&err, "Not enough arguments");
+        return try_help(err);
+    }
+    if (!strcmp(command, "-h") || !strcmp(command, "--help")) {
+        return print_help();
+    }
+    if (!strcmp(command, "-V") || !strcmp(command, "--version")) {
+        print_version();
+        return 0;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        if (!strcmp(commands[i].name, command)) {
+            return run(&commands[i], argc - 1, argv + 1);
+        }
+    }
+    if (*command == '-') {
+        error_set(&err, "unrecognized option '%s'", command);
+    } else {
+        error_set(&err, "Command not found: %s", command);
+    }
+    return try_help(err);
+}

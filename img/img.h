@@ -1,0 +1,119 @@
+/* img.h: what the commands of rhea-img share.
+ *
+ * 1. A command is a function of its arguments that returns the exit status; its options are a row of the
+ *    table in img.c.
+ * 2. Everything runs on the main thread, which is the control thread, but for the workers of copy.c. */
+#ifndef IMG_IMG_H
+#define IMG_IMG_H
+
+#include <stdio.h>
+#include "block/block.h"
+
+typedef struct Args {
+    const char *command;
+    /* Options with a value; NULL: not given. */
+    const char *format, *format2, *out_format;     /* -f, -F, -O */
+    const char *cache, *src_cache;                 /* -t, -T */
+    const char *backing;                           /* -b, -B */
+    const char *output;                            /* --output */
+    const char *repair, *sparse, *workers, *rate, *snapshot;    /* -r, -S, -m, -r, -l */
+    const char *prealloc, *size, *start, *length;
+    const char *count, *depth, *offset, *buffer, *step, *aio, *interval, *pattern;
+    GString *options;                              /* all of -o, joined by commas */
+    bool quiet, progress, unsafe, share, image_opts, target_opts, target_zero;
+    bool no_create, compress, offload, any_order, strict, keep, shrink, chain, write, no_drain, salvage;
+    char **rest;                                   /* what is no option, NULL-terminated */
+    unsigned count_rest;
+    bool json;
+} Args;
+
+/* --- args.c --- */
+
+/* Reads the arguments after the command's name by the letters and words it knows: as for getopt_long(), the
+ * words between spaces. */
+bool args_read(Args *a, int argc, char **argv, const char *letters, const char *words, Error **errp);
+void args_clear(Args *a);
+/* "1.5G" as bytes. */
+bool size_read(const char *text, uint64_t *out);
+/* A whole number in [@min, @max]. */
+bool number_read(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+/* Reads -o into @o, whose strings stay those of @list; false with a text, or when help was printed: *help.
+ * @list is cut up. */
+bool create_options_read(const char *format, char *list, BlkCreate *o, bool *has_size, bool *help,
+                         Error **errp);
+/* The defaults that a format has. */
+void create_options_help(const char *format);
+
+/* --- open.c --- */
+
+enum {
+    OPEN_WRITE = 1 << 0,
+    OPEN_SHARE = 1 << 1,       /* -U: whoever else has it */
+    OPEN_NO_BACKING = 1 << 2,
+    OPEN_REPAIR = 1 << 3,
+    OPEN_OPTS = 1 << 4,        /* the name is --image-opts */
+    OPEN_UNMAP = 1 << 5,
+    OPEN_RESIZE = 1 << 6,
+};
+
+typedef struct Image {
+    BlkNode *node;
+    BlkUser use;
+} Image;
+
+/* Opens @name as @format (NULL: as what it looks like) with the cache mode @cache (NULL: writeback).  The
+ * error is prefixed as scripts expect it. */
+bool image_open(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
+                Error **errp);
+/* Nothing happens if it is not open.  False: what was not flushed may be lost; it was said. */
+bool image_close(Image *i);
+
+/* --- report.c --- */
+
+/* "1.5 MiB", as info shows sizes. */
+char *size_text(uint64_t bytes);
+/* Progress: -p, or once for each SIGUSR1. */
+void progress_begin(bool show);
+void progress_set(uint64_t done, uint64_t total);
+void progress_end(void);
+/* Prints @e and returns @status. */
+int fail(int status, Error *take_err);
+
+/* --- copy.c --- */
+
+typedef struct Copy Copy;
+
+/* A piece of the work that several threads do. */
+typedef struct Piece {
+    uint64_t off, len;
+    uint64_t turn;             /* pieces in their order */
+    void *own;                 /* of what the caller of copy_run() put there */
+    unsigned kind;
+} Piece;
+
+typedef struct CopyOps {
+    /* The next piece, one caller at a time; 0: there is none, 1, or -errno. */
+    int (*next)(void *arg, Piece *p);
+    /* Does it, on any thread, with @buf of the size given.  0 or -errno (it has said what was wrong). */
+    int (*work)(void *arg, const Piece *p, uint8_t *buf);
+    uint64_t total;            /* for the progress; 0: none is shown */
+} CopyOps;
+
+/* Runs @ops with @workers threads; the first error ends it and is returned. */
+int copy_run(const CopyOps *ops, void *arg, unsigned workers, size_t buffer);
+/* Waits until all pieces before @p have called copy_turn_over(). */
+void copy_turn_wait(const Piece *p);
+void copy_turn_over(const Piece *p);
+/* True if [@p, @p + @len) is zeroes. */
+bool is_zero(const void *p, size_t len);
+
+/* --- the commands --- */
+
+int cmd_create(Args *a);
+int cmd_info(Args *a);
+int cmd_check(Args *a);
+int cmd_map(Args *a);
+int cmd_compare(Args *a);
+int cmd_convert(Args *a);
+
+#endif

@@ -1,0 +1,162 @@
+/* info.c: rhea-img info. */
+#include <inttypes.h>
+#include <jansson.h>
+#include "img/img.h"
+#include "util/bytes.h"
+
+static const char *on_off(bool v)
+{
+    return v ? "true" : "false";
+}
+
+static void human(const BlkNode *n, const char *name, const char *below, const BlkImageInfo *i)
+{
+    g_autofree char *size = size_text(blk_size(n)), *used = size_text(i->allocated);
+
+    printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n", name,
+           blk_driver_name(n), size, blk_size(n), used);
+    if (i->cluster_size) {
+        printf("cluster_size: %" PRIu64 "\n", i->cluster_size);
+    }
+    if (i->dirty) {
+        printf("cleanly shut down: no\n");
+    }
+    if (i->backing_file && strcmp(below, i->backing_file) != 0) {
+        printf("backing file: %s (actual path: %s)\n", i->backing_file, below);
+    } else if (i->backing_file) {
+        printf("backing file: %s\n", i->backing_file);
+    }
+    if (i->backing_format) {
+        printf("backing file format: %s\n", i->backing_format);
+    }
+    if (!i->qcow2) {
+        return;
+    }
+    printf("Format specific information:\n    compat: %s\n    compression type: %s\n",
+           i->version >= 3 ? "1.1" : "0.10", i->zstd ? "zstd" : "zlib");
+    if (i->version >= 3) {
+        printf("    lazy refcounts: %s\n", on_off(i->lazy_refcounts));
+    }
+    printf("    refcount bits: %u\n", i->refcount_bits);
+    if (i->data_file) {
+        printf("    data file: %s\n    data file raw: %s\n", i->data_file, on_off(i->data_file_raw));
+    }
+    if (i->version >= 3) {
+        printf("    corrupt: %s\n    extended l2: %s\n", on_off(i->corrupt), on_off(i->extended_l2));
+    }
+}
+
+static json_t *specific(const BlkImageInfo *i)
+{
+    json_t *data = json_pack("{ss ss}", "compat", i->version >= 3 ? "1.1" : "0.10", "compression-type",
+                             i->zstd ? "zstd" : "zlib");
+
+    if (i->version >= 3) {
+        json_object_set_new(data, "lazy-refcounts", json_boolean(i->lazy_refcounts));
+    }
+    json_object_set_new(data, "refcount-bits", json_integer(i->refcount_bits));
+    if (i->data_file) {
+        json_object_set_new(data, "data-file", json_string(i->data_file));
+        json_object_set_new(data, "data-file-raw", json_boolean(i->data_file_raw));
+    }
+    if (i->version >= 3) {
+        json_object_set_new(data, "corrupt", json_boolean(i->corrupt));
+        json_object_set_new(data, "extended-l2", json_boolean(i->extended_l2));
+    }
+    return json_pack("{ss so}", "type", "qcow2", "data", data);
+}
+
+static json_t *as_json(const BlkNode *n, const char *name, const char *below, const BlkImageInfo *i)
+{
+    json_t *out = json_object();
+
+    if (i->backing_format) {
+        json_object_set_new(out, "backing-filename-format", json_string(i->backing_format));
+    }
+    json_object_set_new(out, "virtual-size", json_integer((json_int_t)blk_size(n)));
+    json_object_set_new(out, "filename", json_string(name));
+    if (i->cluster_size) {
+        json_object_set_new(out, "cluster-size", json_integer((json_int_t)i->cluster_size));
+    }
+    json_object_set_new(out, "format", json_string(blk_driver_name(n)));
+    json_object_set_new(out, "actual-size", json_integer((json_int_t)i->allocated));
+    if (i->qcow2) {
+        json_object_set_new(out, "format-specific", specific(i));
+    }
+    if (i->backing_file) {
+        json_object_set_new(out, "full-backing-filename", json_string(below));
+        json_object_set_new(out, "backing-filename", json_string(i->backing_file));
+    }
+    json_object_set_new(out, "dirty-flag", json_boolean(i->dirty));
+    return out;
+}
+
+/* Where the image @of finds its backing file @name. */
+static char *path_below(const char *of, const char *name)
+{
+    g_autofree char *dir = g_path_get_dirname(of);
+
+    if (!name) {
+        return NULL;
+    }
+    if (g_str_has_prefix(name, "file:")) {
+        name += strlen("file:");
+    }
+    return g_path_is_absolute(name) || !strchr(of, '/') ? g_strdup(name) : g_build_filename(dir, name, NULL);
+}
+
+/* One image; *@below: the next of the chain, or NULL. */
+static bool one(const Args *a, const char *name, const char *format, json_t *all, bool first, char **below,
+                char **below_format, Error **errp)
+{
+    unsigned flags = OPEN_NO_BACKING | (a->share ? OPEN_SHARE : 0) | (first && a->image_opts ? OPEN_OPTS : 0);
+    BlkImageInfo i;
+    Image image;
+
+    if (!image_open(&image, name, format, NULL, flags, errp)) {
+        return false;
+    }
+    blk_image_info(image.node, &i);
+    const char *shown = *blk_filename(image.node) ? blk_filename(image.node) : name;
+    *below = path_below(shown, i.backing_file);
+    *below_format = g_strdup(i.backing_format);
+    if (a->json) {
+        json_array_append_new(all, as_json(image.node, shown, *below, &i));
+    } else {
+        printf("%s", first ? "" : "\n");
+        human(image.node, shown, *below, &i);
+    }
+    image_close(&image);
+    return true;
+}
+
+int cmd_info(Args *a)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autofree char *name = g_strdup(a->rest[0]), *format = g_strdup(a->format);
+    json_t *all = json_array();
+    Error *err = NULL;
+    int status = 0;
+
+    for (bool first = true; name && status == 0; first = false) {
+        char *below = NULL, *below_format = NULL;
+
+        if (!g_hash_table_add(seen, g_strdup(name))) {
+            error_set(&err, "Backing file '%s' creates an infinite loop.", name);
+            status = fail(1, err);
+        } else if (!one(a, name, format, all, first, &below, &below_format, &err)) {
+            status = fail(1, err);
+        }
+        g_free(name);
+        g_free(format);
+        name = a->chain ? below : (g_free(below), NULL);
+        format = below_format;
+    }
+    if (a->json && status == 0) {
+        g_autofree char *text = json_dumps(a->chain ? all : json_array_get(all, 0), JSON_INDENT(4));
+
+        printf("%s\n", text);
+    }
+    json_decref(all);
+    return status;
+}

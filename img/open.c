@@ -1,0 +1,266 @@
+/* open.c: images as the tools' command lines name them.
+ *
+ * 1. A name is a file, "file:" and a file, "json:" and options, or with --image-opts options.
+ * 2. A format that is not given is the one the file looks like; what a backing file is, the image says. */
+#include <sys/stat.h>
+#include "img/img.h"
+#include "qapi/json.h"
+#include "qapi/keyval.h"
+#include "util/bytes.h"
+
+/* --- cache modes --- */
+
+static bool cache_read(const char *mode, BlkOptions *o, bool *through, Error **errp)
+{
+    static const struct { const char *name; bool direct, no_flush, through; } modes[] = {
+        { "writeback", false, false, false }, { "none", true, false, false }, { "off", true, false, false },
+        { "writethrough", false, false, true }, { "directsync", true, false, true },
+        { "unsafe", false, true, false },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(modes); i++) {
+        if (!strcmp(modes[i].name, mode)) {
+            o->cache_direct = modes[i].direct;
+            o->cache_no_flush = modes[i].no_flush;
+            *through = modes[i].through;
+            return true;
+        }
+    }
+    return error_set(errp, "Invalid cache option: %s", mode);
+}
+
+/* --- options in words --- */
+
+static bool word_bool(const json_t *v, bool *out)
+{
+    if (json_is_boolean(v)) {
+        *out = json_boolean_value(v);
+        return true;
+    }
+    return json_is_string(v) && keyval_bool(json_string_value(v), out);
+}
+
+static bool word_size(const json_t *v, uint64_t *out)
+{
+    if (json_is_integer(v) && json_integer_value(v) >= 0) {
+        *out = (uint64_t)json_integer_value(v);
+        return true;
+    }
+    return json_is_string(v) && size_read(json_string_value(v), out);
+}
+
+static const BlkOptions *options_of(const json_t *tree, GPtrArray *arena, Error **errp);
+
+static bool take_cache(const json_t *v, BlkOptions *o)
+{
+    const char *key;
+    json_t *flag;
+    bool ok = json_is_object(v);
+
+    json_object_foreach((json_t *)(uintptr_t)v, key, flag) {
+        ok = ok && ((!strcmp(key, "direct") && word_bool(flag, &o->cache_direct)) ||
+                    (!strcmp(key, "no-flush") && word_bool(flag, &o->cache_no_flush)));
+    }
+    return ok;
+}
+
+static bool take_node(const json_t *v, const BlkOptions **out, GPtrArray *arena, Error **errp)
+{
+    if (!json_is_object(v)) {
+        return error_set(errp, "a node is described by its options here");
+    }
+    return (*out = options_of(v, arena, errp)) != NULL;
+}
+
+/* One option; false without an error: its value is wrong or nobody knows it. */
+static bool take_word(BlkOptions *o, const char *key, const json_t *v, GPtrArray *arena, Error **errp)
+{
+    const char *text = json_string_value(v);
+    bool flag = false;
+
+    if (!strcmp(key, "driver")) {
+        return (o->driver = text) != NULL;
+    } else if (!strcmp(key, "node-name")) {
+        return (o->node_name = text) != NULL;
+    } else if (!strcmp(key, "filename")) {
+        return (o->filename = text) != NULL;
+    } else if (!strcmp(key, "read-only")) {
+        return word_bool(v, &o->read_only);
+    } else if (!strcmp(key, "auto-read-only")) {
+        return word_bool(v, &o->auto_read_only);
+    } else if (!strcmp(key, "force-share")) {
+        return word_bool(v, &flag) && (!flag || (o->locking = BLK_LOCKING_OFF, true));
+    } else if (!strcmp(key, "discard")) {
+        o->discard_unmap = text && (!strcmp(text, "unmap") || !strcmp(text, "on"));
+        return o->discard_unmap || (text && (!strcmp(text, "ignore") || !strcmp(text, "off")));
+    } else if (!strcmp(key, "cache")) {
+        return take_cache(v, o);
+    } else if (!strcmp(key, "aio")) {
+        return text && blk_parse_aio(text, &o->aio, errp);
+    } else if (!strcmp(key, "locking")) {
+        return text && blk_parse_locking(text, &o->locking, errp);
+    } else if (!strcmp(key, "offset")) {
+        return word_size(v, &o->offset);
+    } else if (!strcmp(key, "size")) {
+        return o->has_size = word_size(v, &o->size);
+    } else if (!strcmp(key, "read-zeroes")) {
+        return word_bool(v, &o->read_zeroes);
+    } else if (!strcmp(key, "file")) {
+        return take_node(v, &o->child, arena, errp);
+    } else if (!strcmp(key, "backing")) {
+        o->backing_none = json_is_null(v) || (text && !*text);
+        return o->backing_none || take_node(v, &o->backing, arena, errp);
+    }
+    return false;
+}
+
+static const BlkOptions *options_of(const json_t *tree, GPtrArray *arena, Error **errp)
+{
+    BlkOptions *o = g_new0(BlkOptions, 1);
+    const char *key;
+    json_t *v;
+
+    g_ptr_array_add(arena, o);
+    json_object_foreach((json_t *)(uintptr_t)tree, key, v) {
+        Error *err = NULL;
+
+        if (!take_word(o, key, v, arena, &err)) {
+            if (!err) {
+                error_set(&err, "Invalid parameter or value: '%s'", key);
+            }
+            error_move(errp, err);
+            return NULL;
+        }
+    }
+    if (!o->driver && o->filename && !o->child) {
+        struct stat st;
+
+        o->driver = stat(o->filename, &st) == 0 && S_ISBLK(st.st_mode) ? "host_device" : "file";
+    }
+    return o;
+}
+
+/* --- opening --- */
+
+static const char *guess(const BlkOptions *file, Error **errp)
+{
+    BlkOptions o = *file;
+
+    o.read_only = true;
+    BlkNode *n = blk_open(&o, errp);
+    if (!n) {
+        return NULL;
+    }
+    BlkUser u = { 0 };
+    const char *found = blk_attach(n, &u, "probe", BLK_PERM_READ, BLK_PERM_ALL, errp) ? blk_probe(n, errp) :
+        NULL;
+    blk_detach(&u);
+    blk_close(n, NULL);
+    return found;
+}
+
+/* Adds to @o what the command says: how it is used. */
+static bool open_node(Image *i, BlkOptions *o, const char *cache, unsigned flags, Error **errp)
+{
+    BlkOptions file = o->child ? *o->child : (BlkOptions){ 0 };
+    bool through = false;
+
+    if (cache && !cache_read(cache, o, &through, errp)) {
+        return false;
+    }
+    o->read_only |= !(flags & OPEN_WRITE);
+    o->backing_none |= flags & OPEN_NO_BACKING && o->driver && !strcmp(o->driver, "qcow2") && !o->backing;
+    o->for_repair = flags & OPEN_REPAIR;
+    o->discard_unmap |= flags & OPEN_UNMAP;
+    if (o->child) {
+        file.locking = flags & OPEN_SHARE ? BLK_LOCKING_OFF : file.locking;
+        o->child = &file;
+    } else if (flags & OPEN_SHARE) {
+        o->locking = BLK_LOCKING_OFF;
+    }
+    i->node = blk_open(o, errp);
+    unsigned need = BLK_PERM_READ | (flags & OPEN_WRITE ? BLK_PERM_WRITE : 0) |
+                    (flags & OPEN_RESIZE ? BLK_PERM_RESIZE : 0);
+    return i->node && blk_attach(i->node, &i->use, "the tool", need,
+                                 flags & OPEN_SHARE ? BLK_PERM_ALL : BLK_PERM_READ | BLK_PERM_RESIZE, errp);
+}
+
+static bool open_words(Image *i, const char *text, bool json, const char *cache, unsigned flags, Error **errp)
+{
+    g_autoptr(json_t) tree = json ? json_parse(text, errp) : keyval_parse(text, NULL, 0, NULL, NULL, errp);
+    g_autoptr(GPtrArray) arena = g_ptr_array_new_with_free_func(g_free);
+    const BlkOptions *got = tree ? options_of(tree, arena, errp) : NULL;
+
+    if (!got) {
+        return false;
+    }
+    BlkOptions o = *got;
+    if (!o.driver && o.child) {
+        o.driver = guess(o.child, errp);
+    }
+    return (o.driver || (errp && *errp) || error_set(errp, "Must specify a block driver: 'driver'")) &&
+           o.driver &&
+           open_node(i, &o, cache, flags, errp);
+}
+
+static bool open_file(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
+                      Error **errp)
+{
+    const char *path = g_str_has_prefix(name, "file:") ? name + strlen("file:") : name;
+    const char *colon = strchr(path, ':'), *slash = strchr(path, '/');
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    BlkOptions file = { .driver = there && S_ISBLK(st.st_mode) ? "host_device" : "file", .filename = path,
+                        .locking = flags & OPEN_SHARE ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO };
+
+    if (!there && path == name && colon && (!slash || slash > colon)) {
+        return error_set(errp, "Unknown protocol '%.*s'", (int)(colon - path), path);
+    }
+    if (format && (!strcmp(format, "file") || !strcmp(format, "host_device"))) {
+        return open_node(i, &file, cache, flags, errp);
+    }
+    bool guessed = !format;
+    if (guessed) {
+        format = guess(&file, errp);
+    }
+    if (!format) {
+        return false;
+    }
+    if (guessed && !strcmp(format, "raw") && flags & OPEN_WRITE) {
+        fprintf(stderr, "WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
+                "         Automatically detecting the format is dangerous for raw images.\n"
+                "         Specify the 'raw' format explicitly to remove this warning.\n", name);
+    }
+    BlkOptions o = { .driver = format, .child = &file };
+    return open_node(i, &o, cache, flags, errp);
+}
+
+bool image_open(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
+                Error **errp)
+{
+    *i = (Image){ 0 };
+    bool json = g_str_has_prefix(name, "json:");
+    bool ok = json || flags & OPEN_OPTS ? open_words(i, json ? name + strlen("json:") : name, json, cache,
+                                                     flags, errp)
+                                        : open_file(i, name, format, cache, flags, errp);
+    if (!ok) {
+        image_close(i);
+        return error_context(errp, "Could not open '%s'", name);
+    }
+    return true;
+}
+
+bool image_close(Image *i)
+{
+    int ret = 0;
+
+    if (i->node && !blk_read_only(i->node)) {
+        ret = blk_pflush(i->node);
+    }
+    blk_detach(&i->use);
+    if (i->node) {
+        blk_close(i->node, NULL);
+        i->node = NULL;
+    }
+    return ret == 0;
+}
