@@ -841,6 +841,19 @@ Chardev *chardev_new(const ChardevConfig *cfg, Error **errp)
     return base ? chardev_make_mux(cfg->id, base) : NULL;
 }
 
+/* One that no loop has is gone at once: its address is free when the command is answered. */
+static void let_go(Chardev *c)
+{
+    lock_take(&c->lock);
+    bool idle = !c->moving && !c->loop && !c->kicked;
+    lock_drop(&c->lock);
+    if (idle) {
+        close_and_free(c);
+    } else {
+        queue_move(c, NULL, true);
+    }
+}
+
 bool chardev_remove(const char *id, Error **errp)
 {
     Chardev *c = chardev_need(id, errp);
@@ -855,10 +868,10 @@ bool chardev_remove(const char *id, Error **errp)
         Chardev *base = chardev_mux_removed(c);
 
         g_ptr_array_remove(registry, base);
-        queue_move(base, NULL, true);
+        let_go(base);
     }
     g_ptr_array_remove(registry, c);
-    queue_move(c, NULL, true);
+    let_go(c);
     return true;
 }
 
