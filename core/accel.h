@@ -30,6 +30,13 @@ typedef struct CpuBoot {
     uint16_t gdt_limit;
 } CpuBoot;
 
+/* A vCPU as its own port access finds it. */
+typedef struct CpuSelf {
+    uint64_t gpr[16];          /* in the order of the instruction encoding: X86_RAX... */
+    uint64_t tsc_khz;          /* 0: unknown */
+    bool x2apic;               /* CPUID offers it, and the accelerator has the local APIC */
+} CpuSelf;
+
 /* The board's own interrupt controllers, where gsi_sink() gave NULL.  Called on vCPU threads with no
  * lock held; they take their domain themselves. */
 typedef struct SoftIrqchip {
@@ -113,6 +120,10 @@ struct AccelOps {
     /* The same, the 1 KiB of its local APIC's registers (SDM vol. 3, table 11-1); false too without one in
      * the accelerator. */
     bool (*vcpu_lapic)(unsigned index, uint8_t page[1024]);
+    /* Inside a port access of a vCPU, on its thread: its registers before the instruction, and those it goes
+     * on with; a read's own result comes after that.  False: not there.  NULL, both: there are no vCPUs. */
+    bool (*self_get)(CpuSelf *out);
+    void (*self_set)(const CpuSelf *c);
     /* How vCPU 0 starts from the next reset on; @b is copied, NULL: the reset vector. */
     void (*boot_state)(const CpuBoot *b);
 

@@ -221,6 +221,19 @@ bool machine_was_reset(void)
     return was_reset;
 }
 
+void machine_uuid(const char *text, uint8_t raw[16])
+{
+    unsigned n = 0;
+
+    memset(raw, 0, 16);
+    for (const char *p = text; p != NULL && *p != 0 && n < 32; p++) {
+        if (g_ascii_isxdigit(*p)) {
+            raw[n / 2] = raw[n / 2] << 4 | g_ascii_xdigit_value(*p);
+            n++;
+        }
+    }
+}
+
 void machine_reset(ResetKind kind)
 {
     const AccelOps *a = accel();

@@ -46,11 +46,10 @@ typedef struct BoardConfig {
     char *boot_splash;
     int boot_splash_time_ms, boot_reboot_timeout_ms;       /* -1: unset */
 
-    bool graphics, acpi, hpet, usb, smm, nographic;
+    bool graphics, acpi, hpet, i8042, vmport, usb, smm, nographic;
     bool no_fd_bootchk;        /* -no-fd-bootchk */
     bool cpu_pm;               /* -overcommit cpu-pm=on: HLT, PAUSE and MWAIT do not exit */
     int kernel_irqchip;        /* 0 off, 1 on, 2 split */
-    int vmport;                /* ONOFF_* */
     bool mem_merge, dump_guest_core;
     char *uuid;                /* text, or NULL */
     char *guest_name;          /* -name guest= */
@@ -178,6 +177,8 @@ CTX_CONTROL void machine_on_move(void (*fn)(bool moves));
 CTX_CONTROL bool machine_moves(void);
 /* True once machine_reset() has run: what is realized from now on is hot-plugged. */
 CTX_CONTROL bool machine_was_reset(void);
+/* The bytes of UUID @text in the order of its digits; NULL: zeroes. */
+CTX_ANY void machine_uuid(const char *text, uint8_t raw[16]);
 /* Resets every device and vCPU, then settles; the machine is quiesced. */
 CTX_CONTROL void machine_reset(ResetKind kind);
 

@@ -79,8 +79,8 @@ static bool check_machine_options(const MachineConfig *m, Error **errp)
     if (m->smm == ON_OFF_AUTO_ON) {
         return error_set(errp, "-machine: smm=on is not supported");
     }
-    if (m->vmport == ON_OFF_AUTO_ON) {
-        return error_set(errp, "-machine: vmport=on is not supported");
+    if (m->vmport == ON_OFF_AUTO_ON && !m->i8042) {
+        return error_set(errp, "-machine: vmport=on needs i8042=on");
     }
     if (m->has_kernel_irqchip && m->kernel_irqchip == ON_OFF_SPLIT_OFF) {
         return error_set(errp, "-machine: kernel_irqchip=off is not supported, use on or split");
@@ -131,6 +131,8 @@ static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp
     b->mem_merge = set->mem_merge;
     b->acpi = set->acpi != ON_OFF_AUTO_OFF && !cmdline_has(cmd, OPT_NO_ACPI);
     b->hpet = (!set->has_hpet || set->hpet) && !cmdline_has(cmd, OPT_NO_HPET);
+    b->i8042 = set->i8042;
+    b->vmport = set->i8042 && set->vmport != ON_OFF_AUTO_OFF;
     c->machine->has_hpet = true;
     c->machine->hpet = b->hpet;
     b->max_ram_below_4g = set->has_max_ram_below_4g ? set->max_ram_below_4g : 0;

@@ -504,6 +504,13 @@ uint64_t kvm_cpu_signature(void)
     return e != NULL ? e->eax | (uint64_t)e->edx << 32 : 0;
 }
 
+bool kvm_cpuid_x2apic(void)
+{
+    const Entry *e = kvm_vm.cpuid ? cpuid_find(kvm_vm.cpuid, 1, 0) : NULL;
+
+    return e != NULL && (e->ecx & BIT(21));
+}
+
 uint32_t kvm_vcpu_apic_id(unsigned index)
 {
     return topology_apic_id(&kvm_vm.machine->cfg.smp, index);

@@ -206,6 +206,35 @@ bool kvm_vcpu_regs_set(unsigned index, const X86Regs *r)
     return put_system(v, r) && put_general(v, r) && put_float(v, r) && put_kernel_gs(v, r->kernel_gs_base);
 }
 
+/* --- in the middle of an exit --- */
+
+bool kvm_self_get(CpuSelf *out)
+{
+    KvmVcpu *v = kvm_vcpu_self();
+    X86Regs r = { 0 };
+
+    if (v == NULL) {
+        return false;
+    }
+    get_general(v, &r);
+    memcpy(out->gpr, r.gpr, sizeof(out->gpr));
+    int khz = ioctl(v->fd, KVM_GET_TSC_KHZ, 0);
+    out->tsc_khz = khz > 0 ? khz : 0;
+    out->x2apic = kvm_cpuid_x2apic();
+    return true;
+}
+
+/* The kernel completes the instruction on top of this: RIP is as it was read. */
+void kvm_self_set(const CpuSelf *c)
+{
+    KvmVcpu *v = kvm_vcpu_self();
+    X86Regs r = { 0 };
+
+    get_general(v, &r);
+    memcpy(r.gpr, c->gpr, sizeof(r.gpr));
+    put_general(v, &r);
+}
+
 typedef struct LapicWanted {
     struct kvm_lapic_state state;
     bool ok;

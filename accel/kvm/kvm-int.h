@@ -168,6 +168,8 @@ void kvm_vcpu_hold(void);
 unsigned kvm_vcpu_count(void);
 void kvm_nmi(unsigned index);
 int kvm_vcpu_thread_id(unsigned index);
+/* The vCPU whose thread this is, or NULL. */
+KvmVcpu *kvm_vcpu_self(void);
 /* Makes @v leave KVM_RUN soon and look at @todo.  Any thread. */
 void kvm_vcpu_kick(KvmVcpu *v, unsigned todo);
 /* Runs fn(@v, arg) between two instructions of @v, on its thread or here, with its lock held, and waits
@@ -186,6 +188,8 @@ bool kvm_cpuid_open(Machine *m, Error **errp);
 /* Gives the new vCPU its CPUID, TSC rate and feature MSRs. */
 bool kvm_cpuid_vcpu(KvmVcpu *v, Error **errp);
 uint64_t kvm_cpu_signature(void);
+/* The vCPUs' CPUID has x2APIC. */
+bool kvm_cpuid_x2apic(void);
 void kvm_cpuid_close(void);
 uint32_t kvm_vcpu_apic_id(unsigned index);
 
@@ -194,6 +198,8 @@ bool kvm_vcpu_regs(unsigned index, X86Regs *out);
 bool kvm_vcpu_regs_set(unsigned index, const X86Regs *r);
 /* As kvm_vcpu_regs(), on the vCPU's own thread or while it is parked. */
 void kvm_vcpu_read_regs(KvmVcpu *v, X86Regs *out);
+bool kvm_self_get(CpuSelf *out);
+void kvm_self_set(const CpuSelf *c);
 bool kvm_vcpu_lapic(unsigned index, uint8_t page[KVM_APIC_REG_SIZE]);
 
 /* --- stats.c --- */

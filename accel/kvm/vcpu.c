@@ -121,6 +121,11 @@ static void inject_extint(KvmVcpu *v)
     v->run->request_interrupt_window = __atomic_load_n(&kvm_vm.extint, __ATOMIC_SEQ_CST);
 }
 
+KvmVcpu *kvm_vcpu_self(void)
+{
+    return current;
+}
+
 /* @v must not enter the guest again; false: the thread is to end. */
 static bool wait_stuck(KvmVcpu *v)
 {

@@ -298,15 +298,9 @@ static bool add_numbers(PcBoard *b, Machine *m, Error **errp)
 
 static void add_uuid(Machine *m)
 {
-    uint8_t raw[16] = { 0 };
-    unsigned n = 0;
+    uint8_t raw[16];
 
-    for (const char *p = m->cfg.uuid; p != NULL && *p != 0 && n < 32; p++) {
-        if (g_ascii_isxdigit(*p)) {
-            raw[n / 2] = raw[n / 2] << 4 | g_ascii_xdigit_value(*p);
-            n++;
-        }
-    }
+    machine_uuid(m->cfg.uuid, raw);
     fw_cfg_add_bytes(m->fw_cfg, FW_CFG_UUID, raw, 16);
 }
 

@@ -32,7 +32,9 @@ static const CompatProp rows_5_1[] = {
     { VIRTIO_PCI, "x-ats-page-aligned", "off" }, { 0 },
 };
 static const CompatProp rows_5_0[] = {
-    { VIRTIO_DEVICE, "x-disable-legacy-check", "on" }, { 0 },
+    { VIRTIO_DEVICE, "x-disable-legacy-check", "on" }, { "vmport", "x-read-set-eax", "off" },
+    { "vmport", "x-signal-unsupported-cmd", "off" }, { "vmport", "x-report-vmx-type", "off" },
+    { "vmport", "x-cmds-v2", "off" }, { 0 },
 };
 static const CompatProp rows_4_2[] = {
     { "virtio-blk", "queue-size", "128" }, { "virtio-blk", "seg-max-adjust", "off" },

@@ -113,12 +113,13 @@ static bool make_timers(PcBoard *b, Machine *m, Error **errp)
 
 static bool make_chips(PcBoard *b, Machine *m, Error **errp)
 {
-    static const struct { const char *type, *id; } chips[] = {
-        { "i8042", NULL }, { "port92", NULL }, { "i8257", NULL }, { "fw_cfg_io", "fw_cfg" },
+    const struct { bool wanted; const char *type, *id; } chips[] = {
+        { m->cfg.i8042, "i8042", NULL }, { m->cfg.i8042, "port92", NULL }, { m->cfg.vmport, "vmport", NULL },
+        { true, "i8257", NULL }, { true, "fw_cfg_io", "fw_cfg" },
     };
 
     for (unsigned i = 0; i < ARRAY_LEN(chips); i++) {
-        if (pc_make(m, m->isa, chips[i].type, chips[i].id, NULL, errp) == NULL) {
+        if (chips[i].wanted && pc_make(m, m->isa, chips[i].type, chips[i].id, NULL, errp) == NULL) {
             return false;
         }
     }
@@ -204,7 +205,7 @@ static void describe(PcBoard *b, Machine *m)
         .pci32_start = b->q35 ? MAX(ECAM_BASE + ECAM_SIZE, m->below_4g) : ALIGN_UP(m->below_4g, 64 * KiB),
         .pci32_end = 0xfebfffff, .pci64_start = ALIGN_UP(top, 1 * GiB),
         .hpet = b->hpet != NULL, .pvpanic = has_device(m, "pvpanic"), .fw_cfg = true,
-        .s3 = b->rom.ram != NULL, .s4 = true, .serial_ports = serial_ports(m), .ps2 = true,
+        .s3 = b->rom.ram != NULL, .s4 = true, .serial_ports = serial_ports(m), .ps2 = m->cfg.i8042,
         .apic_id = apic_id,
         .pcihp_io = b->q35 ? 0 : 0xae00, .cpuhp_io = b->q35 ? 0x0cd8 : 0xaf00, .memhp_io = 0xa00,
         .memory_slots = m->dimms.ops != NULL ? m->dimms.count : 0,

@@ -103,15 +103,9 @@ static void bios(Build *k)
 static void put_uuid(Build *k, const char *text)
 {
     static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
-    uint8_t raw[16] = { 0 };
-    unsigned n = 0;
+    uint8_t raw[16];
 
-    for (const char *p = text; p != NULL && *p != 0 && n < 32; p++) {
-        if (g_ascii_isxdigit(*p)) {
-            raw[n / 2] = raw[n / 2] << 4 | g_ascii_xdigit_value(*p);
-            n++;
-        }
-    }
+    machine_uuid(text, raw);
     for (unsigned i = 0; i < 16; i++) {
         put(k, raw[order[i]], 1);
     }

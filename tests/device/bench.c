@@ -249,6 +249,17 @@ static void fake_vcpus_reset(ResetKind kind)
     bench->vcpu_resets++;
 }
 
+static bool fake_self_get(CpuSelf *out)
+{
+    *out = bench->self;
+    return bench->has_self;
+}
+
+static void fake_self_set(const CpuSelf *c)
+{
+    bench->self = *c;
+}
+
 static void fake_pit_replaced(bool on)
 {
     bench->pit_replaced = on;
@@ -269,6 +280,8 @@ static const AccelOps fake_accel = {
     .vcpus_park = fake_vcpus_park,
     .vcpu_count = fake_vcpu_count,
     .vcpus_reset = fake_vcpus_reset,
+    .self_get = fake_self_get,
+    .self_set = fake_self_set,
 };
 
 /* --- the board --- */

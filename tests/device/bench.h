@@ -70,6 +70,8 @@ typedef struct Bench {
     MsiMsg routes[BENCH_MSIS];
     bool route_used[BENCH_MSIS];
     Notifier *route_raise[BENCH_MSIS];
+    bool has_self;             /* accesses are a vCPU's whose registers are... */
+    CpuSelf self;
     unsigned vcpu_resets;
     bool pit_replaced;         /* by the HPET */
     unsigned dimms_plugged, dimms_asked, dimms_unplugged;

@@ -100,6 +100,19 @@ def test_set():
         same(q.cmd("query-iothreads")[0]["poll-max-ns"], 0)
 
 
+def chips(q):
+    return {p["type"] for p in q.cmd("qom-list", path="/machine/unattached")}
+
+
+def test_chips_by_choice():
+    legacy = {"child<i8042>", "child<port92>"}
+    for board in ("q35", "pc"):
+        for option, want in (("", legacy | {"child<vmport>"}), (",vmport=auto", legacy | {"child<vmport>"}),
+                             (",vmport=off", legacy), (",i8042=off", set())):
+            with still(machine=board + option) as m:
+                same(chips(m.qmp) & (legacy | {"child<vmport>"}), want)
+
+
 def test_types():
     with still() as m:
         q = m.qmp
@@ -107,7 +120,7 @@ def test_types():
         for name in ("virtio-blk-pci", "virtio-blk-device", "pcie-root-port", "iothread", "rng-random",
                      "mch", "memory-backend-memfd", "kvm-accel", "none-machine", "secret", "i8042"):
             check(name in types, "no type", name)
-        for name in ("tcg-accel", "virtio-blk", "device", "sev-guest", "vmport"):
+        for name in ("tcg-accel", "virtio-blk", "device", "sev-guest", "vmmouse"):
             check(name not in types, "a type that is none:", name)
         names = {t["name"] for t in q.cmd("qom-list-types", implements="pci-device")}
         check("edu" in names and "isa-serial" not in names, "PCI devices", names)
