@@ -7,7 +7,9 @@
  * 1. A queue's state belongs to the worker loop; what control and domain share with it is atomic.
  * 2. Only RAM is discarded, and only whole host pages of 4 KiB blocks: of huge pages and of anything
  *    that is not RAM the request is answered without effect.
- * 3. The statistics buffer is given back to the ring whenever the queue stops, so it is not in the state. */
+ * 3. A chain may name STEPS_MAX pieces of memory; what it names beyond that is answered without effect, as a
+ *    chain can be longer than anybody has time for.
+ * 4. The statistics buffer is given back to the ring whenever the queue stops, so it is not in the state. */
 #include <linux/virtio_balloon.h>
 #include <linux/virtio_ids.h>
 #include <stdlib.h>
@@ -21,6 +23,7 @@
 #define PAGE (UINT64_C(1) << PAGE_SHIFT)
 #define STAT_BYTES 10          /* le16 tag, le64 value */
 #define PFN_BATCH 256
+#define STEPS_MAX 65536
 enum { Q_INFLATE, Q_DEFLATE, Q_STATS, Q_REPORTING };
 
 /* By tag (5.5.6.3); QMP's names. */
@@ -58,29 +61,38 @@ static uint32_t load(const uint32_t *p)
 
 /* --- giving memory away --- */
 
-static void give_away(VirtioBalloon *b, Iova at, uint64_t len)
+/* @steps: how many pieces the chain may still name.  False: enough of this chain. */
+static bool give_away(VirtioBalloon *b, Iova at, uint64_t len, unsigned *steps)
 {
     while (len > 0) {
         /* A page at a time is always one piece of RAM, a range mostly. */
         uint64_t n = len;
         uint8_t *p = dma_ptr(&b->v.dev, at, n, DMA_FROM_DEVICE);
 
+        if (*steps == 0) {
+            guest_bug(b->v.dev.id, "a chain of more than %u pieces", STEPS_MAX);
+            return false;
+        }
+        --*steps;
         if (p == NULL && n > PAGE) {
             n = PAGE;
             p = dma_ptr(&b->v.dev, at, n, DMA_FROM_DEVICE);
         }
         if (p == NULL) {
             guest_bug(b->v.dev.id, "page 0x%" PRIx64 " is not RAM", at);
-        } else if (!ram_discard(ram_by_host(p), p, n)) {
+            return true;       /* what follows it is not looked at */
+        }
+        if (!ram_discard(ram_by_host(p), p, n)) {
             TRACE(virtio_balloon_kept, "%s at=0x%" PRIx64 " bytes=%" PRIu64, b->v.dev.id, at, n);
         }
         at += n;
         len -= n;
     }
+    return true;
 }
 
 /* Pages that follow one another, in either direction, go together. */
-static void inflate(VirtioBalloon *b, const uint8_t *pfns, unsigned count)
+static bool inflate(VirtioBalloon *b, const uint8_t *pfns, unsigned count, unsigned *steps)
 {
     uint64_t first = 0, n = 0;
 
@@ -93,12 +105,14 @@ static void inflate(VirtioBalloon *b, const uint8_t *pfns, unsigned count)
             first = pfn;
             n++;
         } else {
-            give_away(b, first << PAGE_SHIFT, n << PAGE_SHIFT);
+            if (!give_away(b, first << PAGE_SHIFT, n << PAGE_SHIFT, steps)) {
+                return false;
+            }
             first = pfn;
             n = 1;
         }
     }
-    give_away(b, first << PAGE_SHIFT, n << PAGE_SHIFT);
+    return give_away(b, first << PAGE_SHIFT, n << PAGE_SHIFT, steps);
 }
 
 static void kick_pages(VirtQueue *q)
@@ -108,8 +122,10 @@ static void kick_pages(VirtQueue *q)
     size_t got;
 
     while (vq_pop(q, &c)) {
-        while (q->index == Q_INFLATE && (got = chain_read(&c, pfns, sizeof(pfns))) >= 4) {
-            inflate(balloon_of(q), pfns, (unsigned)(got / 4));
+        unsigned steps = STEPS_MAX;
+
+        while (q->index == Q_INFLATE && (got = chain_read(&c, pfns, sizeof(pfns))) >= 4 &&
+               inflate(balloon_of(q), pfns, (unsigned)(got / 4), &steps)) {
         }
         vq_push(q, &c);
     }
@@ -124,11 +140,13 @@ static void kick_reporting(VirtQueue *q)
     VirtChain c;
 
     while (vq_pop(q, &c)) {
-        for (unsigned i = 0; i < c.nin && !poisoned; i++) {
+        unsigned steps = STEPS_MAX;
+        bool more = !poisoned;
+
+        for (unsigned i = 0; i < c.nin && more; i++) {
             uint64_t from = ALIGN_UP(c.in[i].addr, PAGE), to = (c.in[i].addr + c.in[i].len) & ~(PAGE - 1);
-            if (from < to) {
-                give_away(b, from, to - from);
-            }
+
+            more = from >= to || give_away(b, from, to - from, &steps);
         }
         vq_push(q, &c);
     }

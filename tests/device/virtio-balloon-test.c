@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 #include "tests/device/bench-virtio.h"
+#include "util/trace.h"
 
 #define V1 (UINT64_C(1) << VIRTIO_F_VERSION_1)
 #define ALL (V1 | 0xff)
@@ -216,6 +217,42 @@ static void test_reporting(void **state)
     done(b, vd);
 }
 
+/* A chain names so many pieces of memory; what it names beyond that, or behind what is no memory, stays. */
+static void test_greedy(void **state)
+{
+    Bench *b = bench_new();
+    Vd *vd = balloon_new(b, "free-page-reporting", "on");
+    const unsigned count = 70000;
+    uint32_t *pfns = (uint32_t *)bench_ram(b, PAGES_AT, 4 * count);
+    uint8_t *page = bench_ram(b, PAGES_AT + MiB, 4096);
+    VdSeg list = { PAGES_AT, 4 * count, false }, nowhere = { UINT64_C(1) << 40, 1u << 30, true };
+
+    vd_start(vd, ALL, 4);
+    for (unsigned i = 0; i < count; i++) {     /* no two of them are neighbours */
+        pfns[i] = (PAGES_AT >> 12) + 512 + 2 * (i % 2);
+    }
+    pfns[1] = pfns[count - 1] = (PAGES_AT + MiB) >> 12;
+    memset(page, 0x77, 4096);
+    vd_add(vd, 0, &list, 1, false);
+    vd_kick(vd, 0);
+    vd_wait(vd, 0, NULL);
+    assert_int_equal(page[0], 0);
+    pfns[1] = pfns[3];
+    memset(page, 0x77, 4096);
+    vd_add(vd, 0, &list, 1, false);
+    vd_kick(vd, 0);
+    vd_wait(vd, 0, NULL);
+    assert_int_equal(page[0], 0x77);
+
+    unsigned long before = guest_bug_count();
+    vd_add(vd, 3, &nowhere, 1, false);
+    vd_kick(vd, 3);
+    vd_wait(vd, 3, NULL);
+    assert_in_range(guest_bug_count() - before, 1, 2);
+    assert_false(vd->v->broken);
+    done(b, vd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_stats),
         cmocka_unit_test(test_bad_interval),
         cmocka_unit_test(test_reporting),
+        cmocka_unit_test(test_greedy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
