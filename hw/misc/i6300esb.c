@@ -21,6 +21,8 @@ enum { REG_PRELOAD1 = 0, REG_PRELOAD2 = 4, REG_INT = 8, REG_RELOAD = 12 };
 enum { RELOAD_RELOAD = 1 << 8, RELOAD_TIMEOUT = 1 << 9 };
 #define PRELOAD_MASK 0xfffffu
 #define PCI_CLOCK_PS 30303     /* 33 MHz */
+/* A timer that runs freely tells nobody when it expires but a bit: it need not do so more often. */
+#define FREE_RUN_MIN_NS NS_PER_MS
 
 typedef struct I6300esb {
     PciDevice p;
@@ -43,10 +45,11 @@ static void run(I6300esb *s, bool second)
 {
     unsigned shift = s->p.config[CFG_CONFIG] & CONFIG_FAST ? 5 : 15;
     uint64_t ticks = (uint64_t)(second ? s->preload2 : s->preload1) << shift;
+    int64_t least = lock_reg(s) & LOCK_FREE_RUN ? FREE_RUN_MIN_NS : 1;
 
     s->second = second;
     s->on = true;
-    dev_timer_set(&s->timer, clock_now(CLOCK_VM) + (int64_t)MAX(ticks * PCI_CLOCK_PS / 1000, 1));
+    dev_timer_set(&s->timer, clock_now(CLOCK_VM) + MAX((int64_t)(ticks * PCI_CLOCK_PS / 1000), least));
     TRACE(i6300esb_run, "%s stage=%d ticks=%" PRIu64, s->p.dev.id, second ? 2 : 1, ticks);
 }
 

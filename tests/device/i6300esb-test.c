@@ -146,4 +146,18 @@ static void free_running(void **state)
     assert_int_equal(bench_read16(b, bar + 12), 0x200);
 }
 
-RUN_TESTS(TEST(identity), TEST(stages), TEST(sequence), TEST(lock_and_no_reboot), TEST(free_running))
+/* A count of nothing is not a timer that expires without end. */
+static void free_running_fast(void **state)
+{
+    Bench *b = *state;
+
+    preload(b, 0, 0);
+    bench_config_write(b, esb, 0x60, 4, 2);
+    bench_config_write(b, esb, 0x68, 6, 1);
+    bench_step(b, NS_PER_MS);
+    assert_int_equal(bench_read16(b, bar + 12), 0x200);
+    assert_true(clock_vm_next_deadline() >= clock_now(CLOCK_VM) + NS_PER_MS / 2);
+}
+
+RUN_TESTS(TEST(identity), TEST(stages), TEST(sequence), TEST(lock_and_no_reboot), TEST(free_running),
+          TEST(free_running_fast))
