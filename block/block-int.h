@@ -50,6 +50,15 @@ enum {
     BLK_OPT_BACKING = 1 << 8,
 };
 
+/* Internal snapshots; no request is in flight at the node.  They block. */
+typedef struct BlkSnapshotOps {
+    bool (*list)(BlkNode *n, GArray **out, Error **errp);      /* BlkSnapshot, in the order of the image */
+    /* @s: all but id and disk_size. */
+    bool (*create)(BlkNode *n, const BlkSnapshot *s, Error **errp);
+    bool (*delete)(BlkNode *n, unsigned at, Error **errp);     /* number @at of the list */
+    bool (*apply)(BlkNode *n, unsigned at, Error **errp);
+} BlkSnapshotOps;
+
 struct BlkDriver {
     const char *name;
     size_t size;               /* of n->state, zeroed before open() */
@@ -70,6 +79,7 @@ struct BlkDriver {
     void (*info)(BlkNode *n, BlkImageInfo *out);
     /* What a range is, of this layer alone; on a thread that may block.  NULL: data. */
     int (*status)(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
+    const BlkSnapshotOps *snapshots;           /* NULL: it has none */
     /* The child has a new size; sets n->size. */
     void (*child_resized)(BlkNode *n);
 
@@ -188,6 +198,11 @@ void blk_wake(BlkNode *n, uint64_t key);
 void blk_grace(BlkNode *n, BlkGrace *g);
 /* A blocking transfer through the graph, for blk_pread() and for formats on the pool. */
 int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len);
+
+/* snapshot.c: an empty list of BlkSnapshot, and what one of them owns. */
+
+GArray *blk_snapshots_new(void);
+void blk_snapshot_clear(BlkSnapshot *s);
 
 /* node.c */
 

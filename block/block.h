@@ -279,6 +279,32 @@ CTX_ANY bool blk_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error 
 typedef struct BlkMeasure { uint64_t metadata, full; } BlkMeasure;
 CTX_ANY BlkMeasure blk_measure(const BlkCreate *o);
 
+/* --- internal snapshots --- */
+
+typedef struct BlkSnapshot {
+    char *id, *name;           /* owned by the list */
+    int64_t date_sec;          /* of the Epoch */
+    uint32_t date_nsec;
+    uint64_t vm_clock_ns;      /* of the guest's clock */
+    uint64_t vm_state_size;    /* bytes; 0: only the disk */
+    uint64_t disk_size;        /* bytes; 0 without has_disk_size */
+    bool has_disk_size;
+    uint64_t icount;           /* UINT64_MAX: none */
+} BlkSnapshot;
+
+/* The snapshots in the image of @n, BlkSnapshot by BlkSnapshot, in a new array.  This and the others below
+ * block, and no request is in flight at @n meanwhile. */
+CTX_CONTROL GArray *blk_snapshots(BlkNode *n, Error **errp);
+/* The place in @list of the one with @id and @name, either of which may be NULL; -1: there is none. */
+CTX_ANY int blk_snapshot_find(const GArray *list, const char *id, const char *name);
+/* Adds a snapshot with the name, times and sizes of @s; the id and the disk's size are given to it.  Names
+ * need not be unique. */
+CTX_CONTROL bool blk_snapshot_create(BlkNode *n, const BlkSnapshot *s, Error **errp);
+/* Deletes number @at of the list. */
+CTX_CONTROL bool blk_snapshot_delete(BlkNode *n, unsigned at, Error **errp);
+/* The contents of @n, its size too, are those of number @at of the list from now on. */
+CTX_CONTROL bool blk_snapshot_apply(BlkNode *n, unsigned at, Error **errp);
+
 /* --- making and finding --- */
 
 typedef enum BlkAio { BLK_AIO_THREADS, BLK_AIO_NATIVE, BLK_AIO_IO_URING } BlkAio;

@@ -103,20 +103,6 @@ static void use(Check *c, uint64_t at, uint64_t len, const char *what)
     c->out->image_end = MAX(c->out->image_end, (last + 1) << q->cluster_bits);
 }
 
-/* A COPIED flag that does not tell the truth; returns the entry as it should be. */
-static uint64_t check_copied(Check *c, const char *what, uint64_t entry, uint64_t at)
-{
-    uint64_t i = at >> c->q->cluster_bits;
-    bool copied = entry & QCOW2_COPIED;
-
-    if (i >= c->clusters || copied == (c->have[i] == 1)) {
-        return entry;
-    }
-    complain(c, &c->out->corruptions, "ERROR OFLAG_COPIED %s: entry=%" PRIx64 " refcount=%u", what, entry,
-             c->have[i]);
-    return entry ^ QCOW2_COPIED;
-}
-
 static void count_data(Check *c, uint64_t entry)
 {
     const Qcow2 *q = c->q;
@@ -124,16 +110,14 @@ static void count_data(Check *c, uint64_t entry)
     uint64_t at = entry & QCOW2_OFFSET;
 
     if (entry & QCOW2_COMPRESSED) {
-        unsigned shift = 62 - (q->cluster_bits - 8);
-        uint64_t start = entry & ((UINT64_C(1) << shift) - 1);
-        uint64_t sectors = (entry >> shift & ((UINT64_C(1) << (q->cluster_bits - 8)) - 1)) + 1;
-        uint64_t from = ALIGN_DOWN(start, 512), file = c->clusters << q->cluster_bits;
+        uint64_t start, len, file = c->clusters << q->cluster_bits;
 
+        qcow2_packed_place(q, entry, &start, &len);
         out->compressed++;
         out->allocated++;
         out->fragmented++;
         /* The last sector may lie beyond the end of a file that was not padded. */
-        use(c, from, MIN(sectors * 512, file - MIN(from, file)), "a compressed cluster");
+        use(c, start, MIN(len, file - MIN(start, file)), "a compressed cluster");
         return;
     }
     if (!at && !(q->external && entry & QCOW2_COPIED)) {
@@ -152,81 +136,52 @@ static void count_data(Check *c, uint64_t entry)
     }
 }
 
-static int check_l2(Check *c, uint64_t at, bool active)
+static int check_l2(Check *c, uint64_t at)
 {
     const Qcow2 *q = c->q;
     g_autofree uint8_t *table = g_try_malloc(q->cluster);
-    bool changed = false;
     int ret = table ? blk_pread(c->n->child, at, table, q->cluster) : -ENOMEM;
 
     c->last_end = 0;           /* what follows a table is no fragment for that */
 
     for (uint64_t i = 0; ret == 0 && i < q->cluster / q->entry_size; i++) {
-        Be64 *entry = (Be64 *)(table + i * q->entry_size);
-        uint64_t v = be64(*entry);
-
-        count_data(c, v);
-        if (active && !(v & QCOW2_COMPRESSED) && v & QCOW2_OFFSET && !q->external) {
-            uint64_t right = check_copied(c, "data cluster", v, v & QCOW2_OFFSET);
-
-            changed |= right != v;
-            *entry = to_be64(right);
-        }
-    }
-    if (ret == 0 && changed && c->fix & BLK_FIX_ERRORS) {
-        ret = blk_pwrite(c->n->child, at, table, q->cluster);
+        count_data(c, be64(*(const Be64 *)(table + i * q->entry_size)));
     }
     return ret;
 }
 
-/* @l1: in host order; the active one's flags are checked and mended. */
-static int check_l1(Check *c, uint64_t *l1, uint64_t size, uint64_t off, bool active)
+/* The place of the L2 table that @entry names; 0: there is none, or no table can be there. */
+static uint64_t l2_place(const Check *c, uint64_t entry)
 {
-    const Qcow2 *q = c->q;
+    uint64_t at = entry & QCOW2_OFFSET;
+
+    return at % c->q->cluster || at >> c->q->cluster_bits >= c->clusters ? 0 : at;
+}
+
+/* @l1: in host order. */
+static int check_l1(Check *c, const uint64_t *l1, uint64_t size, uint64_t off)
+{
     int ret = 0;
 
     use(c, off, size * 8, "an L1 table");
     for (uint64_t i = 0; ret == 0 && i < size; i++) {
-        uint64_t at = l1[i] & QCOW2_OFFSET;
+        uint64_t at = l2_place(c, l1[i]);
 
-        if (!at) {
-            continue;
+        if (at) {
+            use(c, at, c->q->cluster, "an L2 table");
+            ret = check_l2(c, at);
+        } else if (l1[i] & QCOW2_OFFSET) {
+            complain(c, &c->out->corruptions, "ERROR l2_offset=%" PRIx64
+                     ": Table is not cluster aligned or outside the file; L1 entry corrupted",
+                     l1[i] & QCOW2_OFFSET);
         }
-        if (at % q->cluster || at >> q->cluster_bits >= c->clusters) {
-            complain(c, &c->out->corruptions,
-                     "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned or outside "
-                     "the file; L1 entry corrupted", at);
-            continue;
-        }
-        use(c, at, q->cluster, "an L2 table");
-        if (active) {
-            uint64_t right = check_copied(c, "L2 cluster", l1[i], at);
-
-            if (right != l1[i] && c->fix & BLK_FIX_ERRORS) {
-                Be64 raw = to_be64(right);
-
-                ret = blk_pwrite(c->n->child, off + i * 8, &raw, 8);
-                l1[i] = right;
-            }
-        }
-        ret = ret < 0 ? ret : check_l2(c, at, active);
     }
     return ret;
 }
 
-typedef struct RawSnapshot {
-    Be64 l1_off;
-    Be32 l1_size;
-    Be16 id_len, name_len;
-    uint8_t times[20];
-    Be32 extra_len;
-} RawSnapshot;
-
-G_STATIC_ASSERT(sizeof(RawSnapshot) == 40);
-
-static int check_snapshot(Check *c, const RawSnapshot *raw)
+static int check_snapshot(Check *c, const Qcow2Snapshot *s)
 {
-    uint64_t size = be32(raw->l1_size), off = be64(raw->l1_off);
+    uint64_t size = s->l1_size, off = s->l1_off;
 
     if (size > 32 * MiB / 8 || off % c->q->cluster
         || !fits(off, size * 8, c->clusters << c->q->cluster_bits)) {
@@ -240,7 +195,7 @@ static int check_snapshot(Check *c, const RawSnapshot *raw)
     for (uint64_t i = 0; ret == 0 && i < size; i++) {
         l1[i] = be64toh(l1[i]);
     }
-    return ret < 0 ? ret : check_l1(c, l1, size, off, false);
+    return ret < 0 ? ret : check_l1(c, l1, size, off);
 }
 
 static int check_snapshots(Check *c)
@@ -249,20 +204,19 @@ static int check_snapshots(Check *c)
     uint64_t at = h->snapshots_off;
 
     for (uint32_t i = 0; i < h->snapshots; i++) {
-        RawSnapshot raw;
-        int ret = blk_pread(c->n->child, at, &raw, sizeof(raw));
+        Qcow2Snapshot s;
+        int ret = qcow2_snapshot_read(c->n, &at, &s);
 
-        if (ret < 0 || be32(raw.extra_len) > 1024) {
+        if (ret < 0) {
             complain(c, &c->out->corruptions, "ERROR snapshot %u of the table at %#" PRIx64
-                     " is not readable", i,
-                     h->snapshots_off);
+                     " is not readable", i, h->snapshots_off);
             return 0;
         }
-        ret = check_snapshot(c, &raw);
+        ret = check_snapshot(c, &s);
+        qcow2_snapshot_clear(&s);
         if (ret < 0) {
             return ret;
         }
-        at = ALIGN_UP(at + sizeof(raw) + be32(raw.extra_len) + be16(raw.id_len) + be16(raw.name_len), 8);
     }
     use(c, h->snapshots_off, at - h->snapshots_off, "the snapshot table");
     return 0;
@@ -273,7 +227,7 @@ static int count_all(Check *c)
     Qcow2 *q = c->q;
 
     use(c, 0, q->cluster, "the header");
-    int ret = check_l1(c, q->l1, q->h.l1_size, q->h.l1_off, true);
+    int ret = check_l1(c, q->l1, q->h.l1_size, q->h.l1_off);
     ret = ret < 0 ? ret : check_snapshots(c);
     use(c, q->h.rt_off, q->rt_size * 8, "the refcount table");
     for (uint64_t i = 0; i < q->rt_size; i++) {
@@ -350,6 +304,82 @@ static int compare(Check *c)
     return ret;
 }
 
+/* --- the COPIED flags --- */
+
+/* @entry with the flag as @counts has it.  A flag that lets something be overwritten that is in use twice is
+ * an error; any other that is wrong costs a copy or goes with a leak. */
+static uint64_t flag_check(Check *c, const uint32_t *counts, const char *what, uint64_t entry)
+{
+    uint64_t i = (entry & QCOW2_OFFSET) >> c->q->cluster_bits;
+    bool copied = entry & QCOW2_COPIED, bad = copied && i < c->clusters && c->want[i] > 1;
+    BlkCheck *out = c->out;
+
+    if (i == 0 || i >= c->clusters || copied == (counts[i] == 1)) {
+        return entry;
+    }
+    complain(c, bad ? &out->corruptions : &out->leaks, "%s OFLAG_COPIED %s: entry=%" PRIx64 " refcount=%u",
+             bad ? "ERROR" : "Leaked", what, entry, counts[i]);
+    if (!(c->fix & (bad ? BLK_FIX_ERRORS : BLK_FIX_LEAKS))) {
+        return entry;
+    }
+    ++*(bad ? &out->corruptions_fixed : &out->leaks_fixed);
+    return entry ^ QCOW2_COPIED;
+}
+
+static int flags_l2(Check *c, const uint32_t *counts, uint64_t at)
+{
+    const Qcow2 *q = c->q;
+    g_autofree uint8_t *table = g_try_malloc(q->cluster);
+    bool changed = false;
+    int ret = table ? blk_pread(c->n->child, at, table, q->cluster) : -ENOMEM;
+
+    for (uint64_t i = 0; ret == 0 && i < q->cluster / q->entry_size; i++) {
+        Be64 *entry = (Be64 *)(table + i * q->entry_size);
+        uint64_t v = be64(*entry);
+        uint64_t right = v & QCOW2_COMPRESSED ? v : flag_check(c, counts, "data cluster", v);
+
+        changed |= right != v;
+        *entry = to_be64(right);
+    }
+    if (changed) {
+        ret = blk_pwrite(c->n->child, at, table, q->cluster);
+        lock_take(&c->q->lock);
+        qcow2_slice_forget_locked(c->q, at);
+        lock_drop(&c->q->lock);
+    }
+    return ret;
+}
+
+/* The flags of the active tables against @counts, what the reference counts are by now. */
+static int check_flags(Check *c, const uint32_t *counts)
+{
+    Qcow2 *q = c->q;
+    int ret = 0;
+
+    for (uint64_t i = 0; ret == 0 && i < q->h.l1_size; i++) {
+        uint64_t right, at = l2_place(c, q->l1[i]);
+
+        if (!at) {
+            continue;
+        }
+        right = flag_check(c, counts, "L2 cluster", q->l1[i]);
+        if (right != q->l1[i]) {
+            Be64 raw = to_be64(right);
+
+            ret = blk_pwrite(c->n->child, q->h.l1_off + i * 8, &raw, 8);
+            q->l1[i] = right;
+        }
+        ret = ret < 0 || q->external ? ret : flags_l2(c, counts, at);
+    }
+    return ret;
+}
+
+/* True if the counts on disk are @want by now. */
+static bool counts_mended(const Check *c)
+{
+    return c->rebuild ? c->fix & BLK_FIX_ERRORS : c->fix & BLK_FIX_LEAKS;
+}
+
 bool qcow2_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp)
 {
     Qcow2 *q = n->state;
@@ -366,6 +396,7 @@ bool qcow2_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp)
     ret = ret < 0 ? ret : read_counts(&c);
     ret = ret < 0 ? ret : count_all(&c);
     ret = ret < 0 ? ret : compare(&c);
+    ret = ret < 0 ? ret : check_flags(&c, counts_mended(&c) ? c.want : c.have);
     if (ret == 0 && fix) {
         q->h.incompat &= ~(uint64_t)(QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
         q->corrupt = false;

@@ -45,6 +45,14 @@ typedef struct Qcow2Header {
     char *backing_file, *backing_format, *data_file;    /* owned; NULL: none */
 } Qcow2Header;
 
+/* An entry of the snapshot table. */
+typedef struct Qcow2Snapshot {
+    BlkSnapshot info;
+    uint64_t l1_off;
+    uint32_t l1_size, extra_len;
+    uint8_t *extra;            /* as in the file; NULL: a new snapshot */
+} Qcow2Snapshot;
+
 typedef enum SliceKind { SLICE_REF, SLICE_L2 } SliceKind;
 
 /* Part of an L2 table or refcount block, as it is on disk. */
@@ -156,12 +164,16 @@ static inline void qcow2_slice_unpin(Slice *s) { s->pins--; }
 /* Count number @i of @block, and how many counts @bytes of a block hold. */
 uint64_t qcow2_count_read(const Qcow2 *q, const uint8_t *block, uint64_t i);
 uint64_t qcow2_counts_per(const Qcow2 *q, uint64_t bytes);
+/* The largest count the width holds. */
+uint64_t qcow2_count_max(const Qcow2 *q);
 /* New blocks and a new table for the whole file, with the counts @want of its @clusters. */
 int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters);
 /* On the pool: q->run has a free cluster afterwards. */
 int qcow2_refill_locked(BlkNode *n);
 /* On the pool: adds @by (1 or -1) to the reference count of each of @count clusters at @host. */
 int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by);
+/* On the pool: takes @count clusters that follow one another; their contents are undefined. */
+int qcow2_alloc_locked(BlkNode *n, uint64_t count, uint64_t *host);
 /* On the pool: the count of one cluster. */
 int qcow2_refcount_get_locked(BlkNode *n, uint64_t host, uint64_t *out);
 /* One reference to each of @count clusters at @host goes, once what had it is off the disk. */
@@ -201,7 +213,19 @@ void qcow2_corrupt_locked(BlkNode *n, const char *format, ...) G_GNUC_PRINTF(2, 
 
 bool qcow2_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp);
 
+/* --- qcow2-snapshot.c --- */
+
+extern const BlkSnapshotOps qcow2_snapshot_ops;
+/* Reads the entry at *@at into @s, for the caller to clear, and moves *@at behind it. */
+int qcow2_snapshot_read(BlkNode *n, uint64_t *at, Qcow2Snapshot *s);
+void qcow2_snapshot_clear(Qcow2Snapshot *s);
+
 /* --- qcow2-compress.c --- */
+
+/* Where the compressed cluster of L2 entry @entry begins, and how far it is to its last sector's end. */
+void qcow2_packed_place(const Qcow2 *q, uint64_t entry, uint64_t *at, uint64_t *len);
+/* The host clusters it lies in: their first byte and how many. */
+void qcow2_packed_clusters(const Qcow2 *q, uint64_t entry, uint64_t *host, uint64_t *count);
 
 /* On the pool: the cluster of compressed L2 entry @entry, in a new buffer of q->cluster bytes. */
 int qcow2_decompress(BlkNode *n, uint64_t entry, uint8_t **out);

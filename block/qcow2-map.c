@@ -661,13 +661,10 @@ static void entry_write(Qcow2 *q, Slice *s, uint64_t g, const Entry *e)
 static void entry_release(Qcow2 *q, const Entry *old, const Entry *new)
 {
     if (old->raw & QCOW2_COMPRESSED) {
-        unsigned shift = 62 - (q->cluster_bits - 8);
-        uint64_t at = old->raw & ((UINT64_C(1) << shift) - 1);
-        uint64_t sectors = (old->raw >> shift & ((UINT64_C(1) << (q->cluster_bits - 8)) - 1)) + 1;
-        uint64_t first = ALIGN_DOWN(at, q->cluster);
-        uint64_t end = ALIGN_UP(ALIGN_DOWN(at, 512) + sectors * 512, q->cluster);
+        uint64_t first, count;
 
-        qcow2_free_later_locked(q, first, (end - first) >> q->cluster_bits);
+        qcow2_packed_clusters(q, old->raw, &first, &count);
+        qcow2_free_later_locked(q, first, count);
     } else if (old->there && !(new->there && new->host == old->host) && !q->external) {
         qcow2_free_later_locked(q, old->host, 1);
     }

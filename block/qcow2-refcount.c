@@ -63,8 +63,7 @@ static void count_write(const Qcow2 *q, uint8_t *block, uint64_t i, uint64_t v)
     }
 }
 
-/* The largest count the width holds. */
-static uint64_t count_max(const Qcow2 *q)
+uint64_t qcow2_count_max(const Qcow2 *q)
 {
     return q->h.refcount_order == 6 ? INT64_MAX : (UINT64_C(1) << (1u << q->h.refcount_order)) - 1;
 }
@@ -239,7 +238,7 @@ int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters)
     int ret = new_table_init(q, &t, 0, clusters, 0);
 
     for (uint64_t i = 0; ret == 0 && i < clusters; i++) {
-        if (want[i] > count_max(q)) {
+        if (want[i] > qcow2_count_max(q)) {
             ret = -ERANGE;
         } else {
             count_write(q, t.all + i / per_block * q->cluster, i % per_block, want[i]);
@@ -397,7 +396,7 @@ int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by)
         for (uint64_t last = ALIGN_DOWN(c, step) + step; c < end && c < last; c++) {
             uint64_t v = qcow2_count_read(q, s->data, c % step);
 
-            if (by < 0 ? v == 0 : v >= count_max(q)) {
+            if (by < 0 ? v == 0 : v >= qcow2_count_max(q)) {
                 qcow2_slice_unpin(s);
                 return by < 0 ? -EUCLEAN : -ERANGE;
             }
@@ -413,6 +412,31 @@ int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by)
         qcow2_slice_unpin(s);
     }
     return 0;
+}
+
+int qcow2_alloc_locked(BlkNode *n, uint64_t count, uint64_t *host)
+{
+    Qcow2 *q = n->state;
+    uint64_t from = q->hint, first = 0, have = 0;
+
+    if (count >= UINT64_C(1) << block_shift(q)) {
+        return -EFBIG;         /* each block has the first cluster of its space */
+    }
+    while (have < count) {
+        uint64_t at, found;
+        int ret = find_free_locked(n, from, count - have, &at, &found);
+
+        if (ret < 0) {
+            return ret;
+        }
+        first = have && at == first + have ? first : at;
+        have = at == first ? found : have + found;
+        from = at + found;
+    }
+    *host = first << q->cluster_bits;
+    blk_grow(n->child, *host + (count << q->cluster_bits));
+    q->grow_from = MAX(q->grow_from, *host + (count << q->cluster_bits));
+    return qcow2_refcount_add_locked(n, *host, count, 1);
 }
 
 void qcow2_free_later_locked(Qcow2 *q, uint64_t host, uint64_t count)

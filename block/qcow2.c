@@ -310,6 +310,7 @@ const BlkDriver blk_qcow2 = {
     .write_compressed = qcow2_pack,
     .info = qcow2_info,
     .status = qcow2_status,
+    .snapshots = &qcow2_snapshot_ops,
     .resolve = qcow2_resolve,
     .resolve_slow = qcow2_resolve_slow,
     .commit = qcow2_commit,

@@ -1,6 +1,7 @@
 /* qcow2-test.c: qcow2 images against an independent implementation: qemu-img makes and checks the
  * images, and what it reads from them is compared with a model in memory. */
 #include "tests/unit/block-helper.h"
+#include "tests/unit/tool-helper.h"
 #include <glib.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -28,38 +29,6 @@ typedef struct Bench {
     bool busy[DEPTH];
     sem_t home;
 } Bench;
-
-static bool run_tool(const char *format, ...) G_GNUC_PRINTF(1, 2);
-static bool run_tool(const char *format, ...)
-{
-    va_list args;
-    int status = -1;
-    GError *err = NULL;
-    g_autofree char *out = NULL, *complaint = NULL;
-
-    va_start(args, format);
-    g_autofree char *line = g_strdup_vprintf(format, args);
-    va_end(args);
-    if (!g_spawn_command_line_sync(line, &out, &complaint, &status, &err)) {
-        print_message("%s\n", err->message);
-        g_clear_error(&err);
-        return false;
-    }
-    if (status != 0) {
-        print_message("%s: %s%s\n", line, out, complaint);
-    }
-    return status == 0;
-}
-
-static bool have_tools(void)
-{
-    g_autofree char *path = g_find_program_in_path("qemu-img");
-
-    if (!path) {
-        print_message("no qemu-img: skipped\n");
-    }
-    return path != NULL;
-}
 
 static BlkNode *open_image(const Bench *b, bool read_only)
 {
