@@ -52,6 +52,8 @@ struct Chardev {
     int log_fd;                    /* -1: none */
     bool frontend_open;            /* atomic */
     bool claimed;                  /* control */
+    Loop *claimed_on;              /* control; valid if claimed */
+    bool replaces;                 /* chardev_change(): the front end must hear that it is not open */
 
     Lock lock;
     Loop *loop GUARDED_BY(lock);   /* where the descriptors are watched now; NULL: nowhere */

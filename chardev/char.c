@@ -516,9 +516,10 @@ static void attach(Chardev *c)
     lock_take(&c->lock);
     bool open = c->open;
     lock_drop(&c->lock);
-    if (open) {
-        char_event(&c->host, CHAR_OPEN);
+    if (open || c->replaces) {
+        char_event(&c->host, open ? CHAR_OPEN : CHAR_HANGUP);
     }
+    c->replaces = false;
     if (c->ops->start) {
         c->ops->start(c);
     }
@@ -689,6 +690,7 @@ bool chardev_claim(Chardev *c, CharPort *guest, Loop *loop, Error **errp)
         return error_set(errp, "chardev '%s' is already in use", c->id);
     }
     c->claimed = true;
+    c->claimed_on = loop;
     __atomic_store_n(&c->frontend_open, true, __ATOMIC_RELAXED);
     char_join(guest, &c->host);
     queue_move(c, loop, false);
@@ -872,6 +874,46 @@ bool chardev_remove(const char *id, Error **errp)
     }
     g_ptr_array_remove(registry, c);
     let_go(c);
+    return true;
+}
+
+/* The front end of @old gets @c; what it sends meanwhile is dropped.  It may have been told that @old had no
+ * room. */
+static void take_over(Chardev *c, Chardev *old)
+{
+    CharPort *guest = front_of(old);
+    bool open = __atomic_load_n(&old->frontend_open, __ATOMIC_RELAXED);
+
+    chardev_release(guest);
+    c->replaces = true;
+    c->want_room = true;
+    chardev_claim(c, guest, old->claimed_on, NULL);
+    __atomic_store_n(&c->frontend_open, open, __ATOMIC_RELAXED);
+}
+
+bool chardev_change(const ChardevConfig *cfg, Error **errp)
+{
+    Chardev *old = chardev_find(cfg->id);
+
+    if (!old) {
+        return error_set(errp, "Chardev '%s' does not exist", cfg->id);
+    }
+    if (chardev_is_mux(old) || cfg->mux) {
+        return error_set(errp, "Mux device hotswap not supported yet");
+    }
+    CharPort *guest = front_of(old);           /* a mux's base has none before the mux has one */
+    if (old->claimed && (!guest || !guest->ops->may_change)) {
+        return error_set(errp, "Chardev user does not support chardev hotswap");
+    }
+    Chardev *c = open_backend(cfg, cfg->id, errp);
+    if (!c) {
+        return false;
+    }
+    if (old->claimed) {
+        take_over(c, old);
+    }
+    g_ptr_array_remove(registry, old);
+    queue_move(old, NULL, true);
     return true;
 }
 

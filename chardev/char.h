@@ -55,6 +55,9 @@ typedef struct CharPortOps {
     /* Host sides only: space() and bytes() in one, for ports that several threads send to; returns
      * what it took.  Devices leave it NULL. */
     size_t (*take)(CharPort *to, const uint8_t *buf, size_t n);
+    /* Front ends only: another back end may take the place of the one it claimed, which it sees as CHAR_OPEN
+     * or CHAR_HANGUP, and CHAR_ROOM (chardev_change()). */
+    bool may_change;
 } CharPortOps;
 
 /* Embedded in the device; all fields belong to chardev. */
@@ -111,6 +114,9 @@ CTX_CONTROL Chardev *chardev_find(const char *id);
 CTX_CONTROL Chardev *chardev_need(const char *id, Error **errp);
 /* Closes and unregisters; fails while a front end has it. */
 CTX_CONTROL bool chardev_remove(const char *id, Error **errp);
+/* The back end @cfg describes takes the place of the one of its id, and gets its front end.  When it fails,
+ * the old one stays. */
+CTX_CONTROL bool chardev_change(const ChardevConfig *cfg, Error **errp);
 CTX_ANY const char *chardev_id(const Chardev *c);
 /* The kind of back end: "socket", "null", ... */
 CTX_ANY const char *chardev_backend_name(const Chardev *c);

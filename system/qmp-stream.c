@@ -99,7 +99,10 @@ static void find_filename(const char *label, const char *filename, bool frontend
     }
 }
 
-bool qmp_chardev_add(const char *id, const ChardevBackend *backend, ChardevReturn **ret, Error **errp)
+/* @make: chardev-add's or chardev-change's part. */
+static bool make_chardev(const char *id, const ChardevBackend *backend,
+                         bool (*make)(const ChardevConfig *c, Error **errp), ChardevReturn **ret,
+                         Error **errp)
 {
     ChardevConfig c = { .id = (char *)id };
     const ChardevCommon *common = backend_config(&c, backend);
@@ -107,7 +110,7 @@ bool qmp_chardev_add(const char *id, const ChardevBackend *backend, ChardevRetur
 
     c.logfile = common->logfile;
     c.logappend = common->logappend;
-    if (chardev_new(&c, errp) == NULL) {
+    if (!make(&c, errp)) {
         return false;
     }
     *ret = qapi_new_chardev_return();
@@ -117,6 +120,22 @@ bool qmp_chardev_add(const char *id, const ChardevBackend *backend, ChardevRetur
         g_free(f.text);
     }
     return true;
+}
+
+static bool make_new(const ChardevConfig *c, Error **errp)
+{
+    return chardev_new(c, errp) != NULL;
+}
+
+bool qmp_chardev_add(const char *id, const ChardevBackend *backend, ChardevReturn **ret, Error **errp)
+{
+    return make_chardev(id, backend, make_new, ret, errp);
+}
+
+bool qmp_chardev_change(const char *id, const ChardevBackend *backend, ChardevReturn **ret,
+                        Error **errp)
+{
+    return make_chardev(id, backend, chardev_change, ret, errp);
 }
 
 static bool is_there(const char *id, Error **errp)

@@ -176,7 +176,7 @@ static bool plug_serial(const char *text, unsigned index, Error **errp)
 /* -nographic brings a monitor to the terminal, unless the command line says where monitors are. */
 static bool wants_monitor(const CmdLine *cmd, const Config *c)
 {
-    static const Option where[] = { OPT_QMP, OPT_MON, OPT_MONITOR };
+    static const Option where[] = { OPT_QMP, OPT_QMP_PRETTY, OPT_MON, OPT_MONITOR };
     bool wants = c->nographic && !c->nodefaults;
 
     for (unsigned i = 0; i < ARRAY_LEN(where); i++) {
@@ -239,7 +239,7 @@ static bool add_monitor(const char *chardev, MonitorMode mode, bool pretty, Erro
     return m != NULL;
 }
 
-/* -qmp and -monitor; @n counts the monitors made so. */
+/* -qmp, -qmp-pretty and -monitor; @n counts the monitors made so. */
 static bool add_short_monitors(const CmdLine *cmd, Option o, MonitorMode mode, unsigned *n, Error **errp)
 {
     for (unsigned i = 0; i < cmdline_count(cmd, o); i++) {
@@ -249,7 +249,7 @@ static bool add_short_monitors(const CmdLine *cmd, Option o, MonitorMode mode, u
         if (!streams_open_short(option, text, new_id, &id, errp)) {
             return false;
         }
-        if (id != NULL && !add_monitor(id, mode, false, errp)) {
+        if (id != NULL && !add_monitor(id, mode, o == OPT_QMP_PRETTY, errp)) {
             return error_context(errp, "-%s %s", option, text);
         }
     }
@@ -268,6 +268,7 @@ bool streams_monitors(const CmdLine *cmd, const Config *c, Error **errp)
     unsigned n = 0;
 
     if (!add_short_monitors(cmd, OPT_QMP, MONITOR_MODE_CONTROL, &n, errp) ||
+        !add_short_monitors(cmd, OPT_QMP_PRETTY, MONITOR_MODE_CONTROL, &n, errp) ||
         !add_short_monitors(cmd, OPT_MONITOR, MONITOR_MODE_READLINE, &n, errp)) {
         return false;
     }

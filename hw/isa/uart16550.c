@@ -216,7 +216,7 @@ static void port_event(CharPort *p, CharEvent what)
     domain_leave(u->owner->domain);
 }
 
-static const CharPortOps port_ops = { port_space, port_bytes, port_event, NULL };
+static const CharPortOps port_ops = { port_space, port_bytes, port_event, NULL, true };
 
 static void write_thr(Uart *u, uint8_t val)
 {

@@ -236,7 +236,7 @@ static void port_event(CharPort *chr, CharEvent what)
 }
 
 static const CharPortOps port_char_ops = {
-    .space = port_space, .bytes = port_bytes, .event = port_event,
+    .space = port_space, .bytes = port_bytes, .event = port_event, .may_change = true,
 };
 
 /* --- control messages from the guest --- */

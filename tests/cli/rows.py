@@ -218,6 +218,7 @@ WRONG = [
     (["-serial", "foo"], r"-serial foo: .*'foo' is not a valid char driver", None),
     (["-serial", "chardev:nope"], r"-serial chardev:nope: Chardev 'nope' not found", None),
     (["-qmp", "foo"], r"-qmp foo: could not connect .*'foo' is not a valid char driver", None),
+    (["-qmp-pretty", "foo"], r"-qmp-pretty foo: could not connect .*'foo' is not a valid char driver", None),
     (["-mon", "nope,mode=control"], r"-mon nope,mode=control: .*'nope' not found", None),
     # the rest
     (["-boot", "order=zz"], r"-boot: Invalid boot device 'z'", None),

@@ -697,6 +697,41 @@ def test_ringbuf():
         m.qmp.fails("ringbuf-read", device="r", size=-1)
 
 
+def test_pretty_monitor():
+    with Machine("-qmp-pretty", "unix:@FOLDER/pretty,server=on,wait=off") as m:
+        other = m.connect(m.folder.name + "/pretty")
+        while b"\n}\r\n" not in other.buffer:
+            other.more()
+        check(b'{\n    "QMP": {\n' in other.buffer, "pretty", other.buffer)
+        other.close()
+
+
+def test_chardev_change():
+    """The guest's line goes on behind another back end."""
+    with Machine() as m:
+        old, unix = m.guest, {"type": "unix", "data": {"path": m.folder.name + "/line2"}}
+        same(m.qmp.cmd("chardev-change", id="ser", backend={
+            "type": "socket", "data": {"addr": unix, "server": True, "wait": False}}), {})
+        check(not old.more(), "the old line has not ended")
+        m.guest = m.connect(m.folder.name + "/line2")
+        while m.serial_text().startswith("disconnected"):
+            pass
+        m.outb(0x80, 1)
+        for _ in range(20):
+            pty = m.qmp.cmd("chardev-change", id="ser", backend={"type": "pty", "data": {}})["pty"]
+            check(pty.startswith("/dev/pts/"), "a terminal", pty)
+        m.qmp.cmd("chardev-change", id="ser", backend={"type": "ringbuf", "data": {"size": 64}})
+        m.guest.close()
+        m.guest = None
+        # A back end that cannot be made leaves the one that is there.
+        m.qmp.fails("chardev-change", text="/nosuch/x", id="ser", backend={
+            "type": "file", "data": {"out": "/nosuch/x"}})
+        same(m.serial_text(), "ringbuf")
+        same([c["frontend-open"] for c in m.qmp.cmd("query-chardev") if c["label"] == "ser"], [True])
+        m.qmp.fails("chardev-remove", text="busy", id="ser")
+        old.close()
+
+
 def test_monitor_connects_out():
     """A monitor that is the client, and tries again."""
     with Machine("-S", qmp=False, serial=False) as probe:

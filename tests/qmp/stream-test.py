@@ -132,6 +132,33 @@ def test_chardev_add():
         q.cmd("chardev-send-break", id="compat_monitor0")
 
 
+def test_chardev_change():
+    null = {"type": "null", "data": {}}
+    with still("-chardev", "null,id=free", "-chardev", "null,id=mux,mux=on", "-serial", "null", "-device",
+               "virtio-serial-pci", "-chardev", "null,id=p", "-device", "virtserialport,chardev=p") as m:
+        q = m.qmp
+        files = len(files_of(m))
+        for name in ("free", "serial0", "p"):
+            check(q.cmd("chardev-change", id=name, backend={"type": "pty", "data": {}})["pty"]
+                  .startswith("/dev/pts/"), "a terminal")
+            same(q.cmd("chardev-change", id=name, backend={"type": "ringbuf", "data": {"size": 64}}), {})
+            same(chardevs(q)[name], "ringbuf")
+            q.fails("chardev-change", text="size", id=name, backend={"type": "ringbuf", "data": {"size": 5}})
+            same(chardevs(q)[name], "ringbuf")
+        same(len(files_of(m)), files)
+        q.fails("chardev-change", text="Chardev 'nosuch' does not exist", id="nosuch", backend=null)
+        q.fails("chardev-change", text="Chardev user does not support chardev hotswap",
+                id="compat_monitor0", backend=null)
+        q.fails("chardev-change", text="Mux device hotswap not supported yet", id="mux", backend=null)
+        q.fails("chardev-change", text="Chardev user does not support", id="mux-base", backend=null)
+        for line, text in (("free null", ""), ("nosuch null", "Error: Chardev 'nosuch' does not exist"),
+                           ("free bogus", "Error: ")):
+            got = q.cmd("human-monitor-command", **{"command-line": "chardev-change " + line})
+            check(got.startswith(text) and bool(got) == bool(text), line, got)
+        same(chardevs(q)["free"], "null")
+        q.cmd("chardev-remove", id="free")
+
+
 def test_chardev_on_a_socket_handed_over():
     """As libvirt attaches a channel: getfd, chardev-add, device_add; and a monitor made the same way."""
     with still("-device", "virtio-serial-pci,id=vs0") as m:
