@@ -23,6 +23,7 @@
 #include <unistd.h>
 #include "chardev/char.h"
 #include "qapi/types.h"
+#include "system/sandbox.h"
 
 #define HELPER_STACK (64 * 1024)
 
@@ -212,9 +213,12 @@ static int helper(void *arg)
 
     prctl(PR_SET_NAME, h->name);
     close_range(0, ~0u, 0);
+    prctl(PR_SET_PDEATHSIG, SIGHUP);
+    if (!sandbox_narrow_helper()) {
+        return 1;
+    }
     sigfillset(&set);
     sigdelset(&set, SIGKILL);
-    prctl(PR_SET_PDEATHSIG, SIGHUP);
     while (getppid() == h->process) {
         sigwait(&set, &sig);
     }
@@ -263,8 +267,8 @@ bool process_settle(Error **errp)
                                    null_fd < 0 ? "open /dev/null" : "change to /");
         }
     }
-    return (!run_with.async_teardown || start_helper(errp)) && (run_with.root == NULL || change_root(errp)) &&
-           (run_with.user == NULL || change_user(errp));
+    return (run_with.root == NULL || change_root(errp)) && (run_with.user == NULL || change_user(errp)) &&
+           (!run_with.async_teardown || start_helper(errp));
 }
 
 bool process_lock_memory(Error **errp)

@@ -16,6 +16,7 @@
 #include <linux/kvm.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -26,6 +27,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <termios.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -56,7 +58,7 @@ typedef struct Role {
     uint8_t count;
 } Role;
 
-enum { ROLE_VCPU, ROLE_LOOP, ROLE_WORKER, ROLE_POOL, ROLE_RECLAIM, ROLE_CONTROL };
+enum { ROLE_VCPU, ROLE_LOOP, ROLE_WORKER, ROLE_POOL, ROLE_RECLAIM, ROLE_CONTROL, ROLE_HELPER, ROLE_NEW };
 
 #include "system/sandbox-tables.h"
 
@@ -74,7 +76,7 @@ enum { ROLE_VCPU, ROLE_LOOP, ROLE_WORKER, ROLE_POOL, ROLE_RECLAIM, ROLE_CONTROL 
 
 #define FILTER_MAX 1024
 
-static __thread uint8_t own_role = ROLE_CONTROL;
+static __thread uint8_t own_role = ROLE_NEW;   /* a thread that has only the filter of who started it */
 
 static struct {
     bool on;
@@ -132,7 +134,7 @@ static void refused(int sig, siginfo_t *si, void *context)
     at = put(at, end, ": sandbox: thread '");
     at = put(at, end, thread_name());
     at = put(at, end, "' (");
-    at = put(at, end, roles[own_role].name);
+    at = put(at, end, own_role == ROLE_NEW ? "new" : roles[own_role].name);
     at = put(at, end, ") may not call ");
     if (nr < ARRAY_LEN(call_names) && call_names[nr] != NULL) {
         at = put(at, end, call_names[nr]);
@@ -178,7 +180,8 @@ static unsigned compose(const Role *r, struct sock_filter f[FILTER_MAX])
     }
     for (unsigned i = 0; i < SECTION_COUNT; i++) {
         With with = sections[i].with;
-        if ((with == WITH_SANITIZER && SANITIZED) || (with == WITH_USER && process_changes_user()) ||
+        if ((with == WITH_SANITIZER && SANITIZED) ||
+            (with == WITH_USER && process_changes_user() && r != &roles[ROLE_HELPER]) ||
             (with == WITH_OPTION && box.allowed[i] && r == &roles[ROLE_CONTROL])) {
             n = add(f, n, sections[i].code, sections[i].count);
         }
@@ -186,13 +189,18 @@ static unsigned compose(const Role *r, struct sock_filter f[FILTER_MAX])
     return add(f, n, after, ARRAY_LEN(after));
 }
 
-static bool narrow(unsigned role)
+static bool install(unsigned role)
 {
     struct sock_filter f[FILTER_MAX];
     struct sock_fprog prog = { .len = compose(&roles[role], f), .filter = f };
 
-    own_role = role;
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog) == 0;
+}
+
+static bool narrow(unsigned role)
+{
+    own_role = role;
+    return install(role);
 }
 
 /* Cannot fail where sandbox_begin() found the call to work, but for want of memory. */
@@ -313,8 +321,9 @@ static bool read_option(const CmdLine *cmd, Error **errp)
     const char *text = cmdline_last(cmd, OPT_SANDBOX);
     g_autoptr(SandboxConfig) s = NULL;
 
+    box.on = true;
     if (text == NULL) {
-        return true;                           /* off, until every guest of the full check has run in it */
+        return true;
     }
     if (!qapi_opt_sandbox(text, &s, errp)) {
         return error_context(errp, "-sandbox %s", text);
@@ -345,12 +354,14 @@ static void *shrink_a_heap(void *arg)
     return NULL;
 }
 
-/* The first time glibc shrinks such a heap, on whatever thread, it reads a file in /proc and remembers
- * the answer: that must be while files can be opened. */
+/* glibc opens files, on whatever thread, and remembers what it read: when it first shrinks such a heap, and
+ * for the number of processors, when threads want more arenas than eight.  That must be while files can be
+ * opened. */
 static void settle_heaps(void)
 {
     pthread_t t;
 
+    mallopt(M_ARENA_MAX, 8 * get_nprocs());    /* its own limit */
     if (pthread_create(&t, NULL, shrink_a_heap, NULL) == 0) {
         pthread_join(t, NULL);
     }
@@ -369,12 +380,18 @@ bool sandbox_begin(const CmdLine *cmd, Error **errp)
     }
     if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1l, 0l, 0l, 0l) < 0) {
-        return error_set_errno(errp, errno, "-sandbox on: the host's kernel cannot filter calls");
+        error_set_errno(errp, errno, "-sandbox on: the host's kernel cannot filter calls");
+        return error_hint(errp, "-sandbox off runs the guest without protection");
     }
     settle_heaps();
     sigaction(SIGSYS, &act, NULL);
     thread_on_start(narrow_thread);
     return true;
+}
+
+bool sandbox_narrow_helper(void)
+{
+    return !box.on || install(ROLE_HELPER);    /* own_role is control's */
 }
 
 bool sandbox_is_on(void)

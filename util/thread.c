@@ -52,9 +52,9 @@ static void *thread_main(void *arg)
 {
     Start s = *(Start *)arg;
 
-    g_free(arg);
     own_role = s.role;
     memcpy(own_name, s.name, sizeof(own_name));
+    g_free(arg);
     thread_show_name(pthread_self(), own_name);
     epoch_thread_register();
     if (on_start) {

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "qmp"))
 from qmp import LIMIT, Machine, Qmp, Stream, check, main, same   # noqa: E402
@@ -325,9 +326,14 @@ def test_async_teardown():
         with Machine("-S", *option, serial=False) as m:
             m.qmp.status()
             helpers = helpers_of(m.process.pid)
-            same(list(helpers.values()), ["cleanup/%d" % m.process.pid])
-            helper = os.pidfd_open(list(helpers)[0])
-            same(len(os.listdir("/proc/%d/fd" % list(helpers)[0])), 0, "descriptors of the helper")
+            same(len(helpers), 1)
+            pid = list(helpers)[0]
+            helper, end = os.pidfd_open(pid), time.monotonic() + LIMIT
+            while status_field(pid, "Seccomp") != "2":                 # nobody waits for it but this
+                check(time.monotonic() < end, "the helper has no filter")
+                select.select([], [], [], 0.005)
+            same(status_field(pid, "Name"), "cleanup/%d" % m.process.pid)
+            same(len(os.listdir("/proc/%d/fd" % pid)), 0, "descriptors of the helper")
             m.process.kill()
             m.process.wait()
             poll = select.poll()

@@ -4,6 +4,8 @@
  *   b port.16 val.8    out, a byte [.]          i port.16   in, a byte [. byte]
  *   w port.16 val.16   out, two bytes [.]       j port.16   in, four bytes [. 4 bytes]
  *   d port.16 val.32   out, four bytes [.]      T           triple fault
+ *   m val.32 addr.32   store four bytes in memory [.]
+ *   l addr.32          load them [. 4 bytes]
  *   e [. byte]         a byte of RAM at 0x500, then incremented */
 #define UART 0x3f8
     .code16
@@ -23,6 +25,10 @@ next:
     je triple
     cmp $'e', %al
     je count
+    cmp $'m', %al
+    je store
+    cmp $'l', %al
+    je load
     mov %al, %bl
     call get
     mov %al, %cl
@@ -55,6 +61,7 @@ in32:
     mov %cx, %dx
     in %dx, %eax
     mov %eax, %esi
+answer32:
     mov $4, %bh
 1:  mov %esi, %eax
     call put
@@ -77,14 +84,7 @@ out16:
     out %ax, %dx
     jmp done
 out32:
-    mov $4, %bh
-1:  call get
-    movzbl %al, %eax
-    shr $8, %esi
-    shl $24, %eax
-    or %eax, %esi
-    dec %bh
-    jnz 1b
+    call get32
     mov %esi, %eax
     mov %cx, %dx
     out %eax, %dx
@@ -99,6 +99,47 @@ count:
     incb 0x500
     call put
     jmp next
+store:
+    mov %al, %bl
+    call get32
+    mov %esi, %edi
+    call get32
+    jmp access
+load:
+    mov %al, %bl
+    call get32
+access:
+    lgdtl %cs:gdt_pointer
+    mov %cr0, %eax
+    or $1, %al
+    mov %eax, %cr0
+    ljmpl $8, $0xf0000 + reach
+    .code32
+reach:
+    mov $16, %ax
+    mov %ax, %ds
+    cmp $'l', %bl
+    je 1f
+    mov %edi, (%esi)
+    jmp 2f
+1:  mov (%esi), %esi
+2:  mov $32, %ax
+    mov %ax, %ds
+    ljmpw $24, $leave
+    .code16
+leave:
+    mov %cr0, %eax
+    and $~1, %al
+    mov %eax, %cr0
+    ljmp $0xf000, $back
+back:
+    xor %ax, %ax
+    mov %ax, %ds
+    cmp $'l', %bl
+    jne done
+    mov $'.', %al
+    call put
+    jmp answer32
 triple:
     /* From flat protected mode: the one thing besides real mode that a software KVM runs well. */
     lidtl %cs:no_idt
@@ -115,6 +156,18 @@ flat:
     ud2
     hlt
     .code16
+
+/* Four bytes into %esi; changes %eax, %dx and %bh. */
+get32:
+    mov $4, %bh
+1:  call get
+    movzbl %al, %eax
+    shr $8, %esi
+    shl $24, %eax
+    or %eax, %esi
+    dec %bh
+    jnz 1b
+    ret
 
 /* A byte to and from the UART, in %al; they change %dx and put also %ah. */
 put:
@@ -141,9 +194,9 @@ no_idt:
     .long 0
     .balign 8
 gdt:
-    .quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff
+    .quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00009b0f0000ffff, 0x000093000000ffff
 gdt_pointer:
-    .word 23
+    .word 39
     .long 0xf0000 + gdt
 
     .org 0xfff0
