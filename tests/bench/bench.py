@@ -208,6 +208,12 @@ def probe(folder):
     table(["program", "ms for libvirt's probe", "commands"], rows)
 
 
+def waits(process, thread):
+    """How often a thread gave its processor up by itself, to wait."""
+    with open("/proc/%d/task/%d/status" % (process.pid, thread)) as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("voluntary"))
+
+
 def longest_exits(process, q, seconds):
     """The longest of each COUNT exits meanwhile, in time stamps; how many commands were answered."""
     commands = [{"execute": "query-status"}, {"execute": "query-cpus-fast"}, {"execute": "query-chardev"},
@@ -239,18 +245,22 @@ def qmp(folder):
         for _ in range(20):
             q.ask(*[{"execute": "query-status"}] * 100)
         fastest = 2000 / (time.monotonic() - begin)
-        longest = {False: [], True: []}
+        longest, waited = {False: [], True: []}, [0, 0]
+        thread = q.ask({"execute": "query-cpus-fast"})[0]["thread-id"]
         for i in range(ROUNDS * 2):
+            before = waits(process, thread)
             got, answered = longest_exits(process, q if i % 2 else None, 1)
             longest[bool(i % 2)] += [t / mhz for t in got]
+            waited[i % 2] += waits(process, thread) - before
         process.kill()
         process.wait()
         rows.append([name, round(fastest), answered] +
                     ["%d / %d" % (statistics.median(longest[busy]),
                                   statistics.quantiles(longest[busy], n=10)[8])
-                     for busy in (False, True)])
+                     for busy in (False, True)] + ["%d / %d" % tuple(waited)])
     table(["program", "commands/s, one client waiting", "paced, answered in 1 s",
-           "longest of %d exits, us: median / 90 %%, no client" % COUNT, "beside the paced client"], rows)
+           "longest of %d exits, us: median / 90 %%, no client" % COUNT, "beside the paced client",
+           "waits of the vCPU in %d s each: no client / beside it" % ROUNDS], rows)
 
 
 def guest_linux(folder, script):

@@ -752,6 +752,22 @@ def test_monitor_connects_out():
         listener.close()
 
 
+def test_guest_never_waits():
+    """A guest that does nothing but exits waits for no client: its vCPU's thread never sleeps."""
+    commands = ("query-status", "query-cpus-fast", "query-chardev", "query-block", "query-blockstats",
+                "query-pci", "query-named-block-nodes", "query-memory-devices", "query-iothreads")
+    with Machine("-blockdev", "null-co,node-name=n", "-device", "virtio-blk-pci,drive=n") as m:
+        thread = m.qmp.cmd("query-cpus-fast")[0]["thread-id"]
+
+        def waits():
+            with open("/proc/%d/task/%d/status" % (m.process.pid, thread)) as status:
+                return next(int(line.split()[1]) for line in status if line.startswith("voluntary"))
+        before = waits()
+        for i in range(2000):
+            m.qmp.cmd(commands[i % len(commands)])
+        same(waits(), before, "times the vCPU waited")
+
+
 TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
 
 if __name__ == "__main__":
