@@ -10,7 +10,7 @@
 
 typedef struct PcCpu {
     Device dev;
-    int32_t index;             /* of Machine.cpus; -1 until known */
+    int32_t index;             /* of Machine.cpus; from realize on */
     /* properties */
     CpuPlace at;
     uint32_t apic_id;
@@ -67,13 +67,31 @@ static bool find_by_place(PcCpu *cpu, const CpuTopology *t, Error **errp)
     return true;
 }
 
+/* Beside an APIC id the others may be given too, but not otherwise than it says. */
+static bool check_agrees(const PcCpu *cpu, const CpuPlace *place, Error **errp)
+{
+    const struct { const char *name; int32_t given, is; } ids[] = {
+        { "socket-id", cpu->at.socket, place->socket }, { "die-id", cpu->at.die, place->die },
+        { "core-id", cpu->at.core, place->core }, { "thread-id", cpu->at.thread, place->thread },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(ids); i++) {
+        if (ids[i].given >= 0 && ids[i].given != ids[i].is) {
+            return error_set(errp, "property %s: %d doesn't match set apic-id: 0x%x (%s: %d)", ids[i].name,
+                             ids[i].given, cpu->apic_id, ids[i].name, ids[i].is);
+        }
+    }
+    return true;
+}
+
 static bool find_place(PcCpu *cpu, const Machine *m, Error **errp)
 {
     int32_t node = cpu->at.node;
     const Device *there;
+    CpuPlace place;
 
-    if (cpu->index < 0 && !(cpu->apic_id != UINT32_MAX ? find_by_apic_id(cpu, m, errp)
-                                                       : find_by_place(cpu, &m->cfg.smp, errp))) {
+    if (!(cpu->apic_id != UINT32_MAX ? find_by_apic_id(cpu, m, errp)
+                                     : find_by_place(cpu, &m->cfg.smp, errp))) {
         return false;
     }
     there = m->cpus.dev[cpu->index];
@@ -81,7 +99,11 @@ static bool find_place(PcCpu *cpu, const Machine *m, Error **errp)
     if (there != NULL) {
         return error_set(errp, "CPU[%d] with APIC ID %u exists", cpu->index, cpu->apic_id);
     }
-    cpu->at = cpu_place(&m->cfg, cpu->index);
+    place = cpu_place(&m->cfg, cpu->index);
+    if (!check_agrees(cpu, &place, errp)) {
+        return false;
+    }
+    cpu->at = place;
     if (node >= 0 && node != MAX(cpu->at.node, 0)) {
         return error_set(errp, "invalid node-id, must be %d", MAX(cpu->at.node, 0));
     }
@@ -126,7 +148,7 @@ static void cpu_detach(Bus *b, Device *d)
     PcCpu *cpu = (PcCpu *)d;
     MachinePlaces *p = &d->machine->cpus;
 
-    if (cpu->index >= 0 && p->dev[cpu->index] == d) {
+    if (p->dev[cpu->index] == d) {
         machine_place_leave(p, cpu->index);
         if (d->machine->fw_cfg != NULL) {              /* not at the end of all */
             pc_tell_cpus(d->machine);
@@ -160,8 +182,6 @@ static const PropDesc cpu_props[] = {
     PROP_I32(PcCpu, at.thread, "thread-id", -1, -1, INT32_MAX, "thread in the core"),
     PROP_I32(PcCpu, at.node, "node-id", -1, -1, INT32_MAX, "NUMA node"),
     PROP_U32(PcCpu, apic_id, "apic-id", UINT32_MAX, 0, UINT32_MAX, "APIC id, instead of the others"),
-    { .name = "index", .help = "place", .kind = PROP_KIND_I32, .flags = PROP_COMPAT,
-      .at = field_at(PcCpu, index, int32_t), .def = (uint64_t)-1, .min = (uint64_t)-1, .max = INT32_MAX },
     { 0 },
 };
 
@@ -189,9 +209,12 @@ void pc_cpus_begin(Machine *m)
 bool pc_cpus_make(Machine *m, Error **errp)
 {
     for (unsigned i = 0; i < m->cfg.smp.cpus; i++) {
-        g_autofree char *index = g_strdup_printf("%u", i);
+        CpuPlace at = cpu_place(&m->cfg, i);
+        g_autofree char *socket = g_strdup_printf("%d", at.socket), *die = g_strdup_printf("%d", at.die);
+        g_autofree char *core = g_strdup_printf("%d", at.core), *thread = g_strdup_printf("%d", at.thread);
 
-        if (device_make(m->cpu_type, m->root, NULL, NULL, errp, "index", index, NULL) == NULL) {
+        if (device_make(m->cpu_type, m->root, NULL, NULL, errp, "socket-id", socket, "die-id", die, "core-id",
+                        core, "thread-id", thread, NULL) == NULL) {
             return false;
         }
     }

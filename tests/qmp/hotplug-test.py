@@ -57,6 +57,9 @@ def test_cpu_refused():
         refused("Invalid CPU apic-id: 77", **{"apic-id": 77})
         refused("is on no bus", bus="isa.0", **place(1))
         refused("not found", flavour="sweet", **place(1))
+        refused("property core-id: 2 doesn't match set apic-id: 0x1 (core-id: 1)",
+                **{"apic-id": 1, "core-id": 2})
+        refused("Property '%s.index' not found" % TYPE, index=100000, **place(1))
         same(indexes(q), [0])
         modern(m)
         q.fails("device_del", id="/machine/unattached/device[0]", text="Boot CPU is unpluggable")
