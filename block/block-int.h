@@ -48,6 +48,7 @@ enum {
     BLK_OPT_LATENCY = 1 << 6,
     BLK_OPT_ZEROES = 1 << 7,
     BLK_OPT_BACKING = 1 << 8,
+    BLK_OPT_NBD = 1 << 9,      /* or a file name */
 };
 
 /* Internal snapshots; no request is in flight at the node.  They block. */
@@ -168,7 +169,7 @@ struct BlkLoop {
     BlkLoop *next;
 };
 
-extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio;
+extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio, blk_nbd;
 
 /* status.c: of a descriptor. */
 int blk_file_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);

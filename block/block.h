@@ -310,6 +310,20 @@ CTX_CONTROL bool blk_snapshot_apply(BlkNode *n, unsigned at, Error **errp);
 typedef enum BlkAio { BLK_AIO_THREADS, BLK_AIO_NATIVE, BLK_AIO_IO_URING } BlkAio;
 typedef enum BlkLocking { BLK_LOCKING_AUTO, BLK_LOCKING_ON, BLK_LOCKING_OFF } BlkLocking;
 
+/* Where an NBD export is, and how it is used. */
+typedef struct BlkNbdOptions {
+    const char *path;          /* of a Unix socket; NULL: @host and @port, or */
+    const char *host, *port;
+    const char *fd_name;       /* a connected descriptor, see fdset.h: fd_name_take() */
+    const char *export_name;   /* NULL: the default one, "" */
+    struct TlsCreds *tls;      /* for a client; NULL: in the clear */
+    const char *tls_hostname;  /* whom the certificate must name; NULL: @host */
+    const char *bitmap;        /* the context that status comes from, in the place of base:allocation */
+    unsigned reconnect_delay;  /* seconds that requests wait for a lost server */
+    unsigned open_timeout;     /* seconds that opening waits for one */
+    unsigned connections;      /* at a server that allows several; 0 is 1 */
+} BlkNbdOptions;
+
 /* What -blockdev, -drive and blockdev-add say.  Zero is each option's default; strings are borrowed
  * during the call.  An option a driver does not know is refused when it is set. */
 typedef struct BlkOptions BlkOptions;
@@ -340,12 +354,16 @@ struct BlkOptions {
     uint64_t size;             /* raw: bytes shown; null-*: size, default 1 GiB */
     uint64_t latency_ns;       /* null-*: time a request takes */
     bool read_zeroes;          /* null-*: reads fill the buffer with zeroes */
+    const BlkNbdOptions *nbd;  /* nbd; NULL: @filename says it, see nbd-uri.h */
 };
 
 /* Parse the spellings of aio= and locking=. */
 CTX_ANY bool blk_parse_aio(const char *text, BlkAio *out, Error **errp);
 CTX_ANY bool blk_parse_locking(const char *text, BlkLocking *out, Error **errp);
 
+/* The driver that a file name alone asks for: "nbd" for nbd:... and its URIs, "host_device" below /dev, else
+ * "file". */
+CTX_ANY const char *blk_protocol_of(const char *filename);
 /* Opens a node.  An inline child inherits read-only, auto-read-only, cache.* and discard from its
  * parent.  The node lives until blk_close(). */
 CTX_CONTROL BlkNode *blk_open(const BlkOptions *o, Error **errp);

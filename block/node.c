@@ -16,10 +16,10 @@ static BlkNode *nodes;
 static unsigned anonymous;
 
 static const BlkDriver *drivers[16] = {
-    &blk_file, &blk_host_device, &blk_raw, &blk_qcow2, &blk_null_co, &blk_null_aio,
+    &blk_file, &blk_host_device, &blk_raw, &blk_qcow2, &blk_null_co, &blk_null_aio, &blk_nbd,
 };
 static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
-    "file", "host_device", "raw", "qcow2", "null-co", "null-aio",
+    "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd",
 };
 
 void blk_add_driver(const BlkDriver *d)
@@ -397,6 +397,19 @@ static const BlkDriver *find_driver(const char *name, Error **errp)
     return NULL;
 }
 
+const char *blk_protocol_of(const char *filename)
+{
+    static const char *const nbd[] = { "nbd:", "nbd+unix:", "nbd+tcp:", "nbds:", "nbds+unix:", "nbds+tcp:",
+                                       NULL };
+
+    for (unsigned i = 0; nbd[i]; i++) {
+        if (g_str_has_prefix(filename, nbd[i])) {
+            return "nbd";
+        }
+    }
+    return g_str_has_prefix(filename, "/dev/") ? "host_device" : "file";
+}
+
 static bool name_valid(const char *name)
 {
     if (!isalpha((unsigned char)*name)) {
@@ -427,7 +440,8 @@ static bool check_name(const char *name, Error **errp)
 static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
 {
     const struct { unsigned opt; bool given; const char *name; } all[] = {
-        { BLK_OPT_FILENAME, o->filename, "filename" },
+        { BLK_OPT_FILENAME | BLK_OPT_NBD, o->filename, "filename" },
+        { BLK_OPT_NBD, o->nbd, "server" },
         { BLK_OPT_AIO, o->aio != BLK_AIO_THREADS, "aio" },
         { BLK_OPT_LOCKING, o->locking != BLK_LOCKING_AUTO, "locking" },
         { BLK_OPT_CHILD, o->child || o->child_ref, "file" },

@@ -133,7 +133,7 @@ static const char *probe(const char *path)
 
 static BlkNode *open_image(Error **errp)
 {
-    BlkOptions file = { .driver = g_str_has_prefix(tool.file, "/dev/") ? "host_device" : "file",
+    BlkOptions file = { .driver = blk_protocol_of(tool.file),
                         .filename = tool.file };
     BlkOptions format = { .driver = tool.format ? tool.format : probe(tool.file), .read_only = tool.read_only,
                           .discard_unmap = !tool.discard || strcmp(tool.discard, "unmap") == 0,

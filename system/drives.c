@@ -106,7 +106,7 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
 {
     bool read_only = c->readonly || c->read_only || c->media == DRIVE_MEDIA_CDROM;
     BlkOptions file = {
-        .driver = g_str_has_prefix(c->file, "/dev/") ? "host_device" : "file", .filename = c->file,
+        .driver = blk_protocol_of(c->file), .filename = c->file,
         .aio = (BlkAio)c->aio,
         .locking = c->file_locking == ON_OFF_AUTO_ON ? BLK_LOCKING_ON
                    : c->file_locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO,
@@ -140,7 +140,7 @@ BlkNode *drives_open_medium(const char *file, const char *format, const char *dr
                             Error **errp)
 {
     BlkOptions host = {
-        .driver = g_str_has_prefix(file, "/dev/") ? "host_device" : "file", .filename = file,
+        .driver = blk_protocol_of(file), .filename = file,
     };
     BlkOptions o = {
         .driver = format != NULL ? format : probe_format(file), .drive_id = drive,

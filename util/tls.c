@@ -35,6 +35,7 @@ static struct {
 } lib;
 
 struct TlsCreds {
+    unsigned refs;             /* atomic */
     TlsKind kind;
     bool server, verify_peer;
     char *priority;
@@ -190,6 +191,7 @@ TlsCreds *tls_creds_new(const TlsCredsOptions *o, Error **errp)
         return NULL;
     }
     TlsCreds *c = g_new0(TlsCreds, 1);
+    c->refs = 1;
     c->kind = o->kind;
     c->server = o->server;
     c->verify_peer = o->verify_peer;
@@ -204,9 +206,15 @@ TlsCreds *tls_creds_new(const TlsCredsOptions *o, Error **errp)
     return NULL;
 }
 
+TlsCreds *tls_creds_ref(TlsCreds *c)
+{
+    __atomic_add_fetch(&c->refs, 1, __ATOMIC_RELAXED);
+    return c;
+}
+
 void tls_creds_free(TlsCreds *c)
 {
-    if (!c) {
+    if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL)) {
         return;
     }
     if (c->u.any) {
@@ -350,6 +358,11 @@ TlsCreds *tls_creds_new(const TlsCredsOptions *o, Error **errp)
 }
 
 /* There are no credentials, so nobody gets here. */
+TlsCreds *tls_creds_ref(TlsCreds *c)
+{
+    return c;
+}
+
 void tls_creds_free(TlsCreds *c)
 {
 }

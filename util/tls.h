@@ -27,8 +27,9 @@ typedef struct TlsCredsOptions {
 /* Opens the library and reads the files that QEMU's tls-creds-* objects are made of (ca-cert.pem, ca-crl.pem,
  * server-cert.pem, server-key.pem, client-cert.pem, client-key.pem, dh-params.pem; keys.psk). */
 CTX_CONTROL TlsCreds *tls_creds_new(const TlsCredsOptions *o, Error **errp);
-/* No session uses them any more. */
-CTX_CONTROL void tls_creds_free(TlsCreds *c);
+/* One reference more, or less; NULL is no one. */
+CTX_ANY TlsCreds *tls_creds_ref(TlsCreds *c);
+CTX_ANY void tls_creds_free(TlsCreds *c);
 CTX_ANY bool tls_creds_for_server(const TlsCreds *c);
 
 /* A session over @fd, which is borrowed, on the side the credentials are for.  @hostname (client, x509): whom

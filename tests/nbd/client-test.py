@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""client-test: the block driver nbd, with servers that are not ours; rhea-nbd hands it on to such clients.
+
+    tests/nbd/client-test.py RHEA_NBD [TEST...]
+"""
+import os
+import random
+import sys
+import unittest
+
+from foreign import LIMIT_S, MIB, Nbd, needs, read, run
+
+
+def random_ops(seed, size, count=60):
+    """qemu-io commands, and what the disk holds after them."""
+    rng = random.Random(seed)
+    disk = bytearray(size)
+    commands = []
+    for _ in range(count):
+        off = rng.randrange(0, size - 1)
+        length = min(rng.choice((1, 511, 512, 4096, 70000, 300000)), size - off)
+        kind = rng.choice(("write", "write -f", "write -z", "write -z -u", "read", "flush"))
+        if kind == "flush":
+            commands.append("flush")
+        elif kind == "read":
+            commands.append("read %d %d" % (off, length))
+        else:
+            value = 0 if "-z" in kind else rng.randrange(1, 256)
+            commands.append("%s%s %d %d" % (kind, "" if "-z" in kind else " -P %d" % value, off, length))
+            disk[off:off + length] = bytes([value]) * length
+    return [a for c in commands for a in ("-c", c)], bytes(disk)
+
+
+class Client(Nbd):
+    def check_random(self, backing, seed):
+        """Random operations through us to @backing, a URI; gives what it must hold."""
+        ours = self.serve(backing, "-f", "raw", "--discard=unmap", name="ours")
+        commands, disk = random_ops(seed, 4 * MIB)
+        said = run("qemu-io", "-f", "raw", *commands, ours).stdout
+        self.assertNotIn("failed", said)
+        with open(self.path("read"), "wb") as file:
+            file.truncate(0)
+        run("nbdcopy", ours, self.path("read"))
+        self.assertEqual(read(self.path("read")), disk)
+        return disk
+
+    @needs("qemu-nbd", "nbdcopy")
+    def test_qemu(self):
+        for seed in (1, 2, 3):
+            image = self.path("a%d" % seed)
+            with open(image, "wb") as file:
+                file.truncate(4 * MIB)
+            theirs = self.serve(image, "-f", "raw", "-e", "4", name="theirs%d" % seed, tool="qemu-nbd")
+            disk = self.check_random(theirs, seed)
+            self.end(self.processes.pop())
+            self.assertEqual(read(image), disk)
+
+    def start_nbdkit(self, *args):
+        socket = self.path("nbdkit")
+        if os.path.exists(socket):
+            os.unlink(socket)
+        pid = self.path("nbdkit.pid")
+        if os.path.exists(pid):
+            os.unlink(pid)
+        process = self.start("nbdkit", "-f", "-U", socket, "-P", pid, *args)
+        while not os.path.exists(pid):
+            self.assertIsNone(process.poll(), "nbdkit ended")
+        return "nbd:unix:" + socket
+
+    @needs("nbdkit", "nbdcopy")
+    def test_nbdkit(self):
+        for seed, filters in ((4, ()), (5, ("--filter=noextents", "--no-sr")), (6, ("--filter=nozero",)),
+                              (7, ("--filter=fua", "fuamode=emulate")), (8, ("--mask-handshake=0",))):
+            with self.subTest(filters=filters):
+                options = [f for f in filters if f.startswith("-")]
+                settings = [f for f in filters if not f.startswith("-")]
+                backing = self.start_nbdkit(*options, "memory", "4M", *settings)
+                self.check_random(backing, seed)
+                self.end(self.processes.pop())
+                self.end(self.processes.pop())
+
+    @needs("nbdkit")
+    def test_errors(self):
+        """An error of the server is an error of the request, and of nothing else."""
+        backing = self.start_nbdkit("--filter=error", "memory", "4M", "error-pwrite=ENOSPC",
+                                    "error-pwrite-rate=100%")
+        ours = self.serve(backing, "-f", "raw", name="ours")
+        result = run("qemu-io", "-f", "raw", "-c", "write 0 4k", "-c", "read -P 0 0 4k", ours, check=False)
+        self.assertIn("write failed: No space left on device", result.stdout + result.stderr)
+        self.assertIn("read 4096/4096", result.stdout)
+
+    @needs("qemu-nbd")
+    def test_lost(self):
+        """A server that is gone: requests fail, at once, and go on when it is back."""
+        image = self.image("a")
+        theirs = self.serve(image, "-f", "raw", "-e", "4", name="theirs", tool="qemu-nbd")
+        ours = self.serve(theirs, "-f", "raw", "-e", "4", name="ours")
+        lost = self.processes.pop(0)
+        run("qemu-io", "-f", "raw", "-c", "read 0 4k", ours)
+        self.end(lost, 9)
+        result = run("qemu-io", "-f", "raw", "-c", "read 0 4k", ours, check=False)
+        self.assertIn("read failed: Input/output error", result.stdout + result.stderr)
+        self.serve(image, "-f", "raw", "-e", "4", name="theirs", tool="qemu-nbd")
+        for _ in range(LIMIT_S * 10):
+            result = run("qemu-io", "-f", "raw", "-c", "read 0 4k", ours, check=False)
+            if result.returncode == 0 and "read 4096/4096" in result.stdout:
+                return
+        self.fail("it did not come back: " + result.stdout + result.stderr)
+
+    @needs("qemu-nbd")
+    def test_refused(self):
+        image = self.image("a")
+        theirs = self.serve(image, "-f", "raw", "-r", "-e", "4", "-x", "name", name="theirs", tool="qemu-nbd")
+        socket = self.path("theirs")
+        for uri, message in ((theirs, "Requested export not available"),
+                             ("nbd+unix:///name?socket=" + socket, "request on write denied without .*"),
+                             ("nbd:unix:%s:exportname=nope" % socket, "Requested export not available"),
+                             ("nbd+unix:///name?socket=/none", "Failed to connect to '/none': No .*"),
+                             ("nbd+unix:///name", ".*\\?socket=PATH.*"), ("nbd:unix:", ".*path is missing"),
+                             ("nbd://", ".*host is missing"), ("nbds://h", ".*needs tls-creds.*")):
+            with self.subTest(uri=uri):
+                result = run(self.tool, "-f", "raw", "-k", self.path("x"), uri, check=False)
+                self.assertEqual(result.returncode, 1)
+                self.assertRegex(result.stderr.splitlines()[0],
+                                 "rhea-nbd: Failed to blk_new_open '.*': %s$" % message)
+
+
+if __name__ == "__main__":
+    Client.tool = os.path.abspath(sys.argv[1])
+    unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]])
