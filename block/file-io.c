@@ -14,6 +14,7 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "block/engine.h"
 #include "block/file-int.h"
@@ -313,6 +314,19 @@ static int write_zeroes(BlkNode *n, uint64_t off, uint64_t len)
     return ret;
 }
 
+/* Zeroing keeps a file's size: where a format zeroes past the end, what it maps there must be in the file. */
+static int reach(BlkNode *n, uint64_t end)
+{
+    const File *f = n->state;
+    uint64_t block = MAX(512, f->align);
+    struct stat st;
+
+    if (f->is_device || end <= blk_size(n) || fstat(n->fd, &st) < 0 || end <= (uint64_t)st.st_size) {
+        return 0;
+    }
+    return write_zeroes(n, end - MIN(end, block), MIN(end, block));
+}
+
 static int file_zero(BlkNode *n, unsigned flags, uint64_t off, uint64_t len)
 {
     int ret = zero_range(n, flags, off, len);
@@ -320,6 +334,7 @@ static int file_zero(BlkNode *n, unsigned flags, uint64_t off, uint64_t len)
     if (ret == -ENOTSUP && !(flags & BLK_NO_FALLBACK)) {
         ret = write_zeroes(n, off, len);
     }
+    ret = ret < 0 || !len ? ret : reach(n, off + len);
     if (ret == 0 && flags & BLK_FUA) {
         ret = file_flush(n);
     }

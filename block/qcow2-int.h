@@ -170,6 +170,10 @@ uint64_t qcow2_count_max(const Qcow2 *q);
 int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters);
 /* On the pool: q->run has a free cluster afterwards. */
 int qcow2_refill_locked(BlkNode *n);
+/* On the pool: @count clusters in one piece at the end of the file, counted, for a table; they need not read
+ * as
+ * zeroes. */
+int qcow2_take_locked(BlkNode *n, uint64_t count, uint64_t *out);
 /* On the pool: adds @by (1 or -1) to the reference count of each of @count clusters at @host. */
 int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by);
 /* On the pool: takes @count clusters that follow one another; their contents are undefined. */
@@ -191,6 +195,10 @@ int qcow2_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
 /* On a thread that may block: the cluster at @off becomes @entry, of a compressed one, if @ret says that its
  * data landed; else the space goes back.  Returns @ret or what went wrong then. */
 int qcow2_link_compressed(BlkNode *n, uint64_t off, uint64_t entry, int ret);
+
+/* --- qcow2-resize.c --- */
+
+bool qcow2_truncate(BlkNode *n, uint64_t size, Error **errp);
 
 /* --- qcow2-write.c --- */
 

@@ -257,17 +257,12 @@ int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters)
     return ret;
 }
 
-/* Makes the block for the space of @block. */
-static int block_make_locked(BlkNode *n, uint64_t block) LOCK_UNCHECKED
+/* Makes the block for the space of @block at @at, which the file has for nobody; it counts nothing yet. */
+static int block_put_locked(BlkNode *n, uint64_t block, uint64_t at, Slice **out) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
-    uint64_t at = block << block_shift(q) << q->cluster_bits;
-    Slice *s;
 
-    if (block >= q->rt_size) {
-        return table_grow_locked(n, block);
-    }
-    /* What the file has there is left over from nobody: the block must read as zeroes. */
+    /* What the file has there is left over: the block must read as zeroes. */
     uint64_t grown = q->grow_from;
     blk_grow(n->child, at + q->cluster);
     q->grow_from = MAX(q->grow_from, at + q->cluster);
@@ -279,15 +274,99 @@ static int block_make_locked(BlkNode *n, uint64_t block) LOCK_UNCHECKED
             return ret;
         }
     }
-    int ret = qcow2_slice_get_locked(n, SLICE_REF, at, &s);
-    if (ret < 0) {
-        return ret;
+    int ret = qcow2_slice_get_locked(n, SLICE_REF, at, out);
+    if (ret == 0) {
+        qcow2_slice_change_locked(q, *out);
+        rt_set_locked(q, block, at);
     }
-    qcow2_slice_change_locked(q, s);
-    count_write(q, s->data, 0, 1);
-    qcow2_slice_unpin(s);
-    rt_set_locked(q, block, at);
-    return 0;
+    return ret;
+}
+
+/* Makes the block for the space of @block, at the start of that. */
+static int block_make_locked(BlkNode *n, uint64_t block) LOCK_UNCHECKED
+{
+    Qcow2 *q = n->state;
+    Slice *s;
+
+    if (block >= q->rt_size) {
+        return table_grow_locked(n, block);
+    }
+    int ret = block_put_locked(n, block, block << block_shift(q) << q->cluster_bits, &s);
+    if (ret == 0) {
+        count_write(q, s->data, 0, 1);
+        qcow2_slice_unpin(s);
+    }
+    return ret;
+}
+
+/* --- clusters in one piece --- */
+
+static uint64_t missing_blocks(const Qcow2 *q, uint64_t first, uint64_t end)
+{
+    uint64_t missing = 0;
+
+    for (uint64_t b = first >> block_shift(q); b <= (end - 1) >> block_shift(q); b++) {
+        missing += b >= q->rt_size || !(q->rt[b] & ~UINT64_C(511));
+    }
+    return missing;
+}
+
+/* Makes the blocks that [@first, @first + @count) and they themselves need, from the end of that on. */
+static int blocks_behind_locked(BlkNode *n, uint64_t first, uint64_t count)
+{
+    Qcow2 *q = n->state;
+    uint64_t blocks = 0, need;
+
+    while ((need = missing_blocks(q, first, first + count + blocks)) > blocks) {
+        blocks = need;
+    }
+    uint64_t last = (first + count + blocks - 1) >> block_shift(q);
+    if (last >= q->rt_size) {
+        int ret = table_grow_locked(n, last);
+
+        return ret < 0 ? ret : -EAGAIN;        /* it took the place */
+    }
+    uint64_t at = first + count, put = 0;
+    for (uint64_t b = first >> block_shift(q); b <= last; b++) {
+        Slice *s;
+
+        if (q->rt[b] & ~UINT64_C(511)) {
+            continue;
+        }
+        int ret = block_put_locked(n, b, (at + put) << q->cluster_bits, &s);
+        if (ret < 0) {
+            return ret;
+        }
+        qcow2_slice_unpin(s);
+        put++;
+    }
+    return qcow2_refcount_add_locked(n, at << q->cluster_bits, put, 1);
+}
+
+int qcow2_take_locked(BlkNode *n, uint64_t count, uint64_t *out) LOCK_UNCHECKED
+{
+    Qcow2 *q = n->state;
+    int ret;
+
+    while (q->refilling) {
+        lock_wait(&q->lock, &q->changed, -1);
+    }
+    if (!n->child->limits.can_grow) {
+        return -ENOSPC;
+    }
+    q->refilling = true;
+    do {
+        *out = q->grow_from;
+        ret = blocks_behind_locked(n, *out >> q->cluster_bits, count);
+    } while (ret == -EAGAIN);
+    if (ret == 0) {
+        blk_grow(n->child, *out + (count << q->cluster_bits));
+        q->grow_from = MAX(q->grow_from, *out + (count << q->cluster_bits));
+        ret = qcow2_refcount_add_locked(n, *out, count, 1);
+    }
+    q->refilling = false;
+    lock_broadcast(&q->changed);
+    return ret;
 }
 
 /* --- runs --- */

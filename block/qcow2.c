@@ -306,6 +306,7 @@ const BlkDriver blk_qcow2 = {
     .open = qcow2_open,
     .close = qcow2_close,
     .rights = qcow2_rights,
+    .truncate = qcow2_truncate,
     .check = qcow2_check,
     .write_compressed = qcow2_pack,
     .info = qcow2_info,

@@ -34,16 +34,6 @@ typedef struct Convert {
     bool offload;              /* copy_file_range() has not failed yet; atomic */
 } Convert;
 
-static int failed(const char *what, uint64_t at, int ret)
-{
-    Error *err = NULL;
-
-    error_set_errno(&err, -ret, "error while %s at byte %" PRIu64, what, at);
-    progress_end();
-    error_report(err);
-    return ret;
-}
-
 /* --- what is to be done --- */
 
 static Source *source_at(Convert *c, uint64_t pos)
@@ -83,7 +73,7 @@ static int next_cluster(Convert *c, Piece *p)
             int ret = look(c, at, c->total - at, &s);
 
             if (ret < 0) {
-                return failed("reading block status", at, ret);
+                return copy_failed("reading block status", at, ret);
             }
             bool here = s.flags & BLK_STATUS_HERE || !c->backed;
             data |= here && !(s.flags & BLK_STATUS_ZERO);
@@ -112,7 +102,7 @@ static int next(void *arg, Piece *p)
         int ret = look(c, c->pos, c->total - c->pos, &s);
 
         if (ret < 0) {
-            return failed("reading block status", c->pos, ret);
+            return copy_failed("reading block status", c->pos, ret);
         }
         uint64_t off = c->pos;
         if (c->backed && !(s.flags & BLK_STATUS_HERE)) {
@@ -155,7 +145,7 @@ static int read_piece(const Convert *c, const Piece *p, uint8_t *buf)
         int ret = there ? blk_pread(src[i].image.node, at, buf + done, there) : 0;
 
         if (ret < 0 && !c->a->salvage) {
-            return failed("reading", p->off + done, ret);
+            return copy_failed("reading", p->off + done, ret);
         }
         memset(buf + done + (ret < 0 ? 0 : there), 0, len - (ret < 0 ? 0 : there));
         if (ret < 0) {
@@ -191,7 +181,7 @@ static int write_zeroes(const Convert *c, uint64_t off, uint64_t len)
 {
     int ret = blk_pzero(c->target.node, off, len, BLK_MAY_UNMAP);
 
-    return ret < 0 ? failed("writing", off, ret) : 0;
+    return ret < 0 ? copy_failed("writing", off, ret) : 0;
 }
 
 static int write_piece(const Convert *c, const Piece *p, const uint8_t *buf)
@@ -201,7 +191,7 @@ static int write_piece(const Convert *c, const Piece *p, const uint8_t *buf)
     if (c->cluster) {
         bool skip = c->sparse && c->zeroed && is_zero(buf, p->len);
         ret = skip ? 0 : blk_pwrite_compressed(c->target.node, p->off, buf, p->len);
-        return ret < 0 ? failed("writing", p->off, ret) : 0;
+        return ret < 0 ? copy_failed("writing", p->off, ret) : 0;
     }
     for (uint64_t at = 0, len; ret == 0 && at < p->len; at += len) {
         bool zero = false;
@@ -214,7 +204,7 @@ static int write_piece(const Convert *c, const Piece *p, const uint8_t *buf)
             ret = write_zeroes(c, p->off + at, len);
         } else {
             ret = blk_pwrite(c->target.node, p->off + at, buf + at, len);
-            ret = ret < 0 ? failed("writing", p->off + at, ret) : 0;
+            ret = ret < 0 ? copy_failed("writing", p->off + at, ret) : 0;
         }
     }
     return ret;

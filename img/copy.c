@@ -4,6 +4,8 @@
  *    file that should grow from front to back) waits for its turn.
  * 2. The first error stops the handing out; copy_run() returns it when every thread is home.
  * 3. The main thread works too, and is the one that shows progress. */
+#include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include "img/img.h"
 #include "util/bytes.h"
@@ -125,4 +127,13 @@ void copy_turn_over(const Piece *p)
     copy.turn = p->turn + 1;
     lock_broadcast(&copy.changed);
     lock_drop(&copy.lock);
+}
+
+int copy_failed(const char *what, uint64_t at, int ret)
+{
+    Error *err = NULL;
+
+    error_set_errno(&err, -ret, "error while %s at byte %" PRIu64, what, at);
+    fail(1, err);
+    return ret;
 }

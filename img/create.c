@@ -47,9 +47,7 @@ static void say_formatting(const BlkCreate *o, const char *words)
 /* The backing file must be there, and gives the size if none was given. */
 static bool look_below(BlkCreate *o, bool has_size, Error **errp)
 {
-    g_autofree char *dir = g_path_get_dirname(o->filename);
-    g_autofree char *path = g_path_is_absolute(o->backing_file) || !strchr(o->filename, '/')
-                            ? g_strdup(o->backing_file) : g_build_filename(dir, o->backing_file, NULL);
+    g_autofree char *path = path_beside(o->filename, o->backing_file);
     Image below;
 
     if (!image_open(&below, path, o->backing_fmt, NULL, OPEN_SHARE, errp)) {

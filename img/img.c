@@ -19,8 +19,15 @@ typedef struct Command {
 static const char one_file[] = "Expecting one image file name";
 
 static const Command commands[] = {
+    { "bench", "c:d:f:ni:o:qs:S:t:wU", "object image-opts flush-interval no-drain pattern force-share", 1, 1,
+      one_file, cmd_bench,
+      "[-c count] [-d depth] [-f fmt] [--flush-interval=flush_interval] [-i aio] [-n] [--no-drain] [-o "
+          "offset] "
+      "[--pattern=pattern] [-q] [-s buffer_size] [-S step_size] [-t cache] [-w] [-U] filename" },
     { "check", "f:qr:T:U", "object image-opts output force-share", 1, 1, one_file, cmd_check,
       "[--image-opts] [-q] [-f fmt] [--output=ofmt] [-r [leaks | all]] [-T src_cache] [-U] filename" },
+    { "commit", "f:t:b:dpqr:", "object image-opts", 1, 1, one_file, cmd_commit,
+      "[--image-opts] [-q] [-f fmt] [-t cache] [-b base] [-d] [-p] filename" },
     { "compare", "f:F:T:pqsU", "object image-opts force-share", 2, 2, "Expecting two image file names",
       cmd_compare,
       "[--image-opts] [-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] filename1 filename2" },
@@ -33,10 +40,19 @@ static const Command commands[] = {
       "[-m num_coroutines] [-W] [--salvage] filename [filename2 [...]] output_filename" },
     { "create", "f:b:F:o:qu", "object", 0, UINT_MAX, NULL, cmd_create,
       "[-q] [-f fmt] [-b backing_file -F backing_fmt] [-u] [-o options] filename [size]" },
+    { "dd", "f:O:U", "object image-opts force-share", 0, UINT_MAX, NULL, cmd_dd,
+      "[--image-opts] [-U] [-f fmt] [-O output_fmt] [bs=block_size] [count=blocks] [skip=blocks] if=input "
+      "of=output" },
     { "info", "f:U", "object image-opts output backing-chain force-share", 1, 1, one_file, cmd_info,
       "[--image-opts] [-f fmt] [--output=ofmt] [--backing-chain] [-U] filename" },
     { "map", "f:U", "object image-opts output start-offset max-length force-share", 1, 1, one_file, cmd_map,
       "[--image-opts] [-f fmt] [--start-offset=offset] [--max-length=len] [--output=ofmt] [-U] filename" },
+    { "measure", "f:O:o:l:U", "object image-opts output size force-share", 0, 1,
+      "At most one filename argument is "
+      "allowed.", cmd_measure,
+      "[--output=ofmt] [-O output_fmt] [-o options] [--size N | [--image-opts] [-f fmt] filename]" },
+    { "resize", "f:q", "object image-opts preallocation shrink", 2, 2, "Expecting image file name and size",
+      cmd_resize, "[--image-opts] [-f fmt] [--preallocation=prealloc] [-q] [--shrink] filename [+ | -]size" },
 };
 
 static int try_help(Error *err)
@@ -79,9 +95,12 @@ static int run(const Command *c, int argc, char **argv)
     Error *err = NULL;
     int status;
 
-    if (!args_read(&a, argc, argv, c->letters, c->words, &err)) {
+    /* "-1G" is no option. */
+    bool minus = !strcmp(c->name, "resize") && argc > 2 && argv[argc - 1][0] == '-' &&
+                 g_ascii_isdigit(argv[argc - 1][1]);
+    if (!args_read(&a, argc - minus, argv, c->letters, c->words, &err)) {
         status = try_help(err);
-    } else if (!strcmp(a.command, "help")) {
+    } else if (a.count_rest += minus, !strcmp(a.command, "help")) {
         status = print_help();
     } else if (a.count_rest < c->least || a.count_rest > c->most) {
         error_set(&err, "%s", c->missing);

@@ -54,6 +54,8 @@ enum {
     OPEN_OPTS = 1 << 4,        /* the name is --image-opts */
     OPEN_UNMAP = 1 << 5,
     OPEN_RESIZE = 1 << 6,
+    OPEN_NATIVE = 1 << 7,      /* aio=native, */
+    OPEN_URING = 1 << 8,       /* io_uring */
 };
 
 typedef struct Image {
@@ -67,6 +69,9 @@ bool image_open(Image *i, const char *name, const char *format, const char *cach
                 Error **errp);
 /* Nothing happens if it is not open.  False: what was not flushed may be lost; it was said. */
 bool image_close(Image *i);
+
+/* Where the image @of finds the file it calls @name. */
+char *path_beside(const char *of, const char *name);
 
 /* --- report.c --- */
 
@@ -104,6 +109,8 @@ int copy_run(const CopyOps *ops, void *arg, unsigned workers, size_t buffer);
 /* Waits until all pieces before @p have called copy_turn_over(). */
 void copy_turn_wait(const Piece *p);
 void copy_turn_over(const Piece *p);
+/* Says "error while @what at byte @at" and returns @ret. */
+int copy_failed(const char *what, uint64_t at, int ret);
 /* True if [@p, @p + @len) is zeroes. */
 bool is_zero(const void *p, size_t len);
 
@@ -115,5 +122,10 @@ int cmd_check(Args *a);
 int cmd_map(Args *a);
 int cmd_compare(Args *a);
 int cmd_convert(Args *a);
+int cmd_resize(Args *a);
+int cmd_measure(Args *a);
+int cmd_commit(Args *a);
+int cmd_bench(Args *a);
+int cmd_dd(Args *a);
 
 #endif

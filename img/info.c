@@ -91,20 +91,6 @@ static json_t *as_json(const BlkNode *n, const char *name, const char *below, co
     return out;
 }
 
-/* Where the image @of finds its backing file @name. */
-static char *path_below(const char *of, const char *name)
-{
-    g_autofree char *dir = g_path_get_dirname(of);
-
-    if (!name) {
-        return NULL;
-    }
-    if (g_str_has_prefix(name, "file:")) {
-        name += strlen("file:");
-    }
-    return g_path_is_absolute(name) || !strchr(of, '/') ? g_strdup(name) : g_build_filename(dir, name, NULL);
-}
-
 /* One image; *@below: the next of the chain, or NULL. */
 static bool one(const Args *a, const char *name, const char *format, json_t *all, bool first, char **below,
                 char **below_format, Error **errp)
@@ -118,7 +104,7 @@ static bool one(const Args *a, const char *name, const char *format, json_t *all
     }
     blk_image_info(image.node, &i);
     const char *shown = *blk_filename(image.node) ? blk_filename(image.node) : name;
-    *below = path_below(shown, i.backing_file);
+    *below = i.backing_file ? path_beside(shown, i.backing_file) : NULL;
     *below_format = g_strdup(i.backing_format);
     if (a->json) {
         json_array_append_new(all, as_json(image.node, shown, *below, &i));

@@ -146,6 +146,7 @@ static const char *guess(const BlkOptions *file, Error **errp)
 {
     BlkOptions o = *file;
 
+    o.aio = BLK_AIO_THREADS;
     o.read_only = true;
     BlkNode *n = blk_open(&o, errp);
     if (!n) {
@@ -219,6 +220,7 @@ static bool open_file(Image *i, const char *name, const char *format, const char
     if (format && (!strcmp(format, "file") || !strcmp(format, "host_device"))) {
         return open_node(i, &file, cache, flags, errp);
     }
+    file.aio = flags & OPEN_NATIVE ? BLK_AIO_NATIVE : flags & OPEN_URING ? BLK_AIO_IO_URING : BLK_AIO_THREADS;
     bool guessed = !format;
     if (guessed) {
         format = guess(&file, errp);
@@ -263,4 +265,12 @@ bool image_close(Image *i)
         i->node = NULL;
     }
     return ret == 0;
+}
+
+char *path_beside(const char *of, const char *name)
+{
+    g_autofree char *dir = g_path_get_dirname(of);
+
+    name += g_str_has_prefix(name, "file:") ? strlen("file:") : 0;
+    return g_path_is_absolute(name) || !strchr(of, '/') ? g_strdup(name) : g_build_filename(dir, name, NULL);
 }

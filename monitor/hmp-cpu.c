@@ -288,7 +288,7 @@ static void print_icr(Hmp *h, const uint8_t *page)
                icr & (1u << 15) ? "level" : "edge", icr & (1u << 14) ? "assert" : "de-assert",
                shorthands[shorthand], high);
     if (shorthand == 0) {
-        hmp_printf(h, " cpu %u (APIC ID)", high >> 24);
+        hmp_printf(h, " cpu %u", high >> 24);
     }
     hmp_printf(h, "\n");
 }

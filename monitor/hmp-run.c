@@ -110,7 +110,7 @@ HMP_RUN(hmp_device_add)
 {
     const char *text = hmp_str(a, "device");
 
-    if (do_option(h, QAPI_OPT_DEVICE, QAPI_T_DEVICE_CONFIG, text, "device_add")) {
+    if (do_option(h, QAPI_OPT_DEVICE, QAPI_T_DEVICE_CONFIG, text != NULL ? text : "", "device_add")) {
         hmp_device_help(h, text);
     }
 }
@@ -183,9 +183,6 @@ static json_t *chardev_json(const char *text, bool *help, Error **errp)
 
     if (strcmp(type, "socket") == 0) {
         json_object_set_new(data, "addr", socket_address(flat));
-        if (json_is_false(json_object_get(flat, "delay"))) {
-            json_object_set_new(flat, "nodelay", json_true());
-        }
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(renamed); i++) {
         if (strcmp(hmp_json_str(flat, "backend"), renamed[i].type) == 0) {

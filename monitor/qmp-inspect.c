@@ -228,8 +228,11 @@ bool qmp_trace_event_set_state(const char *name, bool enable, bool has_ignore_un
                                bool ignore_unavailable, Error **errp)
 {
     g_autofree char *text = g_strconcat(enable ? "" : "-", name, NULL);
-    bool signed_name = *name == '-';       /* which trace_enable() would take for a command of its own */
+    Error *err = NULL;
 
-    return (!signed_name && trace_enable(text, NULL)) || is_pattern(name) ||
-           error_set(errp, "unknown event \"%s\"", name);
+    if (trace_enable(text, &err)) {
+        return true;
+    }
+    error_free(err);
+    return is_pattern(name) || error_set(errp, "unknown event \"%s\"", name);
 }

@@ -22,7 +22,6 @@ typedef struct VirtioRng {
     uint64_t budget;
     int64_t period_end;
     bool dry, watched;         /* the source had nothing; its descriptor is watched */
-    bool told;                 /* that the source has ended */
 } VirtioRng;
 
 static bool limited(const VirtioRng *r)
@@ -62,8 +61,7 @@ static void run_dry(VirtQueue *q, VirtioRng *r, bool wait)
     if (wait) {
         r->watched = true;
         loop_watch(q->loop, r->fd, EPOLLIN, rng_filled, q);
-    } else if (!r->told) {
-        r->told = true;
+    } else {
         warn_report("%s: the source of entropy has ended; the guest waits", r->v.proxy->id);
     }
 }

@@ -130,8 +130,7 @@ def test_vcpus():
         says(m, "info registers 2", "CPU#2 not available\n")
         says(m, "info registers x",
              "invalid char 'x' in expression\nTry \"help info registers\" for more information\n")
-        like(m, "info lapic", r"dumping local APIC state for CPU 0 \n\nLVT0\t 0x.*\n"
-             r"ICR2\t 0x00000000 cpu 0 \(APIC ID\)\n.*\nAPR 0x00 TPR .*\n")
+        like(m, "info lapic", r"dumping local APIC state for CPU 0 \n\nLVT0\t 0x.*\nAPR 0x00 TPR .*\n")
         like(m, "info lapic 1", r"dumping local APIC state for CPU 1 .*")
         says(m, "info lapic 7", "No CPU available\n")
         says(m, "info mem", "PG disabled\n")
@@ -298,10 +297,6 @@ def test_traces():
         with open(path, encoding="utf-8") as log:
             check("query-name" in log.read(), "no trace")
         says(m, "trace-event nope on", 'unknown event "nope"\n')
-        m.qmp.cmd("trace-event-set-state", name="qmp_event", enable=True)
-        m.qmp.fails("trace-event-set-state", text='unknown event "-qmp_event"', name="-qmp_event",
-                    enable=True)
-        says(m, "info trace-events qmp_event", "qmp_event : state 1\n")
         says(m, "trace-event qmp_command maybe",
              "Expected 'on' or 'off'\nTry \"help trace-event\" for more information\n")
         says(m, "info trace-events nope", 'unknown event "nope"\n')

@@ -192,31 +192,6 @@ static void test_gone_meanwhile(void **state)
     qmp_pending_done(fakes.stopping, NULL);
 }
 
-static ChardevAddSocket socket_wanted;
-
-bool qmp_chardev_add(const char *id, const ChardevBackend *backend, ChardevReturn **ret, Error **errp)
-{
-    assert_string_equal(id, "s");
-    assert_int_equal(backend->type, CHARDEV_BACKEND_TYPE_SOCKET);
-    socket_wanted = *backend->u.socket.data;
-    *ret = qapi_new_chardev_return();
-    return true;
-}
-
-/* Everything -chardev says of a socket is in QMP's form too. */
-static void test_chardev_add(void **state)
-{
-    says("chardev-add socket,id=s,host=h,port=1,server=on,wait=off,telnet=on", "");
-    assert_true(socket_wanted.server && !socket_wanted.wait && socket_wanted.telnet);
-    assert_false(socket_wanted.nodelay);
-    says("chardev-add socket,id=s,host=h,port=1,nodelay=on,reconnect=3", "");
-    assert_true(!socket_wanted.server && socket_wanted.nodelay && socket_wanted.reconnect == 3);
-    says("chardev-add socket,id=s,host=h,port=1,delay=off", "");
-    assert_true(socket_wanted.nodelay);
-    says("chardev-add socket,id=s,host=h,port=1,delay=on", "");
-    assert_false(socket_wanted.nodelay);
-}
-
 /* A reader that stops reading stops the session, not the program. */
 static void test_slow_reader(void **state)
 {
@@ -318,7 +293,7 @@ int main(void)
         WITH(test_print),
         WITH(test_history),
         WITH(test_later),
-        WITH(test_chardev_add), WITH(test_gone_meanwhile),
+        WITH(test_gone_meanwhile),
         WITH(test_slow_reader),
         WITH(test_no_prompt_after_quit),
         WITH(test_ending),
