@@ -9,6 +9,7 @@
 #define BLOCK_BLOCK_INT_H
 
 #include "block/block.h"
+#include "block/graph.h"
 #include "util/epoch.h"
 #include "util/lock.h"
 
@@ -72,6 +73,9 @@ struct BlkDriver {
     /* The users' rights changed, taken together; NULL: nothing to do. */
     bool (*rights)(BlkNode *n, unsigned need, unsigned share, Error **errp);
     bool (*truncate)(BlkNode *n, uint64_t size, Error **errp);
+    /* Images: the name they keep of what is behind them; blocks, nothing is in flight. */
+    bool (*set_backing_file)(BlkNode *n, const char *file, const char *format, Error **errp);
+    const char *(*backing_file)(const BlkNode *n);
     bool (*check)(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp);
     /* Writes one cluster, or the short last one, compressed; on a thread that may block.  -E2BIG: it would
      * not be smaller.  NULL: no. */
@@ -83,6 +87,18 @@ struct BlkDriver {
     const BlkSnapshotOps *snapshots;           /* NULL: it has none */
     /* The child has a new size; sets n->size. */
     void (*child_resized)(BlkNode *n);
+    /* n->child or n->backing is another node now; nothing is in flight. */
+    void (*relinked)(BlkNode *n);
+    /* Gets ready for n->read_only to become @read_only, with nothing in flight; NULL: nothing to do.  The
+     * children are still (when @read_only) or already writable. */
+    bool (*set_read_only)(BlkNode *n, bool read_only, Error **errp);
+
+    /* Filters: true if it took @r, which blk_complete() or _later() ends; false: it goes to the child at
+     * the same place.  NULL: all does. */
+    bool filter;
+    bool (*intercept)(BlkLane *l, BlkReq *r);
+    /* Nothing is to wait for time to pass while @on: the graph is to be changed.  On control. */
+    void (*hurry)(BlkNode *n, bool on);
 
     /* Protocols: ask the host for r->pos, r->left, r->cur; ends in blk_complete() or _later(). */
     void (*submit)(BlkLane *l, BlkReq *r);
@@ -117,10 +133,16 @@ struct BlkNode {
     BlkLimits limits;
 
     BlkNode *child, *backing;  /* backing: what an image does not hold is there */
-    BlkUser child_use;
-    bool owns_child;
+    BlkUser child_use, backing_use;
+    bool kept;                 /* lives until blk_close(), not as long as it has users */
 
     BlkUser *users;
+    bool aside;                /* users are being moved: their rights still count, as */
+    unsigned aside_need, aside_share;
+    BlkHold *hold;             /* requests from outside wait there; atomic */
+    uint64_t threshold;        /* writes that end after it are told once; 0: none; atomic */
+    unsigned pins;             /* changes of the graph that wait for their turn */
+    BlkStats past;             /* of lanes that are gone; under lanes_lock */
     Lock lanes_lock;           /* guards changes of lanes; readers are in an epoch */
     BlkLane *lanes;
     Lock wait_lock;            /* guards the three below */
@@ -187,7 +209,7 @@ void blk_loop_leave(BlkLoop *bl);
 void blk_loop_kick(BlkLoop *bl);
 /* The state of @l, made at need.  Any thread. */
 BlkLoop *blk_loop_get(Loop *l);
-/* Drops the state of @l with its engines, and @l's lanes of node @n. */
+/* Drops the state of @l with its engines, and @l's lanes (NULL: all) of node @n; their sums stay. */
 void blk_loop_drop(Loop *l);
 void blk_lanes_drop(BlkNode *n, const Loop *l);
 /* Waits until blk_wake() was called after @seq was read from n->wakes. */
@@ -204,9 +226,41 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
 
 GArray *blk_snapshots_new(void);
 void blk_snapshot_clear(BlkSnapshot *s);
+/* blk_submit() from within the layer, for a request that is under way: it does not wait for changes. */
+void blk_submit_below(BlkNode *n, BlkReq *r);
+/* On r->loop: starts @r, which had to wait, on @n or where its user is now. */
+void blk_submit_held(BlkNode *n, BlkReq *r);
+
+/* The loop on which blocking requests go through filters, and jobs copy; open makes it at need. */
+bool blk_bridge_open(Error **errp);
+Loop *blk_bridge_loop(void);
+
+/* graph.c */
+
+/* A write up to @end passes n->threshold: tells, once.  Any thread. */
+void blk_threshold_hit(BlkNode *n, uint64_t end);
+
+/* True: @r waits until the change of @n is over. */
+bool blk_hold_back(BlkNode *n, BlkReq *r);
+/* @n is being closed. */
+void blk_hold_forget(BlkNode *n);
 
 /* node.c */
 
+/* blk_open() of a node that lives as long as it is used. */
+BlkNode *blk_open_inner(const BlkOptions *o, Error **errp);
+/* Makes @child the storage below (or, by backing_use, what is behind) @n; unlink closes it if it lives for
+ * its users alone and that was the last one. */
+bool blk_link(BlkNode *n, BlkUser *u, BlkNode *child, unsigned need, unsigned share, Error **errp);
+void blk_unlink(BlkUser *u);
+/* Takes the users off @from, but for those that stay and @above itself (NULL: none), or (if given) @only that
+ * node; their rights still count until blk_users_settle(@from).  False if one cannot be moved. */
+bool blk_users_take(BlkNode *from, const BlkNode *above, const BlkNode *only, GPtrArray *users, Error **errp);
+/* Makes @users, taken off another node, users of @to; on failure none is. */
+bool blk_users_give(GPtrArray *users, BlkNode *to, Error **errp);
+void blk_users_settle(BlkNode *from);
+/* Makes a node read-only or writable under its users, with the storage below it. */
+bool blk_set_read_only(BlkNode *n, bool read_only, Error **errp);
 /* Adds a driver beside the built-in ones: for tests. */
 void blk_add_driver(const BlkDriver *d);
 /* Lets requests from above reach up to @to, past the end of a node that can grow.  Any thread. */

@@ -55,6 +55,7 @@ struct BlkReq {
     void (*done)(BlkReq *r, int ret);      /* ret: 0 or a negative errno */
 
     /* Private to block/ from here; needs no initialisation. */
+    BlkUser *user;
     struct BlkLane *lane, *at;
     uint64_t pos, left, bits;
     const struct iovec *cur;
@@ -70,8 +71,10 @@ struct BlkReq {
 #define BLK_IOV_MAX 1024
 
 /* Starts @r on @n.  Runs on r->loop; never blocks, never calls done() itself.  Errors arrive by
- * done(). */
+ * done().  For who is no user: a change of the graph may move users, not this request. */
 CTX_LOOP void blk_submit(BlkNode *n, BlkReq *r);
+/* The same on the node that @u uses when the request starts: it may wait for a change of the graph. */
+CTX_LOOP void blk_user_submit(BlkUser *u, BlkReq *r);
 
 /* Enters @home for every loop that uses @n and leaves it as soon as the requests in flight there
  * have completed.  The caller has stopped its submitters, or more may be in flight when @home
@@ -155,9 +158,14 @@ enum {
 struct BlkUser {
     /* Called on the control thread after the node's size changed; may be NULL. */
     void (*resized)(BlkUser *u);
+    /* Called on the control thread, with none of the user's requests in flight, when the graph changed and
+     * it uses u->node from now on.  NULL: it must not be moved, unless @stays. */
+    void (*moved)(BlkUser *u);
+    bool stays;                /* it means this very node, whatever is put above */
 
-    /* Private to block/ from here. */
-    BlkNode *node;
+    /* Private to block/ from here; @node may be read. */
+    BlkNode *node;             /* atomic */
+    BlkNode *parent;           /* the node that uses it, or NULL */
     char *who;
     unsigned need, share;
     BlkUser *next;

@@ -22,6 +22,8 @@ typedef struct File {
 /* file-lock.c: takes and gives up byte locks for the rights; one line naming the file on
  * conflict. */
 bool file_rights(BlkNode *n, unsigned need, unsigned share, Error **errp);
+/* Takes the locks held now for @fd, another descriptor of the same file, too. */
+int file_lock_copy(BlkNode *n, int fd);
 
 /* file-io.c */
 void file_submit(BlkLane *l, BlkReq *r);

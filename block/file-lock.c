@@ -96,6 +96,13 @@ static bool unsupported(int ret)
     return ret == -EINVAL || ret == -ENOLCK || ret == -EOPNOTSUPP || ret == -ENOSYS;
 }
 
+int file_lock_copy(BlkNode *n, int fd)
+{
+    const File *f = n->state;
+
+    return take(fd, f->locked);
+}
+
 bool file_rights(BlkNode *n, unsigned need, unsigned share, Error **errp)
 {
     File *f = n->state;

@@ -246,6 +246,22 @@ static bool file_open(BlkNode *n, const BlkOptions *o, Error **errp)
     return true;
 }
 
+/* The new descriptor takes the old one's number, so engines need not know. */
+static bool file_set_read_only(BlkNode *n, bool read_only, Error **errp)
+{
+    int fd = host_open(n, read_only);
+
+    if (fd < 0) {
+        return error_set_errno(errp, errno, "Could not reopen '%s'", n->filename);
+    }
+    int ret = file_lock_copy(n, fd);
+    if (ret == 0 && (fcntl(fd, F_SETFL, n->direct ? O_DIRECT : 0) < 0 || dup3(fd, n->fd, O_CLOEXEC) < 0)) {
+        ret = -errno;
+    }
+    close(fd);
+    return ret == 0 || error_set_errno(errp, -ret, "Could not reopen '%s'", n->filename);
+}
+
 static bool file_truncate(BlkNode *n, uint64_t size, Error **errp)
 {
     const File *f = n->state;
@@ -287,6 +303,7 @@ static int file_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
     .open = file_open, \
     .close = file_close, \
     .rights = file_rights, \
+    .set_read_only = file_set_read_only, \
     .truncate = file_truncate, \
     .status = file_status, \
     .submit = file_submit, \

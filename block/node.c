@@ -172,6 +172,10 @@ static bool rights_conflict(const BlkNode *n, const BlkUser *u, unsigned need, u
 /* Hands the sum of rights to the driver, with @u at @need and @share (0 and ALL: not there). */
 static bool rights_apply(BlkNode *n, const BlkUser *u, unsigned need, unsigned share, Error **errp)
 {
+    if (n->aside) {
+        need |= n->aside_need;
+        share &= n->aside_share;
+    }
     for (const BlkUser *v = n->users; v; v = v->next) {
         if (v != u) {
             need |= v->need;
@@ -212,6 +216,16 @@ bool blk_attach(BlkNode *n, BlkUser *u, const char *who, unsigned need, unsigned
     return true;
 }
 
+static void user_unlist(BlkUser *u)
+{
+    BlkUser **at = &u->node->users;
+
+    while (*at != u) {
+        at = &(*at)->next;
+    }
+    *at = u->next;
+}
+
 void blk_detach(BlkUser *u)
 {
     BlkNode *n = u->node;
@@ -220,15 +234,156 @@ void blk_detach(BlkUser *u)
     if (!n) {
         return;
     }
-    BlkUser **at = &n->users;
-    while (*at != u) {
-        at = &(*at)->next;
-    }
-    *at = u->next;
+    user_unlist(u);
     rights_apply(n, NULL, 0, BLK_PERM_ALL, NULL);   /* giving up cannot fail */
     g_free(u->who);
     u->who = NULL;
-    u->node = NULL;
+    u->node = u->parent = NULL;
+}
+
+/* --- moving users --- */
+
+/* True if @u is one of those that are to be moved. */
+static bool picked(const BlkUser *u, const BlkNode *above, const BlkNode *only)
+{
+    return only ? u->parent == only : !u->stays && (!above || u->parent != above);
+}
+
+bool blk_users_take(BlkNode *from, const BlkNode *above, const BlkNode *only, GPtrArray *users, Error **errp)
+{
+    for (const BlkUser *u = from->users; u; u = u->next) {
+        if (!u->moved && picked(u, above, only)) {
+            return error_set(errp, "Node '%s' is used by %s, which cannot be given another node while it "
+                             "runs", from->name, u->who);
+        }
+    }
+    from->aside = true;
+    from->aside_need = 0;
+    from->aside_share = BLK_PERM_ALL;
+    for (BlkUser *u = from->users, *next; u; u = next) {
+        next = u->next;
+        if (picked(u, above, only)) {
+            from->aside_need |= u->need;
+            from->aside_share &= u->share;
+            user_unlist(u);
+            g_ptr_array_add(users, u);
+        }
+    }
+    return true;
+}
+
+bool blk_users_give(GPtrArray *users, BlkNode *to, Error **errp)
+{
+    for (unsigned i = 0; i < users->len; i++) {
+        BlkUser *u = users->pdata[i];
+        BlkNode *from = u->node;
+
+        __atomic_store_n(&u->node, to, __ATOMIC_RELAXED);
+        if (blk_change_rights(u, u->need, u->share, errp)) {
+            u->next = to->users;
+            to->users = u;
+            continue;
+        }
+        u->node = from;
+        while (i-- > 0) {
+            u = users->pdata[i];
+            user_unlist(u);
+            __atomic_store_n(&u->node, from, __ATOMIC_RELAXED);
+        }
+        rights_apply(to, NULL, 0, BLK_PERM_ALL, NULL);
+        return false;
+    }
+    for (unsigned i = 0; i < users->len; i++) {
+        BlkUser *u = users->pdata[i];
+
+        u->moved(u);
+    }
+    return true;
+}
+
+void blk_users_settle(BlkNode *from)
+{
+    from->aside = false;
+    rights_apply(from, NULL, 0, BLK_PERM_ALL, NULL);
+}
+
+static void node_moved(BlkUser *u)
+{
+    BlkNode *n = u->parent;
+
+    if (u == &n->child_use) {
+        n->child = u->node;
+    } else if (u == &n->backing_use) {
+        n->backing = u->node;
+    }
+    if (n->drv->relinked) {
+        n->drv->relinked(n);
+    }
+}
+
+bool blk_link(BlkNode *n, BlkUser *u, BlkNode *child, unsigned need, unsigned share, Error **errp)
+{
+    g_autofree char *who = g_strdup_printf("node '%s'", n->name);
+
+    if (!blk_attach(child, u, who, need, share, errp)) {
+        if (!child->kept && !child->users) {
+            blk_close(child, NULL);
+        }
+        return false;
+    }
+    u->moved = node_moved;
+    u->parent = n;
+    node_moved(u);
+    return true;
+}
+
+void blk_unlink(BlkUser *u)
+{
+    BlkNode *child = u->node, *n = u->parent;
+
+    if (!child) {
+        return;
+    }
+    blk_detach(u);
+    if (u == &n->child_use) {
+        n->child = NULL;
+    } else if (u == &n->backing_use) {
+        n->backing = NULL;
+    }
+    if (n->drv->relinked) {
+        n->drv->relinked(n);
+    }
+    if (!child->kept && !child->users) {
+        blk_close(child, NULL);
+    }
+}
+
+bool blk_set_read_only(BlkNode *n, bool read_only, Error **errp)
+{
+    if (n->read_only == read_only) {
+        return true;
+    }
+    if (read_only) {
+        for (const BlkUser *u = n->users; u; u = u->next) {
+            if (u->need & BLK_PERM_WRITE) {
+                return error_set(errp, "Node '%s' is written by %s", n->name, u->who);
+            }
+        }
+        if (n->drv->set_read_only && !n->drv->set_read_only(n, true, errp)) {
+            return false;
+        }
+        n->read_only = true;
+        return true;
+    }
+    if (n->child && !blk_set_read_only(n->child, false, errp)) {
+        return false;
+    }
+    n->read_only = false;
+    if (n->drv->set_read_only && !n->drv->set_read_only(n, false, errp)) {
+        n->read_only = true;
+        return false;
+    }
+    return true;
 }
 
 void blk_each_user(BlkNode *n, void (*fn)(const char *who, unsigned need, void *arg), void *arg)
@@ -487,8 +642,7 @@ static BlkNode *open_child(BlkNode *n, const BlkOptions *o, Error **errp)
     inline_child.cache_direct |= o->cache_direct;
     inline_child.cache_no_flush |= o->cache_no_flush;
     inline_child.discard_unmap |= o->discard_unmap;
-    n->owns_child = true;
-    return blk_open(&inline_child, errp);
+    return blk_open_inner(&inline_child, errp);
 }
 
 static bool link_child(BlkNode *n, const BlkOptions *o, Error **errp)
@@ -500,25 +654,23 @@ static bool link_child(BlkNode *n, const BlkOptions *o, Error **errp)
     if (!child) {
         return false;
     }
-    n->child = child;
+    n->child_use.resized = child_resized;
+    if (!blk_link(n, &n->child_use, child, 0, BLK_PERM_ALL, errp)) {
+        return false;
+    }
     if (child->read_only && !n->read_only) {
         if (!n->auto_read_only) {
             return error_set(errp, "Block node '%s' is read-only", child->name);
         }
         n->read_only = true;
     }
-    g_autofree char *who = g_strdup_printf("node '%s'", n->name);
-    n->child_use.resized = child_resized;
-    return blk_attach(child, &n->child_use, who, 0, BLK_PERM_ALL, errp);
+    return true;
 }
 
 static void node_free(BlkNode *n)
 {
-    BlkNode *child = n->owns_child ? n->child : NULL;
-
-    if (n->child) {
-        blk_detach(&n->child_use);
-    }
+    blk_unlink(&n->backing_use);
+    blk_unlink(&n->child_use);
     blk_lanes_drop(n, NULL);
     lock_destroy(&n->lanes_lock);
     lock_destroy(&n->wait_lock);
@@ -527,9 +679,6 @@ static void node_free(BlkNode *n)
     g_free(n->drive_id);
     g_free(n->state);
     g_free(n);
-    if (child) {
-        blk_close(child, NULL);
-    }
 }
 
 static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
@@ -556,7 +705,7 @@ static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
     return n;
 }
 
-BlkNode *blk_open(const BlkOptions *o, Error **errp)
+BlkNode *blk_open_inner(const BlkOptions *o, Error **errp)
 {
     assert_control();
     const BlkDriver *d = find_driver(o->driver, errp);
@@ -586,6 +735,16 @@ BlkNode *blk_open(const BlkOptions *o, Error **errp)
     return n;
 }
 
+BlkNode *blk_open(const BlkOptions *o, Error **errp)
+{
+    BlkNode *n = blk_open_inner(o, errp);
+
+    if (n) {
+        n->kept = true;
+    }
+    return n;
+}
+
 static bool idle(BlkNode *n)
 {
     bool is_idle = true;
@@ -604,6 +763,9 @@ bool blk_close(BlkNode *n, Error **errp)
     if (n->users) {
         return error_set(errp, "Node '%s' is in use by %s", n->name, n->users->who);
     }
+    if (n->pins) {
+        return error_set(errp, "Node '%s' is in use by a change of the graph", n->name);
+    }
     if (!idle(n)) {
         return error_set(errp, "Node '%s' has requests in flight", n->name);
     }
@@ -612,6 +774,7 @@ bool blk_close(BlkNode *n, Error **errp)
         at = &(*at)->next;
     }
     *at = n->next;
+    blk_hold_forget(n);
     if (n->drv->close) {
         n->drv->close(n);
     }

@@ -97,9 +97,8 @@ typedef struct Qcow2 {
     Qcow2Header h;
     BlkNode *data;             /* where guest clusters are: the child, or an external data file, */
     bool external;             /* where they lie at their guest offsets and are not counted */
-    BlkNode *backing;          /* NULL: none */
-    BlkUser backing_use, data_use;
-    bool owns_backing, owns_data;
+    BlkNode *backing;          /* n->backing */
+    BlkUser data_use;
 
     unsigned cluster_bits, l2_bits, unit_bits, entry_size;
     uint64_t cluster;          /* bytes */
@@ -143,6 +142,12 @@ int qcow2_header_write(BlkNode *file, const Qcow2Header *h);
 /* Are the options of @o possible? */
 bool qcow2_create_ok(const BlkCreate *o, Error **errp);
 bool qcow2_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp);
+/* --- qcow2-backing.c --- */
+
+/* Writes what the image calls the thing behind it (@file NULL: nothing is).  Blocks; nothing is in flight. */
+bool qcow2_set_backing_file(BlkNode *n, const char *file, const char *format, Error **errp);
+/* What it calls it, or NULL. */
+const char *qcow2_backing_file(const BlkNode *n);
 
 /* --- qcow2-cache.c --- */
 

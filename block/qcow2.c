@@ -96,41 +96,38 @@ static BlkNode *open_beside(BlkNode *n, const BlkOptions *o, const char *name, c
     }
     file.cache_direct = whole.cache_direct;
     file.cache_no_flush = whole.cache_no_flush;
-    return blk_open(format ? &whole : &file, errp);
+    return blk_open_inner(format ? &whole : &file, errp);
 }
 
 static bool open_backing(BlkNode *n, const BlkOptions *o, Error **errp)
 {
-    Qcow2 *q = n->state;
+    const Qcow2 *q = n->state;
+    BlkNode *backing;
 
     if (o->backing_none || (!q->h.backing_file && !o->backing && !o->backing_ref)) {
         return true;
     }
     if (o->backing_ref) {
-        q->backing = blk_find(o->backing_ref);
-        if (!q->backing) {
+        backing = blk_find(o->backing_ref);
+        if (!backing) {
             return error_set(errp, "Cannot find device='' nor node-name='%s'", o->backing_ref);
         }
     } else if (o->backing) {
         BlkOptions below = *o->backing;
 
         below.read_only = true;
-        q->backing = blk_open(&below, errp);
-        q->owns_backing = true;
+        backing = blk_open_inner(&below, errp);
     } else if (!q->h.backing_format) {
         error_set(errp, "The format of backing file '%s' is not in the image and is not guessed",
                   q->h.backing_file);
         return error_hint(errp, "Give it with backing.driver, or write it into the image (rebase -u -F).");
     } else {
-        q->backing = open_beside(n, o, q->h.backing_file, q->h.backing_format, true, errp);
-        q->owns_backing = true;
+        backing = open_beside(n, o, q->h.backing_file, q->h.backing_format, true, errp);
     }
-    if (!q->backing) {
+    if (!backing) {
         return error_context(errp, "Could not open backing file");
     }
-    n->backing = q->backing;
-    g_autofree char *who = g_strdup_printf("node '%s'", n->name);
-    return blk_attach(q->backing, &q->backing_use, who, BLK_PERM_READ, BLK_PERM_READ | BLK_PERM_RESIZE, errp);
+    return blk_link(n, &n->backing_use, backing, BLK_PERM_READ, BLK_PERM_READ | BLK_PERM_RESIZE, errp);
 }
 
 static bool open_data(BlkNode *n, const BlkOptions *o, Error **errp)
@@ -145,31 +142,19 @@ static bool open_data(BlkNode *n, const BlkOptions *o, Error **errp)
         return error_set(errp, "'data-file' is required for this image");
     }
     q->data = open_beside(n, o, q->h.data_file, NULL, n->read_only, errp);
-    q->owns_data = q->data != NULL;
     if (!q->data) {
         return error_context(errp, "Could not open the external data file");
     }
     blk_grow(q->data, ALIGN_UP(q->h.size, q->cluster));
-    g_autofree char *who = g_strdup_printf("node '%s'", n->name);
-    return blk_attach(q->data, &q->data_use, who, 0, BLK_PERM_ALL, errp);
-}
-
-static void detach(BlkUser *u, BlkNode *node, bool owned)
-{
-    blk_detach(u);
-    if (owned && node) {
-        blk_close(node, NULL);
-    }
+    return blk_link(n, &q->data_use, q->data, 0, BLK_PERM_ALL, errp);
 }
 
 static void qcow2_free(BlkNode *n)
 {
     Qcow2 *q = n->state;
 
-    detach(&q->backing_use, q->backing, q->owns_backing);
-    if (q->external) {
-        detach(&q->data_use, q->data, q->owns_data);
-    }
+    blk_unlink(&n->backing_use);
+    blk_unlink(&q->data_use);
     if (q->cache.buckets) {
         qcow2_cache_free(q);
     }
@@ -188,7 +173,7 @@ static bool claim(BlkNode *n, const BlkOptions *o, Error **errp)
 {
     Qcow2 *q = n->state;
 
-    if (n->read_only || o->for_repair) {
+    if (o->for_repair) {
         return true;
     }
     if (q->h.incompat & QCOW2_INCOMPAT_CORRUPT) {
@@ -212,7 +197,7 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
 
     lock_init(&q->lock, RANK_NODE, "qcow2");
     if (!qcow2_header_read(n->child, &q->h, errp) || !zip_load((ZipKind)q->h.compression, errp) ||
-        !open_tables(n, errp) || !claim(n, o, errp) ||
+        !open_tables(n, errp) || (!n->read_only && !claim(n, o, errp)) ||
         !open_backing(n, o, errp) || !open_data(n, o, errp)) {
         qcow2_free(n);
         return false;
@@ -224,20 +209,41 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
     return true;
 }
 
-static void qcow2_close(BlkNode *n)
+/* Writes out all there is, and gives back what was taken in advance; nothing is in flight. */
+static int settle(BlkNode *n)
 {
     Qcow2 *q = n->state;
-    int ret = 0;
+    int ret = qcow2_flush_meta(n);
 
-    if (!n->read_only) {
-        ret = qcow2_flush_meta(n);
-        lock_take(&q->lock);
-        ret = ret < 0 ? ret : qcow2_release_locked(n);
-        ret = ret < 0 ? ret : qcow2_run_return_locked(n);
-        lock_drop(&q->lock);
-        ret = ret < 0 ? ret : qcow2_flush_meta(n);
-        ret = ret < 0 ? ret : blk_pflush(n->child);
+    lock_take(&q->lock);
+    ret = ret < 0 ? ret : qcow2_release_locked(n);
+    ret = ret < 0 ? ret : qcow2_run_return_locked(n);
+    lock_drop(&q->lock);
+    ret = ret < 0 ? ret : qcow2_flush_meta(n);
+    return ret < 0 ? ret : blk_pflush(n->child);
+}
+
+static bool qcow2_set_read_only(BlkNode *n, bool read_only, Error **errp)
+{
+    if (!read_only) {
+        return claim(n, &(BlkOptions){ .for_repair = false }, errp);
     }
+    int ret = settle(n);
+    return ret == 0 || error_set_errno(errp, -ret, "Could not write the metadata of '%s' out", n->name);
+}
+
+static void qcow2_relinked(BlkNode *n)
+{
+    Qcow2 *q = n->state;
+
+    q->data = q->external ? q->data_use.node : n->child;
+    q->backing = n->backing;
+}
+
+static void qcow2_close(BlkNode *n)
+{
+    int ret = n->read_only ? 0 : settle(n);
+
     if (ret < 0) {
         warn_report("closing '%s': %s: what was not flushed before is lost", blk_filename(n),
                     errno_text(-ret));
@@ -312,6 +318,10 @@ const BlkDriver blk_qcow2 = {
     .info = qcow2_info,
     .status = qcow2_status,
     .snapshots = &qcow2_snapshot_ops,
+    .relinked = qcow2_relinked,
+    .set_read_only = qcow2_set_read_only,
+    .set_backing_file = qcow2_set_backing_file,
+    .backing_file = qcow2_backing_file,
     .resolve = qcow2_resolve,
     .resolve_slow = qcow2_resolve_slow,
     .commit = qcow2_commit,

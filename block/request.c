@@ -142,20 +142,30 @@ void blk_loop_drop(Loop *l)
 
 /* --- lanes --- */
 
-static BlkLane *lane_of(BlkNode *n, Loop *loop);
+static BlkLane *lane_of(BlkNode *n, Loop *loop, bool outside);
 
-static BlkLane *lane_new(BlkNode *n, Loop *loop)
+/* The graph may be changing: @outside ones get no lane then (NULL). */
+static BlkLane *lane_new(BlkNode *n, Loop *loop, bool outside)
 {
+    BlkLane *child = n->child ? lane_of(n->child, loop, outside) : NULL;
+
+    if (n->child && !child) {
+        return NULL;
+    }
     BlkLane *l = g_new0(BlkLane, 1);
 
     l->loop = loop;
     l->node = n;
     l->bl = blk_loop_get(loop);
-    l->child = n->child ? lane_of(n->child, loop) : NULL;
+    l->child = child;
     l->bit = l->child ? MIN(l->child->bit + 1, 31) : 0;
     lock_take(&n->lanes_lock);
-    l->next = n->lanes;
-    epoch_store(n->lanes, l);
+    if (outside && n->hold) {
+        g_clear_pointer(&l, g_free);
+    } else {
+        l->next = n->lanes;
+        epoch_store(n->lanes, l);
+    }
     lock_drop(&n->lanes_lock);
     return l;
 }
@@ -170,17 +180,28 @@ static BlkLane *lane_find(BlkNode *n, const Loop *loop)
     return l;
 }
 
-static BlkLane *lane_of(BlkNode *n, Loop *loop)
+static BlkLane *lane_of(BlkNode *n, Loop *loop, bool outside)
 {
     BlkLane *l = lane_find(n, loop);
 
     /* Only the loop itself adds its lane, so it cannot be added twice. */
-    return l ? l : lane_new(n, loop);
+    return l ? l : lane_new(n, loop, outside);
 }
 
 static void lane_free(EpochItem *item)
 {
     g_free(container_of(item, BlkLane, epoch));
+}
+
+static void stats_add(BlkStats *to, const BlkStats *s)
+{
+    uint64_t *sum = (uint64_t *)to;
+    const uint64_t *from = (const uint64_t *)s;
+
+    for (unsigned i = 0; i < offsetof(BlkStats, wr_highest) / sizeof(*sum); i++) {
+        sum[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+    }
+    to->wr_highest = MAX(to->wr_highest, __atomic_load_n(&s->wr_highest, __ATOMIC_RELAXED));
 }
 
 void blk_lanes_drop(BlkNode *n, const Loop *l)
@@ -191,6 +212,7 @@ void blk_lanes_drop(BlkNode *n, const Loop *l)
 
         if (!l || lane->loop == l) {
             epoch_store(*at, lane->next);
+            stats_add(&n->past, &lane->stats);
             epoch_defer(&lane->epoch, lane_free);
         } else {
             at = &lane->next;
@@ -337,11 +359,18 @@ static void descend(BlkReq *r, BlkLane *l)
 
         r->at = l;
         lane_enter(l, r);
+        if (G_UNLIKELY(r->op != BLK_READ && blk_threshold(l->node))) {
+            blk_threshold_hit(l->node, r->op == BLK_DISCARD ? 0 : r->pos + r->left);
+        }
         if (drv->submit) {
             drv->submit(l, r);
             return;
         }
-        if (r->op == BLK_FLUSH) {
+        if (drv->filter) {
+            if (drv->intercept && drv->intercept(l, r)) {
+                return;
+            }
+        } else if (r->op == BLK_FLUSH) {
             if (drv->flush_meta) {
                 walk_flush(r, l);
                 return;
@@ -388,11 +417,26 @@ static int check_request(const BlkNode *n, BlkReq *r)
     return r->op < BLK_OPS ? 0 : -EINVAL;
 }
 
-void blk_submit(BlkNode *n, BlkReq *r)
+static void submit(BlkNode *n, BlkReq *r, bool outside)
 {
-    BlkLane *l = lane_of(n, r->loop);
+    BlkLane *l = NULL;
 
     assert_loop(r->loop);
+    for (;;) {
+        if (G_UNLIKELY(outside && __atomic_load_n(&n->hold, __ATOMIC_ACQUIRE)) && blk_hold_back(n, r)) {
+            return;
+        }
+        l = lane_find(n, r->loop);
+        if (G_LIKELY(l)) {
+            break;
+        }
+        l = lane_new(n, r->loop, outside);
+        BlkNode *now = r->user ? __atomic_load_n(&r->user->node, __ATOMIC_RELAXED) : n;
+        if (l && now == n) {
+            break;
+        }
+        n = now;               /* it was moved before this loop had a lane that a drain could wait for */
+    }
     blk_loop_kick(l->bl);
     r->lane = r->at = l;
     r->start = l->bl->now;
@@ -409,6 +453,29 @@ void blk_submit(BlkNode *n, BlkReq *r)
         lane_enter(l, r);
         blk_complete_later(r, ret);
     }
+}
+
+void blk_submit(BlkNode *n, BlkReq *r)
+{
+    r->user = NULL;
+    submit(n, r, true);
+}
+
+void blk_user_submit(BlkUser *u, BlkReq *r)
+{
+    r->user = u;
+    submit(__atomic_load_n(&u->node, __ATOMIC_RELAXED), r, true);
+}
+
+void blk_submit_below(BlkNode *n, BlkReq *r)
+{
+    r->user = NULL;
+    submit(n, r, false);
+}
+
+void blk_submit_held(BlkNode *n, BlkReq *r)
+{
+    submit(r->user ? __atomic_load_n(&r->user->node, __ATOMIC_RELAXED) : n, r, true);
 }
 
 /* --- the way up --- */
@@ -461,22 +528,82 @@ void blk_complete_later(BlkReq *r, int ret)
 
 void blk_stats(BlkNode *n, BlkStats *out)
 {
-    uint64_t *sum = (uint64_t *)out;
-
-    *out = (BlkStats){ 0 };
-    epoch_enter();
-    for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {
-        const uint64_t *from = (const uint64_t *)&l->stats;
-
-        for (unsigned i = 0; i < offsetof(BlkStats, wr_highest) / sizeof(*sum); i++) {
-            sum[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-        }
-        out->wr_highest = MAX(out->wr_highest, __atomic_load_n(&l->stats.wr_highest, __ATOMIC_RELAXED));
+    lock_take(&n->lanes_lock);
+    *out = n->past;
+    for (const BlkLane *l = n->lanes; l; l = l->next) {
+        stats_add(out, &l->stats);
     }
-    epoch_leave();
+    lock_drop(&n->lanes_lock);
 }
 
 /* --- blocking --- */
+
+/* A request of a thread that waits for it, through nodes that can only do it by requests. */
+typedef struct Bridge {
+    BlkReq req;
+    struct iovec iov;
+    BlkNode *node;
+    Post post;
+    Lock lock;
+    LockCond done;
+    bool over;
+    int ret;
+} Bridge;
+
+static Loop *bridge_loop;      /* made on control with the first such node; lives on */
+
+bool blk_bridge_open(Error **errp)
+{
+    assert_control();
+    if (!bridge_loop) {
+        bridge_loop = loop_new("blk-bridge", THREAD_LOOP, errp);
+    }
+    return bridge_loop != NULL;
+}
+
+Loop *blk_bridge_loop(void)
+{
+    return bridge_loop;
+}
+
+static void bridge_done(BlkReq *r, int ret)
+{
+    Bridge *b = container_of(r, Bridge, req);
+
+    lock_take(&b->lock);
+    b->ret = ret;
+    b->over = true;
+    lock_broadcast(&b->done);
+    lock_drop(&b->lock);
+}
+
+static void bridge_go(Post *p)
+{
+    Bridge *b = container_of(p, Bridge, post);
+
+    blk_submit_below(b->node, &b->req);
+}
+
+static int bridge(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len)
+{
+    Bridge b = { .node = n, .iov = { buf, len }, .post.run = bridge_go };
+
+    b.req = (BlkReq){ .op = op, .flags = flags, .off = off, .len = len, .loop = bridge_loop,
+                      .done = bridge_done };
+    if (buf) {
+        b.req.iov = &b.iov;
+        b.req.niov = 1;
+    }
+    lock_init(&b.lock, RANK_LEAF, "blk-bridge");
+    loop_post(bridge_loop, &b.post);
+    lock_take(&b.lock);
+    while (!b.over) {
+        lock_wait(&b.lock, &b.done, -1);
+    }
+    lock_drop(&b.lock);
+    lock_destroy(&b.lock);
+    return b.ret;
+}
 
 void blk_wait_woken(BlkNode *n, uint64_t seq)
 {
@@ -567,8 +694,15 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
     if (ret < 0) {
         return ret;
     }
+    if (G_UNLIKELY((op == BLK_WRITE || op == BLK_ZERO) && blk_threshold(n))) {
+        blk_threshold_hit(n, off + len);
+    }
     if (n->drv->blocking) {
         return n->drv->blocking(n, op, flags, off, &iov, 1, len);
+    }
+    if (n->drv->filter) {
+        return n->drv->intercept ? bridge(n, op, flags, off, buf, len)
+                                 : blk_blocking(n->child, op, flags, off, buf, len);
     }
     if (op == BLK_FLUSH) {
         ret = n->drv->flush_meta ? n->drv->flush_meta(n) : 0;

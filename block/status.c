@@ -38,6 +38,9 @@ static int ask(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
         return n->drv->status(n, off, len, s);
     }
     *s = (BlkStatus){ .flags = BLK_STATUS_HERE | BLK_STATUS_DATA, .len = len };
+    if (n->drv->filter) {
+        *s = (BlkStatus){ .len = len, .next = n->child, .through = true, .place = off };
+    }
     return 0;
 }
 

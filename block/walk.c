@@ -85,7 +85,7 @@ static void flush_written(Post *p)
     Piece *piece = g_new0(Piece, 1);
     piece->w = w;
     piece->req = (BlkReq){ .op = BLK_FLUSH, .loop = w->lane->loop, .done = flush_child_done };
-    blk_submit(w->lane->node->child, &piece->req);
+    blk_submit_below(w->lane->node->child, &piece->req);
 }
 
 static void flush_child_done(BlkReq *r, int ret)
@@ -172,7 +172,7 @@ static void cow_write(Piece *p)
     p->req = (BlkReq){ .op = BLK_WRITE, .flags = r->flags, .off = p->e.off - p->e.head,
                        .len = p->whole.iov_len, .iov = &p->whole, .niov = 1,
                        .loop = w->lane->loop, .done = piece_done };
-    blk_submit(p->e.node, &p->req);
+    blk_submit_below(p->e.node, &p->req);
 }
 
 static void cow_arrived(Piece *p, int ret)
@@ -213,7 +213,7 @@ static void cow_read(Piece *p, BlkReq *req, struct iovec *iov, uint64_t from, ui
     *req = (BlkReq){ .op = BLK_READ, .flags = BLK_QUIET, .off = from, .len = there, .iov = iov,
                      .niov = there ? 1 : 0, .loop = w->lane->loop,
                      .done = req == &p->req ? cow_head_read : cow_tail_read };
-    blk_submit(w->lane->node, req);
+    blk_submit_below(w->lane->node, req);
 }
 
 static void *cow_buffer(const Extent *e, uint64_t len)
@@ -274,7 +274,7 @@ static void piece_start(Walk *w, const Extent *e, uint64_t len)
         p->iov = blk_iov_slice(r->cur, r->ncur, p->skip, len, &p->req.niov);
         p->req.iov = p->iov;
     }
-    blk_submit(e->node, &p->req);
+    blk_submit_below(e->node, &p->req);
 }
 
 /* --- waiting for a request in flight --- */

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "block/front.h"
+#include "block/graph.h"
 #include "qapi/commands.h"
 #include "system/blockdev.h"
 
@@ -68,6 +69,7 @@ static BlockDeviceInfo *node_info(const BlkNode *n)
     i->file = g_strdup(blk_filename(n));
     i->drv = g_strdup(blk_driver_name(n));
     i->ro = blk_read_only(n);
+    i->write_threshold = (int64_t)blk_threshold(n);
     i->image = image_info(n);
     i->cache = qapi_new_blockdev_cache_info();
     i->cache->writeback = true;

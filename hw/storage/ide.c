@@ -26,7 +26,7 @@ static void submit_post(Post *p)
 {
     IdeCmd *c = container_of(p, IdeCmd, post);
 
-    blk_submit(c->node, &c->req);
+    blk_user_submit(&c->drive->users[c->user], &c->req);
 }
 
 static void host_idle(IdeHost *h)
@@ -55,7 +55,7 @@ static BlkErrorAction policy(const IdeCmd *c, int ret)
 {
     TRACE(ide_io_error, "id=%s op=%d off=%" PRIu64 " len=%" PRIu64 " error=%d", c->drive->dev.id,
           c->req.op, c->req.off, c->req.len, -ret);
-    return blk_front_error(&c->drive->front, c->node, c->req.op == BLK_READ, ret);
+    return blk_front_error(&c->drive->front, c->drive->users[c->user].node, c->req.op == BLK_READ, ret);
 }
 
 /* The command stays as it was before its request. */
@@ -147,12 +147,11 @@ static void submit(IdeCmd *c, BlkOp op, uint64_t off, uint64_t len, unsigned nio
     c->req.loop = loop;
     c->req.done = io_done;
     c->phase = IDE_WORK;
-    c->node = d->node;
     c->user = d->current;
     d->in_use[c->user]++;
     c->host->busy++;
     if (loop_here(loop)) {
-        blk_submit(c->node, &c->req);
+        blk_user_submit(&d->users[c->user], &c->req);
     } else {
         c->post.run = submit_post;
         loop_post(loop, &c->post);
@@ -709,11 +708,33 @@ static bool check_sizes(IdeDrive *d, Error **errp)
     return true;
 }
 
+/* On control: another node is what users[@which] uses. */
+static void medium_moved(IdeDrive *d, unsigned which)
+{
+    domain_enter(d->dev.domain);
+    if (which == d->current && d->node != NULL) {
+        d->node = d->users[which].node;
+        __atomic_store_n(&d->front.node, d->node, __ATOMIC_RELEASE);
+    }
+    domain_leave(d->dev.domain);
+}
+
+static void moved_0(BlkUser *u)
+{
+    medium_moved(container_of(u, IdeDrive, users[0]), 0);
+}
+
+static void moved_1(BlkUser *u)
+{
+    medium_moved(container_of(u, IdeDrive, users[1]), 1);
+}
+
 static bool attach_medium(IdeDrive *d, BlkNode *n, unsigned which, bool write, Error **errp)
 {
     unsigned share = BLK_PERM_READ | BLK_PERM_RESIZE | (d->share_rw ? BLK_PERM_WRITE : 0);
     g_autofree char *who = g_strdup_printf("device '%s'", d->dev.id);
 
+    d->users[which].moved = which ? moved_1 : moved_0;
     d->held[which] = blk_attach(n, &d->users[which], who,
                                 BLK_PERM_READ | (write ? BLK_PERM_WRITE : 0), share, errp);
     return d->held[which];

@@ -138,7 +138,6 @@ struct IdeCmd {
     uint64_t first;            /* the drive's own: where the command began, in bytes */
     uint8_t *buf;              /* IDE_BUF bytes, made on first use */
     GByteArray *saved;         /* buf[0..total), for the state table */
-    BlkNode *node;
     unsigned niov;
     BlkReq req;
     Post post;

@@ -121,7 +121,7 @@ static void submit(Pflash *f, BlkOp op, uint64_t off, uint64_t len)
     f->req.loop = f->dev.loop;
     f->req.done = write_done;
     f->writing = true;
-    blk_submit(f->node, &f->req);
+    blk_user_submit(&f->user, &f->req);
 }
 
 /* On the device loop, under the domain: the next run of changed sectors, after the last a flush. */
@@ -412,11 +412,21 @@ static bool find_size(Pflash *f, Error **errp)
     return true;
 }
 
+static void node_moved(BlkUser *u)
+{
+    Pflash *f = container_of(u, Pflash, user);
+
+    domain_enter(f->dev.domain);
+    f->node = u->node;
+    domain_leave(f->dev.domain);
+}
+
 static bool attach_node(Pflash *f, Error **errp)
 {
     unsigned need = BLK_PERM_READ | (f->read_only ? 0 : BLK_PERM_WRITE);
     g_autofree char *who = g_strdup_printf("device '%s'", f->dev.id);
 
+    f->user.moved = node_moved;
     return f->node == NULL || blk_attach(f->node, &f->user, who, need, BLK_PERM_READ, errp);
 }
 

@@ -122,7 +122,7 @@ static bool status_of(VirtioBlk *b, const BlkJob *j, int ret, uint8_t *status)
     if (ret == -ENOTSUP) {
         *status = VIRTIO_BLK_S_UNSUPP;
     } else if (ret < 0) {
-        switch (blk_front_error(&b->front, b->node, j->type == VIRTIO_BLK_T_IN, ret)) {
+        switch (blk_front_error(&b->front, b->user.node, j->type == VIRTIO_BLK_T_IN, ret)) {
         case BLK_ERROR_STOP:
             return false;
         case BLK_ERROR_REPORT:
@@ -169,7 +169,7 @@ static void job_submit(VirtioBlk *b, BlkQueue *bq, BlkJob *j)
     j->r.iov = j->iov;
     j->r.loop = j->c.q->loop;
     j->r.done = job_done;
-    blk_submit(b->node, &j->r);
+    blk_user_submit(&b->user, &j->r);
 }
 
 static void batch_flush(VirtioBlk *b, BlkQueue *bq)
@@ -443,6 +443,14 @@ static void blk_resized(BlkUser *u)
     domain_leave(b->v.dev.domain);
 }
 
+static void blk_moved(BlkUser *u)
+{
+    VirtioBlk *b = container_of(u, VirtioBlk, user);
+
+    __atomic_store_n(&b->node, u->node, __ATOMIC_RELAXED);
+    __atomic_store_n(&b->front.node, u->node, __ATOMIC_RELEASE);
+}
+
 /* --- life --- */
 
 static bool pow2_between(uint64_t v, uint64_t lo, uint64_t hi)
@@ -524,6 +532,7 @@ static bool blk_realize(Device *d, Error **errp)
     unsigned share = BLK_PERM_READ | BLK_PERM_RESIZE | (b->share_rw ? BLK_PERM_WRITE : 0);
     g_autofree char *who = g_strdup_printf("device '%s'", b->v.proxy->id);
     b->user.resized = blk_resized;
+    b->user.moved = blk_moved;
     if (!blk_attach(b->node, &b->user, who, need, share, errp)) {
         return false;
     }

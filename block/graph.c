@@ -1,0 +1,407 @@
+/* graph.c: changes of the graph under running requests: holding back, replacing, filters, snapshots.
+ *
+ *   blk_hold(nodes) --requests in flight end, new ones wait--> held() --the change--> blk_release()
+ *
+ * 1. One change at a time; others wait for their turn in order.  Nothing blocks: all is posts.
+ * 2. What is held is the nodes and everything above them, so requests under way from above still reach the
+ *    nodes below and end.  A request from outside waits in the hold and starts again where its user is then.
+ * 3. Two rounds through the loops: after the first every request has ended, after the second the callbacks
+ *    in which they ended have returned. */
+#include "block/graph.h"
+#include "block/block-int.h"
+#include "util/bytes.h"
+
+struct BlkHold {
+    GPtrArray *roots;          /* what was asked for, pinned */
+    GPtrArray *nodes;          /* with all above, while this is the active one */
+    void (*held)(BlkHold *h, void *arg);
+    void *arg;
+    Barrier home;
+    Post opened;
+    unsigned round;
+    Lock lock;                 /* guards the three below */
+    BlkReq *first, **end;
+    bool over;
+    BlkHold *next;
+    EpochItem epoch;
+};
+
+/* Where a held request goes on; in r->engine. */
+typedef struct HeldReq {
+    Post post;
+    BlkNode *node;
+} HeldReq;
+
+G_STATIC_ASSERT(sizeof(HeldReq) <= sizeof(((BlkReq *)0)->engine));
+
+static BlkHold *holds;         /* control; the first is active */
+
+/* --- holding back --- */
+
+static HeldReq *held_of(BlkReq *r)
+{
+    return (HeldReq *)r->engine;
+}
+
+static void held_go(Post *p)
+{
+    HeldReq *held = container_of(p, HeldReq, post);
+
+    blk_submit_held(held->node, (BlkReq *)((char *)held - offsetof(BlkReq, engine)));
+}
+
+bool blk_hold_back(BlkNode *n, BlkReq *r)
+{
+    BlkHold *h = __atomic_load_n(&n->hold, __ATOMIC_ACQUIRE);
+
+    if (!h) {
+        return false;
+    }
+    HeldReq *held = held_of(r);
+    held->node = n;
+    held->post.run = held_go;
+    r->next = NULL;
+    lock_take(&h->lock);
+    bool over = h->over;
+    if (!over) {
+        *h->end = r;
+        h->end = &r->next;
+    }
+    lock_drop(&h->lock);
+    if (over) {
+        loop_post(r->loop, &held->post);
+    }
+    return true;
+}
+
+static void hold_add(BlkHold *h, BlkNode *n)
+{
+    if (g_ptr_array_find(h->nodes, n, NULL)) {
+        return;
+    }
+    g_ptr_array_add(h->nodes, n);
+    for (const BlkUser *u = n->users; u; u = u->next) {
+        if (u->parent) {
+            hold_add(h, u->parent);
+        }
+    }
+}
+
+static void hold_round(BlkHold *h)
+{
+    barrier_init(&h->home, loop_control(), &h->opened);
+    for (unsigned i = 0; i < h->nodes->len; i++) {
+        blk_drain(h->nodes->pdata[i], &h->home);
+    }
+    barrier_leave(&h->home);
+}
+
+static void hold_opened(Post *p)
+{
+    BlkHold *h = container_of(p, BlkHold, opened);
+
+    if (++h->round < 2) {
+        hold_round(h);
+        return;
+    }
+    h->held(h, h->arg);
+}
+
+static void hurry(BlkNode *n, bool on)
+{
+    if (n->drv->hurry) {
+        n->drv->hurry(n, on);
+    }
+}
+
+static void hold_start(BlkHold *h)
+{
+    for (unsigned i = 0; i < h->roots->len; i++) {
+        hold_add(h, h->roots->pdata[i]);
+    }
+    for (unsigned i = 0; i < h->nodes->len; i++) {
+        BlkNode *n = h->nodes->pdata[i];
+
+        /* Under the lock that a new lane takes: it is there to be drained, or sees the hold. */
+        lock_take(&n->lanes_lock);
+        __atomic_store_n(&n->hold, h, __ATOMIC_RELEASE);
+        lock_drop(&n->lanes_lock);
+        hurry(n, true);
+    }
+    hold_round(h);
+}
+
+void blk_hold(BlkNode *const *nodes, unsigned count, void (*held)(BlkHold *h, void *arg), void *arg)
+{
+    BlkHold *h = g_new0(BlkHold, 1), **at = &holds;
+
+    assert_control();
+    *h = (BlkHold){ .roots = g_ptr_array_new(), .nodes = g_ptr_array_new(), .held = held, .arg = arg,
+                    .opened.run = hold_opened };
+    lock_init(&h->lock, RANK_LEAF, "blk-hold");
+    h->end = &h->first;
+    for (unsigned i = 0; i < count; i++) {
+        g_ptr_array_add(h->roots, nodes[i]);
+        nodes[i]->pins++;
+    }
+    while (*at) {
+        at = &(*at)->next;
+    }
+    *at = h;
+    if (h == holds) {
+        hold_start(h);
+    }
+}
+
+static void hold_free(EpochItem *item)
+{
+    BlkHold *h = container_of(item, BlkHold, epoch);
+
+    lock_destroy(&h->lock);
+    g_free(h);
+}
+
+void blk_release(BlkHold *h)
+{
+    assert_control();
+    for (unsigned i = 0; i < h->roots->len; i++) {
+        ((BlkNode *)h->roots->pdata[i])->pins--;
+    }
+    for (unsigned i = 0; i < h->nodes->len; i++) {
+        blk_lanes_drop(h->nodes->pdata[i], NULL);      /* they know the old children */
+    }
+    for (unsigned i = 0; i < h->nodes->len; i++) {
+        BlkNode *n = h->nodes->pdata[i];
+
+        hurry(n, false);
+        lock_take(&n->lanes_lock);
+        __atomic_store_n(&n->hold, NULL, __ATOMIC_RELEASE);
+        lock_drop(&n->lanes_lock);
+    }
+    lock_take(&h->lock);
+    h->over = true;
+    BlkReq *r = h->first;
+    lock_drop(&h->lock);
+    while (r) {
+        BlkReq *next = r->next;
+
+        loop_post(r->loop, &held_of(r)->post);
+        r = next;
+    }
+    g_ptr_array_unref(h->roots);
+    g_ptr_array_unref(h->nodes);
+    holds = h->next;
+    epoch_defer(&h->epoch, hold_free);
+    if (holds) {
+        hold_start(holds);
+    }
+}
+
+void blk_hold_forget(BlkNode *n)
+{
+    if (holds) {
+        g_ptr_array_remove(holds->nodes, n);
+    }
+}
+
+/* --- changes, while held --- */
+
+void blk_close_unused(BlkNode *n)
+{
+    if (!n->kept && !n->users) {
+        blk_close(n, NULL);
+    }
+}
+
+BlkNode *blk_open_unkept(const BlkOptions *o, Error **errp)
+{
+    return blk_open_inner(o, errp);
+}
+
+/* Moves the users of @from (those of node @only, if given; never @above itself) to @to. */
+static bool move_users(BlkNode *from, BlkNode *to, const BlkNode *above, const BlkNode *only, Error **errp)
+{
+    g_autoptr(GPtrArray) users = g_ptr_array_new();
+    bool ok = blk_users_take(from, above, only, users, errp);
+
+    if (ok && !blk_users_give(users, to, errp)) {
+        blk_users_give(users, from, NULL);     /* they were there before */
+        ok = false;
+    }
+    blk_users_settle(from);
+    return ok;
+}
+
+bool blk_replace(BlkNode *from, BlkNode *to, Error **errp)
+{
+    assert_control();
+    return move_users(from, to, to, NULL, errp);
+}
+
+bool blk_insert_filter(BlkNode *filter, Error **errp)
+{
+    assert_control();
+    return move_users(filter->child, filter, filter, NULL, errp);
+}
+
+void blk_remove_filter(BlkNode *filter)
+{
+    g_autoptr(GPtrArray) users = g_ptr_array_new();
+    g_autoptr(GPtrArray) own = g_ptr_array_new();
+    BlkNode *child = filter->child;
+
+    assert_control();
+    /* What the users may do above they may do below: the filter's own use stood for them. */
+    if (blk_users_take(filter, NULL, NULL, users, NULL) && blk_users_take(child, NULL, filter, own, NULL)) {
+        bool ok = blk_users_give(users, child, NULL);
+
+        g_assert(ok);
+        filter->child_use.need = 0;
+        filter->child_use.share = BLK_PERM_ALL;
+        blk_users_give(own, child, NULL);
+        blk_users_settle(filter);
+        blk_users_settle(child);
+    }
+}
+
+bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp)
+{
+    BlkNode *old = n->backing;
+
+    assert_control();
+    if (!backing) {
+        blk_unlink(&n->backing_use);
+        return true;
+    }
+    if (!old) {
+        return blk_link(n, &n->backing_use, backing, BLK_PERM_READ, BLK_PERM_READ | BLK_PERM_RESIZE, errp);
+    }
+    if (!move_users(old, backing, NULL, n, errp)) {
+        return false;
+    }
+    blk_close_unused(old);
+    return true;
+}
+
+static void drive_moves(BlkNode *from, BlkNode *to)
+{
+    g_free(to->drive_id);
+    to->drive_id = g_steal_pointer(&from->drive_id);
+    to->rerror = from->rerror;
+    to->werror = from->werror;
+}
+
+bool blk_snapshot(BlkNode *n, BlkNode *overlay, Error **errp)
+{
+    g_autoptr(GPtrArray) users = g_ptr_array_new();
+
+    assert_control();
+    if (!blk_users_take(n, overlay, NULL, users, errp)) {
+        return false;
+    }
+    bool ok = blk_set_backing(overlay, n, errp);
+    if (ok && !blk_users_give(users, overlay, errp)) {
+        ok = false;
+        blk_set_backing(overlay, NULL, NULL);
+    }
+    if (!ok) {
+        blk_users_give(users, n, NULL);
+    } else if (n->drive_id) {
+        drive_moves(n, overlay);
+        n->kept = false;       /* the device's disk goes with the device: it is what is on top now */
+        overlay->kept = true;
+    }
+    blk_users_settle(n);
+    if (ok) {
+        blk_set_read_only(n, true, NULL);      /* one that cannot be is still written by somebody */
+    }
+    return ok;
+}
+
+void blk_snapshot_undo(BlkNode *n, BlkNode *overlay)
+{
+    g_autoptr(GPtrArray) users = g_ptr_array_new();
+
+    assert_control();
+    if (overlay->drive_id) {
+        drive_moves(overlay, n);
+        n->kept = true;
+    }
+    blk_set_read_only(n, false, NULL);
+    if (blk_users_take(overlay, NULL, NULL, users, NULL)) {
+        blk_set_backing(overlay, NULL, NULL);
+        blk_users_give(users, n, NULL);
+    }
+    blk_users_settle(overlay);
+}
+
+bool blk_set_backing_file(BlkNode *n, const char *file, const char *format, Error **errp)
+{
+    assert_control();
+    if (!n->drv->set_backing_file) {
+        return error_set(errp, "Node '%s' does not support backing files", n->name);
+    }
+    if (n->read_only) {
+        return error_set(errp, "Block node '%s' is read-only", n->name);
+    }
+    return n->drv->set_backing_file(n, file, format, errp);
+}
+
+const char *blk_backing_file(const BlkNode *n)
+{
+    return n->drv->backing_file ? n->drv->backing_file(n) : NULL;
+}
+
+bool blk_reopen_read_only(BlkNode *n, bool read_only, Error **errp)
+{
+    assert_control();
+    return blk_set_read_only(n, read_only, errp);
+}
+
+bool blk_is_above(const BlkNode *n, const BlkNode *below)
+{
+    return n && (n == below || blk_is_above(n->child, below) || blk_is_above(n->backing, below));
+}
+
+BlkNode *blk_overlay_of(const BlkNode *n)
+{
+    for (const BlkUser *u = n->users; u; u = u->next) {
+        if (u->parent && u == &u->parent->backing_use) {
+            return u->parent;
+        }
+    }
+    return NULL;
+}
+
+/* --- write threshold --- */
+
+static BlkThresholdListener *threshold_listener;       /* set once at start */
+
+void blk_set_threshold_listener(BlkThresholdListener *l)
+{
+    assert_control();
+    threshold_listener = l;
+}
+
+void blk_set_threshold(BlkNode *n, uint64_t bytes)
+{
+    assert_control();
+    __atomic_store_n(&n->threshold, bytes, __ATOMIC_RELAXED);
+}
+
+uint64_t blk_threshold(const BlkNode *n)
+{
+    return __atomic_load_n(&n->threshold, __ATOMIC_RELAXED);
+}
+
+void blk_threshold_hit(BlkNode *n, uint64_t end)
+{
+    uint64_t threshold = blk_threshold(n);
+
+    if (threshold && end > threshold &&
+        __atomic_compare_exchange_n(&n->threshold, &threshold, 0, false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED) &&
+        threshold_listener) {
+        threshold_listener(n, threshold, end - threshold);
+    }
+}

@@ -1,0 +1,54 @@
+/* graph.h: changes of the graph under running requests; for the control plane and jobs.
+ *
+ * 1. A change is made between held() and blk_release(); one at a time, others wait for their turn.
+ * 2. What may be called there leaves everything as it was when it fails. */
+#ifndef BLOCK_GRAPH_H
+#define BLOCK_GRAPH_H
+
+#include "block/block.h"
+
+typedef struct BlkHold BlkHold;
+
+/* Calls held(h, arg) on control when nothing is in flight at @nodes and what is above them; new requests wait
+ * until blk_release().  The nodes cannot be closed before. */
+CTX_CONTROL void blk_hold(BlkNode *const *nodes, unsigned count, void (*held)(BlkHold *h, void *arg),
+                          void *arg);
+CTX_CONTROL void blk_release(BlkHold *h);
+
+/* While held: the users of @from use @to from now on, but for @to itself.  Fails if one cannot be moved, or
+ * may not do there what it needs. */
+CTX_CONTROL bool blk_replace(BlkNode *from, BlkNode *to, Error **errp);
+/* While its child is held: the users of the child of @filter, which is open, use @filter. */
+CTX_CONTROL bool blk_insert_filter(BlkNode *filter, Error **errp);
+/* While its child is held: the users of @filter use its child. */
+CTX_CONTROL void blk_remove_filter(BlkNode *filter);
+/* While @n is held: puts @backing (NULL: nothing) behind it; what was there is closed if nobody wants it. */
+CTX_CONTROL bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp);
+/* While @n is held: puts @overlay, an image with nothing behind it, between @n and its users. */
+CTX_CONTROL bool blk_snapshot(BlkNode *n, BlkNode *overlay, Error **errp);
+/* While both are held: undoes that, before anything was written. */
+CTX_CONTROL void blk_snapshot_undo(BlkNode *n, BlkNode *overlay);
+
+/* While @n is held: changes what the image calls the thing behind it (@file NULL: nothing).  Blocks. */
+CTX_CONTROL bool blk_set_backing_file(BlkNode *n, const char *file, const char *format, Error **errp);
+/* That name, or NULL. */
+CTX_CONTROL const char *blk_backing_file(const BlkNode *n);
+/* While @n is held: makes it read-only, or writable with what is below it. */
+CTX_CONTROL bool blk_reopen_read_only(BlkNode *n, bool read_only, Error **errp);
+/* True if @n is @below or gets bytes from it. */
+CTX_CONTROL bool blk_is_above(const BlkNode *n, const BlkNode *below);
+/* The first node above @n that has it as what is behind it, or NULL. */
+CTX_CONTROL BlkNode *blk_overlay_of(const BlkNode *n);
+/* Opens a node that is closed with its last user; for one that gets users at once. */
+CTX_CONTROL BlkNode *blk_open_unkept(const BlkOptions *o, Error **errp);
+/* Closes @n if it is such a node without users. */
+CTX_CONTROL void blk_close_unused(BlkNode *n);
+
+/* Tells, once, of a write to @n that ends after @bytes; 0: no more. */
+CTX_CONTROL void blk_set_threshold(BlkNode *n, uint64_t bytes);
+CTX_ANY uint64_t blk_threshold(const BlkNode *n);
+/* Whoever tells people; any thread. */
+typedef void BlkThresholdListener(const BlkNode *n, uint64_t threshold, uint64_t exceeded);
+CTX_CONTROL void blk_set_threshold_listener(BlkThresholdListener *l);
+
+#endif

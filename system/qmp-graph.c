@@ -1,0 +1,403 @@
+/* qmp-graph.c: QMP commands that change the graph of block nodes while it is used.
+ *
+ * 1. A change is one or more steps: all are prepared first, then, with nothing in flight, done in order; one
+ *    that fails undoes those before it. */
+#include "system/qmp-graph.h"
+
+#include <string.h>
+#include "block/front.h"
+#include "block/graph.h"
+#include "qapi/commands.h"
+#include "qapi/events.h"
+#include "system/blockdev.h"
+
+typedef struct Step Step;
+struct Step {
+    bool (*act)(Step *s, Error **errp);
+    void (*undo)(Step *s);     /* NULL: nothing to undo */
+    BlkNode *node, *other;
+    BlkNode *old;              /* what was behind @node; kept until all is done */
+    bool made;                 /* @other was opened for this */
+    bool read_only, change_backing;
+    char *text, *format;
+};
+
+typedef struct Change {
+    QmpPending *pending;
+    GPtrArray *steps;
+    Error *err;
+} Change;
+
+static void step_free(gpointer p)
+{
+    Step *s = p;
+
+    g_free(s->text);
+    g_free(s->format);
+    g_free(s);
+}
+
+static Change *change_new(QmpPending *pending)
+{
+    Change *c = g_new0(Change, 1);
+
+    *c = (Change){ .pending = pending, .steps = g_ptr_array_new_with_free_func(step_free) };
+    return c;
+}
+
+static Step *step_add(Change *c, bool (*act)(Step *s, Error **errp), BlkNode *node, BlkNode *other)
+{
+    Step *s = g_new0(Step, 1);
+
+    *s = (Step){ .act = act, .node = node, .other = other };
+    g_ptr_array_add(c->steps, s);
+    return s;
+}
+
+/* Nothing came of it: what was opened for it goes. */
+static void change_drop(Change *c)
+{
+    for (unsigned i = 0; i < c->steps->len; i++) {
+        const Step *s = c->steps->pdata[i];
+
+        if (s->made) {
+            blk_close_unused(s->other);
+        }
+        if (s->old != NULL) {
+            blk_close_unused(s->old);
+        }
+    }
+    g_ptr_array_unref(c->steps);
+    g_free(c);
+}
+
+static void change_held(BlkHold *h, void *arg)
+{
+    Change *c = arg;
+    Error *err = NULL;
+    unsigned done = 0;
+
+    while (done < c->steps->len && ((Step *)c->steps->pdata[done])->act(c->steps->pdata[done], &err)) {
+        done++;
+    }
+    for (unsigned i = done; err != NULL && i-- > 0;) {
+        Step *s = c->steps->pdata[i];
+
+        if (s->undo != NULL) {
+            s->undo(s);
+        }
+    }
+    blk_release(h);
+    QmpPending *pending = c->pending;
+    change_drop(c);
+    qmp_pending_done(pending, err);
+}
+
+/* Does it, and answers. */
+static bool change_go(Change *c)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+
+    for (unsigned i = 0; i < c->steps->len; i++) {
+        const Step *s = c->steps->pdata[i];
+
+        g_ptr_array_add(nodes, s->node);
+        if (s->other != NULL) {
+            g_ptr_array_add(nodes, s->other);
+        }
+        if (s->old != NULL) {
+            g_ptr_array_add(nodes, s->old);
+        }
+    }
+    blk_hold((BlkNode *const *)nodes->pdata, nodes->len, change_held, c);
+    return true;
+}
+
+/* --- finding --- */
+
+BlkNode *qmp_find_node(const char *device, const char *node_name, Error **errp)
+{
+    BlkFront *f = device != NULL ? blk_front_of_drive(device) : NULL;
+    BlkNode *n = f != NULL ? f->node : device != NULL ? blk_find_drive(device) : NULL;
+
+    if (n == NULL && node_name != NULL) {
+        n = blk_find(node_name);
+    }
+    if (n == NULL) {
+        error_set(errp, "Cannot find device='%s' nor node-name='%s'", device != NULL ? device : "",
+                  node_name != NULL ? node_name : "");
+    }
+    return n;
+}
+
+static bool free_of_overlay(const BlkNode *n, Error **errp)
+{
+    const BlkNode *over = blk_overlay_of(n);
+
+    return over == NULL || error_set(errp, "Node '%s' is busy: node is used as backing hd of '%s'",
+                                     blk_name(n), blk_name(over));
+}
+
+/* --- snapshots --- */
+
+static bool snapshot_act(Step *s, Error **errp)
+{
+    if (!free_of_overlay(s->node, errp)) {
+        return false;
+    }
+    if (blk_child(s->other, 1) != NULL) {
+        return error_set(errp, "The overlay already has a backing image");
+    }
+    return blk_snapshot(s->node, s->other, errp);
+}
+
+static void snapshot_undo(Step *s)
+{
+    blk_snapshot_undo(s->node, s->other);
+}
+
+static bool add_snapshot(Change *c, const BlockdevSnapshot *args, Error **errp)
+{
+    BlkNode *n = qmp_find_node(args->node, args->node, errp);
+    BlkNode *overlay = n != NULL ? qmp_find_node(args->overlay, args->overlay, errp) : NULL;
+
+    if (overlay == NULL) {
+        return false;
+    }
+    if (blk_is_above(n, overlay)) {
+        return error_set(errp, "Making '%s' a backing child of '%s' would create a cycle", blk_name(n),
+                         blk_name(overlay));
+    }
+    if (blk_read_only(overlay)) {
+        return error_set(errp, "The overlay is read-only");
+    }
+    step_add(c, snapshot_act, n, overlay)->undo = snapshot_undo;
+    return true;
+}
+
+static bool add_snapshot_sync(Change *c, const BlockdevSnapshotSync *args, Error **errp)
+{
+    BlkNode *n = qmp_find_node(args->device, args->node_name, errp);
+
+    if (n == NULL) {
+        return false;
+    }
+    if (args->node_name != NULL && args->snapshot_node_name == NULL) {
+        return error_set(errp, "New overlay node-name missing");
+    }
+    BlkCreate create = { .driver = args->format, .filename = args->snapshot_file, .size = blk_size(n),
+                         .backing_file = blk_filename(n), .backing_fmt = blk_driver_name(n) };
+    if (args->mode != NEW_IMAGE_MODE_EXISTING && !blk_create(&create, errp)) {
+        return false;
+    }
+    BlkOptions file = { .driver = "file", .filename = args->snapshot_file };
+    BlkOptions o = { .driver = args->format, .node_name = args->snapshot_node_name, .child = &file,
+                     .backing_none = true, .cache_direct = blk_cache_direct(n),
+                     .cache_no_flush = blk_cache_no_flush(n) };
+    BlkNode *overlay = blk_open_unkept(&o, errp);
+    if (overlay == NULL) {
+        return false;
+    }
+    Step *s = step_add(c, snapshot_act, n, overlay);
+    s->undo = snapshot_undo;
+    s->made = true;
+    return true;
+}
+
+static bool prepared(Change *c, bool ok)
+{
+    if (!ok) {
+        change_drop(c);
+        return false;
+    }
+    return change_go(c);
+}
+
+bool qmp_blockdev_snapshot(const BlockdevSnapshot *args, QmpPending *pending, Error **errp)
+{
+    Change *c = change_new(pending);
+
+    return prepared(c, add_snapshot(c, args, errp));
+}
+
+bool qmp_blockdev_snapshot_sync(const BlockdevSnapshotSync *args, QmpPending *pending, Error **errp)
+{
+    Change *c = change_new(pending);
+
+    return prepared(c, add_snapshot_sync(c, args, errp));
+}
+
+bool qmp_transaction(const TransactionActionList *actions, QmpPending *pending, Error **errp)
+{
+    Change *c = change_new(pending);
+    bool ok = true;
+
+    for (unsigned i = 0; ok && i < actions->n; i++) {
+        const TransactionAction *a = actions->at[i];
+
+        switch (a->type) {
+        case TRANSACTION_ACTION_TYPE_BLOCKDEV_SNAPSHOT:
+            ok = add_snapshot(c, a->u.blockdev_snapshot.data, errp);
+            break;
+        case TRANSACTION_ACTION_TYPE_BLOCKDEV_SNAPSHOT_SYNC:
+            ok = add_snapshot_sync(c, a->u.blockdev_snapshot_sync.data, errp);
+            break;
+        default:
+            ok = error_set(errp, "Transaction aborted using Abort action");
+            break;
+        }
+    }
+    return prepared(c, ok);
+}
+
+/* --- reopening --- */
+
+static bool reopen_act(Step *s, Error **errp)
+{
+    bool was = blk_read_only(s->node);
+
+    if (!blk_reopen_read_only(s->node, s->read_only, errp)) {
+        return false;
+    }
+    s->read_only = was;
+    if (s->change_backing && s->old != s->other && !blk_set_backing(s->node, s->other, errp)) {
+        blk_reopen_read_only(s->node, was, NULL);
+        return false;
+    }
+    return true;
+}
+
+static void reopen_undo(Step *s)
+{
+    blk_reopen_read_only(s->node, s->read_only, NULL);
+    if (s->change_backing && s->old != s->other) {
+        blk_set_backing(s->node, s->old, NULL);
+    }
+}
+
+/* Fails unless @ref is what is below @n already. */
+static bool same_child(const BlkNode *n, const BlockdevRef *ref, Error **errp)
+{
+    const BlkNode *child = blk_child(n, 0);
+
+    if (ref == NULL || ref->is == BLOCKDEV_REF_DEFINITION) {
+        return ref == NULL || error_set(errp, "Cannot change the option 'file': name the node");
+    }
+    return child != NULL && strcmp(blk_name(child), ref->u.reference) == 0 ? true
+           : blk_find(ref->u.reference) == NULL
+             ? error_set(errp, "Cannot find device='' nor node-name='%s'", ref->u.reference)
+             : error_set(errp, "Cannot change the option 'file'");
+}
+
+static bool add_reopen(Change *c, const BlockdevConfig *o, Error **errp)
+{
+    const BlockdevRefOrNull *backing = NULL;
+    const BlockdevRef *file = NULL;
+
+    if (o->node_name == NULL) {
+        return error_set(errp, "node-name not specified");
+    }
+    BlkNode *n = blk_find(o->node_name);
+    if (n == NULL) {
+        return error_set(errp, "Failed to find node with node-name='%s'", o->node_name);
+    }
+    if (o->driver == BLOCKDEV_CONFIG_DRIVER_QCOW2) {
+        file = o->u.qcow2.file;
+        backing = o->u.qcow2.backing;
+    } else if (o->driver == BLOCKDEV_CONFIG_DRIVER_RAW) {
+        file = o->u.raw.file;
+    }
+    if (!same_child(n, file, errp)) {
+        return false;
+    }
+    if (strcmp(blk_driver_name(n), blockdev_config_driver_name(o->driver)) != 0) {
+        return error_set(errp, "Cannot change the option 'driver'");
+    }
+    if (o->cache != NULL && o->cache->direct != blk_cache_direct(n)) {
+        return error_set(errp, "Cannot change the option 'cache.direct'");
+    }
+    Step *s = step_add(c, reopen_act, n, NULL);
+    s->undo = reopen_undo;
+    s->read_only = o->read_only;
+    s->change_backing = backing != NULL;
+    s->old = blk_child(n, 1);
+    if (backing != NULL && backing->is == BLOCKDEV_REF_OR_NULL_DEFINITION) {
+        return error_set(errp, "Cannot change the option 'backing' to a new node: name one");
+    }
+    if (backing != NULL && backing->is == BLOCKDEV_REF_OR_NULL_REFERENCE) {
+        s->other = blk_find(backing->u.reference);
+        if (s->other == NULL) {
+            return error_set(errp, "Cannot find device='' nor node-name='%s'", backing->u.reference);
+        }
+        if (blk_is_above(s->other, n)) {
+            return error_set(errp, "Making '%s' a backing child of '%s' would create a cycle",
+                             blk_name(s->other), blk_name(n));
+        }
+    }
+    return true;
+}
+
+bool qmp_blockdev_reopen(const BlockdevConfigList *options, QmpPending *pending, Error **errp)
+{
+    Change *c = change_new(pending);
+    bool ok = true;
+
+    for (unsigned i = 0; ok && i < options->n; i++) {
+        ok = add_reopen(c, options->at[i], errp);
+    }
+    return prepared(c, ok);
+}
+
+/* --- the rest --- */
+
+static bool rename_act(Step *s, Error **errp)
+{
+    bool was_read_only = blk_read_only(s->node);
+    const char *format = s->other != NULL ? blk_driver_name(s->other) : NULL;
+
+    if (was_read_only && !blk_reopen_read_only(s->node, false, errp)) {
+        return false;
+    }
+    bool ok = blk_set_backing_file(s->node, s->text, format, errp);
+    if (was_read_only) {
+        blk_reopen_read_only(s->node, true, NULL);
+    }
+    return ok;
+}
+
+bool qmp_change_backing_file(const char *device, const char *image_node_name, const char *backing_file,
+                             QmpPending *pending, Error **errp)
+{
+    BlkNode *top = qmp_find_node(device, device, errp);
+    BlkNode *n = top != NULL ? qmp_find_node(NULL, image_node_name, errp) : NULL;
+
+    if (n == NULL) {
+        return false;
+    }
+    if (!blk_is_above(top, n)) {
+        return error_set(errp, "'%s' and image file are not in the same chain", device);
+    }
+    if (blk_child(n, 1) == NULL && blk_backing_file(n) == NULL) {
+        return error_set(errp, "not allowing backing file change on an image without a backing file");
+    }
+    Change *c = change_new(pending);
+    step_add(c, rename_act, n, blk_child(n, 1))->text = g_strdup(backing_file);
+    return change_go(c);
+}
+
+static void on_threshold(const BlkNode *n, uint64_t threshold, uint64_t exceeded)
+{
+    qmp_event_block_write_threshold(blk_name(n), exceeded, threshold);
+}
+
+bool qmp_block_set_write_threshold(const char *node_name, uint64_t write_threshold, Error **errp)
+{
+    BlkNode *n = blk_find(node_name);
+
+    if (n == NULL) {
+        return error_set(errp, "Device '%s' not found", node_name);
+    }
+    blk_set_threshold_listener(on_threshold);
+    blk_set_threshold(n, write_threshold);
+    return true;
+}
