@@ -185,6 +185,30 @@ static int nbd_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, cons
     return ret ? MIN(ret, 0) : call_and_wait(n, &c);
 }
 
+static int nbd_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
+{
+    const NbdNode *nbd = n->state;
+    NbdCall c = { .status = true, .off = off, .left = MIN(len, nbd->size - MIN(off, nbd->size)) };
+
+    *s = (BlkStatus){ .flags = BLK_STATUS_HERE | BLK_STATUS_PLACE | BLK_STATUS_DATA, .len = len, .file = n,
+                      .place = off };
+    if (off >= nbd->size) {
+        s->flags = BLK_STATUS_HERE | BLK_STATUS_PLACE | BLK_STATUS_ZERO;
+        return 0;
+    }
+    if (!nbd->has_context || (off & (nbd->min_block - 1))) {
+        return 0;
+    }
+    int ret = call_and_wait(n, &c);
+    if (ret < 0) {
+        return ret;
+    }
+    s->len = MIN(c.state_len, MIN(len, LONGEST));
+    s->flags = BLK_STATUS_HERE | BLK_STATUS_PLACE | (c.state & NBD_STATE_HOLE ? 0 : BLK_STATUS_DATA) |
+               (c.state & NBD_STATE_ZERO ? BLK_STATUS_ZERO : 0);
+    return 0;
+}
+
 /* --- opening --- */
 
 static void target_clear(NbdTarget *t)
@@ -323,6 +347,7 @@ const BlkDriver blk_nbd = {
     .options = BLK_OPT_NBD,
     .open = nbd_open,
     .close = nbd_close,
+    .status = nbd_status,
     .submit = nbd_submit,
     .blocking = nbd_blocking,
 };

@@ -211,10 +211,12 @@ static bool open_file(Image *i, const char *name, const char *format, const char
     const char *colon = strchr(path, ':'), *slash = strchr(path, '/');
     struct stat st;
     bool there = stat(path, &st) == 0;
-    BlkOptions file = { .driver = there && S_ISBLK(st.st_mode) ? "host_device" : "file", .filename = path,
-                        .locking = flags & OPEN_SHARE ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO };
+    bool remote = !there && !strcmp(blk_protocol_of(path), "nbd");
+    BlkOptions file = { .driver = remote ? "nbd" : there && S_ISBLK(st.st_mode) ? "host_device" : "file",
+                        .filename = path,
+                        .locking = flags & OPEN_SHARE && !remote ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO };
 
-    if (!there && path == name && colon && (!slash || slash > colon)) {
+    if (!there && !remote && path == name && colon && (!slash || slash > colon)) {
         return error_set(errp, "Unknown protocol '%.*s'", (int)(colon - path), path);
     }
     if (format && (!strcmp(format, "file") || !strcmp(format, "host_device"))) {

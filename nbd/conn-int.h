@@ -20,7 +20,7 @@ struct NbdExport {
     BlkNode *node;
     BlkUser use;
     char *name, *description;
-    bool writable, multi_conn, depth, removing;
+    bool writable, writethrough, multi_conn, depth, removing;
     char **bitmaps;
     NbdDirtyFn *dirty;
     void **dirty_args;

@@ -219,7 +219,7 @@ static int check(const NbdRequest *r)
 
 static void start(NbdRequest *r)
 {
-    unsigned fua = r->flags & NBD_CMD_FLAG_FUA ? BLK_FUA : 0;
+    unsigned fua = r->flags & NBD_CMD_FLAG_FUA || r->conn->exp->writethrough ? BLK_FUA : 0;
     int err = r->error ? r->error : check(r);
 
     if (!err && (r->type == NBD_CMD_READ || r->type == NBD_CMD_CACHE) &&

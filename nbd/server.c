@@ -331,6 +331,7 @@ NbdExport *nbd_export_new(NbdServer *s, BlkNode *n, const NbdExportOptions *o, E
     e->name = g_strdup(o->name);
     e->description = g_strdup(o->description);
     e->writable = o->writable;
+    e->writethrough = o->writethrough;
     e->multi_conn = o->multi_conn;
     e->depth = o->allocation_depth;
     e->bitmaps = g_strdupv((char **)(uintptr_t)o->bitmaps);

@@ -42,6 +42,7 @@ typedef struct NbdExportOptions {
     const char *name;          /* at most NBD_MAX_STRING bytes */
     const char *description;   /* NULL: none */
     bool writable;
+    bool writethrough;         /* a write ends when it is durable */
     bool multi_conn;           /* tell clients that several connections see one another's writes */
     bool allocation_depth;     /* the context qemu:allocation-depth is there */
     const char *const *bitmaps;    /* contexts qemu:dirty-bitmap:NAME; NULL-terminated or NULL */

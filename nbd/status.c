@@ -22,6 +22,8 @@ typedef struct StatusJob {
  * -errno. */
 static int64_t look(const NbdExport *e, unsigned id, uint64_t off, uint64_t len, uint32_t *flags)
 {
+    BlkStatus s;
+
     if (id >= CONTEXT_BITMAPS) {
         bool dirty = true;
         uint64_t n = e->dirty(e->dirty_args[id - CONTEXT_BITMAPS], off, len, &dirty);
@@ -29,8 +31,17 @@ static int64_t look(const NbdExport *e, unsigned id, uint64_t off, uint64_t len,
         *flags = dirty;
         return (int64_t)MIN(n, len);
     }
-    *flags = id == CONTEXT_DEPTH ? 1 : 0;
-    return (int64_t)len;
+    int ret = blk_status(e->node, off, len, NULL, &s);
+    if (ret < 0) {
+        return ret;
+    }
+    if (id == CONTEXT_DEPTH) {
+        *flags = s.flags & BLK_STATUS_HERE ? s.depth + 1 : 0;
+    } else {
+        *flags = (s.flags & BLK_STATUS_DATA ? 0 : NBD_STATE_HOLE) |
+                 (s.flags & BLK_STATUS_ZERO ? NBD_STATE_ZERO : 0);
+    }
+    return (int64_t)MIN(s.len, len);
 }
 
 static void put32(GByteArray *b, uint32_t v)

@@ -3,6 +3,8 @@
  * 1. Options point at one another as the definitions contain one another; an arena owns them. */
 #include "system/blockdev.h"
 
+#include "system/objects.h"
+
 static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena);
 
 static void set_file(BlkOptions *o, const BlockdevFile *f)
@@ -35,6 +37,24 @@ static void set_backing(BlkOptions *o, const BlockdevRefOrNull *ref, GPtrArray *
     }
 }
 
+static void set_nbd(BlkOptions *o, const BlockdevNbd *n, GPtrArray *arena)
+{
+    BlkNbdOptions *nbd = g_new(BlkNbdOptions, 1);
+    const SocketAddress *a = n->server;
+
+    g_ptr_array_add(arena, nbd);
+    *nbd = (BlkNbdOptions){
+        .path = a->type == SOCKET_ADDRESS_TYPE_UNIX ? a->u.unix_.path : NULL,
+        .host = a->type == SOCKET_ADDRESS_TYPE_INET ? a->u.inet.host : NULL,
+        .port = a->type == SOCKET_ADDRESS_TYPE_INET ? a->u.inet.port : NULL,
+        .fd_name = a->type == SOCKET_ADDRESS_TYPE_FD ? a->u.fd.str : NULL,
+        .export_name = n->export, .tls_hostname = n->tls_hostname, .bitmap = n->x_dirty_bitmap,
+        .tls = n->tls_creds != NULL ? objects_tls(n->tls_creds, false, NULL) : NULL,
+        .reconnect_delay = n->reconnect_delay, .open_timeout = n->open_timeout,
+    };
+    o->nbd = nbd;
+}
+
 static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
 {
     BlkOptions *o = g_new(BlkOptions, 1);
@@ -53,6 +73,9 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
         break;
     case BLOCKDEV_CONFIG_DRIVER_HOST_DEVICE:
         set_file(o, (const BlockdevFile *)&c->u.host_device);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_NBD:
+        set_nbd(o, &c->u.nbd, arena);
         break;
     case BLOCKDEV_CONFIG_DRIVER_RAW:
         o->offset = c->u.raw.offset;
@@ -74,6 +97,20 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
     return o;
 }
 
+static bool check_nbd(const BlockdevNbd *n, Error **errp)
+{
+    const SocketAddress *a = n->server;
+
+    if (a->type == SOCKET_ADDRESS_TYPE_UNIX && a->u.unix_.abstract) {
+        return error_set(errp, "Parameter 'server.abstract' is not supported here");
+    }
+    if (a->type == SOCKET_ADDRESS_TYPE_INET && (a->u.inet.ipv4 || a->u.inet.ipv6 || a->u.inet.to)) {
+        return error_set(errp, "Parameter 'server.%s' is not supported here",
+                         a->u.inet.ipv4 ? "ipv4" : a->u.inet.ipv6 ? "ipv6" : "to");
+    }
+    return n->tls_creds == NULL || objects_tls(n->tls_creds, false, errp) != NULL;
+}
+
 /* What the schema knows and no node does yet is refused, not ignored. */
 static bool check_absent(const BlockdevConfig *c, Error **errp)
 {
@@ -84,6 +121,9 @@ static bool check_absent(const BlockdevConfig *c, Error **errp)
     if (c->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OFF) {
         return error_set(errp, "Parameter 'detect-zeroes' does not accept value '%s' yet",
                          blockdev_detect_zeroes_name(c->detect_zeroes));
+    }
+    if (c->driver == BLOCKDEV_CONFIG_DRIVER_NBD && !check_nbd(&c->u.nbd, errp)) {
+        return false;
     }
     if (c->force_share) {
         return error_set(errp, "Parameter 'force-share' does not accept value 'on' yet");

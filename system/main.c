@@ -33,11 +33,13 @@
 #include "system/objects.h"
 #include "system/process.h"
 #include "system/qmp-disk.h"
+#include "system/qmp-export.h"
 #include "system/qmp-machine.h"
 #include "system/qom.h"
 #include "system/qtest-chardev.h"
 #include "system/sandbox.h"
 #include "system/streams.h"
+#include "util/tls.h"
 #include "util/trace.h"
 
 /* --- logging --- */
@@ -309,6 +311,7 @@ static void tear_down(void)
     }
     qtest_chardev_stop();
     streams_close();
+    exports_stop();
     drives_close_all();
     ram_exit();
 }
@@ -346,6 +349,7 @@ static bool ask_only(const CmdLine *cmd, const char *argv0, bool *help, Error **
 static void load_libraries(void)
 {
     blk_load_libraries();
+    tls_load_library();
     for (DumpFormat f = 0; f < DUMP_FORMATS; f++) {
         dump_has_format(f);
     }

@@ -15,6 +15,7 @@ typedef struct Object {
     RamBlock *ram;
     IoThread *iothread;
     RngSource *rng;
+    TlsCreds *tls;
     struct Object *next;
 } Object;
 
@@ -139,6 +140,62 @@ static bool check_secret(const SecretConfig *s, Error **errp)
     return true;
 }
 
+/* The text of secret @id, owned by the caller. */
+static char *secret_text(const char *id, Error **errp)
+{
+    const Object *o = find(id);
+    const SecretConfig *s = o != NULL ? &o->config->u.secret : NULL;
+    g_autofree char *text = NULL;
+    g_autofree uint8_t *bytes = NULL;
+    gsize n;
+
+    if (o == NULL || o->config->qom_type != OBJECT_CONFIG_QOM_TYPE_SECRET) {
+        error_set(errp, "No secret with id '%s'", id);
+        return NULL;
+    }
+    if (s->file == NULL) {
+        text = g_strdup(s->data);
+    } else if (!g_file_get_contents(s->file, &text, NULL, NULL)) {
+        error_set(errp, "Unable to read %s", s->file);
+        return NULL;
+    }
+    if (s->format == SECRET_FORMAT_RAW) {
+        return g_steal_pointer(&text);
+    }
+    bytes = g_base64_decode(text, &n);
+    return g_strndup((const char *)bytes, n);
+}
+
+static bool create_tls(Object *o, const ObjectConfig *c, Error **errp)
+{
+    const TlsCredsX509 *x = &c->u.tls_creds_x509;
+    const TlsCredsPsk *psk = &c->u.tls_creds_psk;
+    const TlsCredsAnon *anon = &c->u.tls_creds_anon;
+    g_autofree char *password = NULL;
+    TlsCredsOptions t;
+
+    switch (c->qom_type) {
+    case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_X509:
+        password = x->passwordid != NULL ? secret_text(x->passwordid, errp) : NULL;
+        if (x->passwordid != NULL && password == NULL) {
+            return false;
+        }
+        t = (TlsCredsOptions){ .kind = TLS_X509, .server = x->endpoint == TLS_ENDPOINT_SERVER, .dir = x->dir,
+                               .verify_peer = x->verify_peer, .priority = x->priority, .password = password };
+        break;
+    case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_PSK:
+        t = (TlsCredsOptions){ .kind = TLS_PSK, .server = psk->endpoint == TLS_ENDPOINT_SERVER,
+                               .dir = psk->dir, .username = psk->username, .priority = psk->priority };
+        break;
+    default:
+        t = (TlsCredsOptions){ .kind = TLS_ANON, .server = anon->endpoint == TLS_ENDPOINT_SERVER,
+                               .priority = anon->priority };
+        break;
+    }
+    o->tls = tls_creds_new(&t, errp);
+    return o->tls != NULL;
+}
+
 static bool create(Object *o, const ObjectConfig *c, Error **errp)
 {
     switch (c->qom_type) {
@@ -158,6 +215,10 @@ static bool create(Object *o, const ObjectConfig *c, Error **errp)
         return true;
     case OBJECT_CONFIG_QOM_TYPE_SECRET:
         return check_secret(&c->u.secret, errp);
+    case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_X509:
+    case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_PSK:
+    case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_ANON:
+        return create_tls(o, c, errp);
     default:
         return error_set(errp, "object type '%s' is not supported",
                          object_config_qom_type_name(c->qom_type));
@@ -233,6 +294,7 @@ bool objects_delete(const char *id, Error **errp)
     if (o->rng != NULL) {
         rng_free(o->rng);
     }
+    tls_creds_free(o->tls);    /* who uses them has a reference */
     while (*at != o) {
         at = &(*at)->next;
     }
@@ -343,6 +405,21 @@ RamBlock *objects_take_memory(const char *id, Error **errp)
     }
     ram->in_use = true;
     return ram;
+}
+
+TlsCreds *objects_tls(const char *id, bool server, Error **errp)
+{
+    const Object *o = find(id);
+
+    if (o == NULL || o->tls == NULL) {
+        error_set(errp, "No TLS credentials with id '%s'", id);
+        return NULL;
+    }
+    if (tls_creds_for_server(o->tls) != server) {
+        error_set(errp, "Expecting TLS credentials with a %s endpoint", server ? "server" : "client");
+        return NULL;
+    }
+    return o->tls;
 }
 
 /* rng=ID */

@@ -5,6 +5,7 @@
 #include "core/ram.h"
 #include "qapi/types.h"
 #include "system/cmdline.h"
+#include "util/tls.h"
 
 /* Registers the link classes that devices use; once. */
 CTX_CONTROL void objects_init(void);
@@ -20,6 +21,8 @@ CTX_CONTROL void objects_each(void (*fn)(const char *id, ObjectConfigQomType typ
 CTX_CONTROL const ObjectConfig *objects_config(const char *id);
 /* Changes a property of object @id while it is in use. */
 CTX_CONTROL bool objects_set(const char *id, const char *prop, json_t *value, Error **errp);
+/* The TLS credentials @id, for that side; borrowed. */
+CTX_CONTROL TlsCreds *objects_tls(const char *id, bool server, Error **errp);
 /* Takes memory back end @id for the machine; each can be taken once. */
 CTX_CONTROL RamBlock *objects_take_memory(const char *id, Error **errp);
 

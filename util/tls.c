@@ -82,6 +82,11 @@ static bool load(Error **errp)
     return loaded || error_set(errp, "Cannot use TLS: %s", dlerror());
 }
 
+void tls_load_library(void)
+{
+    load(NULL);
+}
+
 /* --- credentials --- */
 
 static bool is_there(const char *path)
@@ -355,6 +360,10 @@ TlsCreds *tls_creds_new(const TlsCredsOptions *o, Error **errp)
 {
     error_set(errp, "TLS is not supported in this build");
     return NULL;
+}
+
+void tls_load_library(void)
+{
 }
 
 /* There are no credentials, so nobody gets here. */

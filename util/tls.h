@@ -32,6 +32,9 @@ CTX_ANY TlsCreds *tls_creds_ref(TlsCreds *c);
 CTX_ANY void tls_creds_free(TlsCreds *c);
 CTX_ANY bool tls_creds_for_server(const TlsCreds *c);
 
+/* Opens the library, before a sandbox forbids it; one that is missing is named when it is needed. */
+CTX_CONTROL void tls_load_library(void);
+
 /* A session over @fd, which is borrowed, on the side the credentials are for.  @hostname (client, x509): whom
  * the certificate must name; NULL: anybody that the authority vouches for. */
 CTX_ANY TlsSession *tls_session_new(TlsCreds *c, int fd, const char *hostname, Error **errp);

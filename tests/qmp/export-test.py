@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""export-test.py: the NBD server in the program, and the driver nbd by QMP.
+
+The first argument is the program; words behind it choose tests by name.
+"""
+import subprocess
+import sys
+
+from qmp import check, main, same, still
+
+NODE = {"driver": "null-co", "node-name": "n0", "size": 1 << 20, "read-zeroes": True}
+
+
+def unix(m, name="nbd"):
+    return {"type": "unix", "data": {"path": m.folder.name + "/" + name}}
+
+
+def start(m, name="nbd"):
+    m.qmp.cmd("blockdev-add", **NODE)
+    m.qmp.cmd("nbd-server-start", addr=unix(m, name))
+    return "nbd+unix:///%s?socket=" + m.folder.name + "/" + name
+
+
+def ids(q):
+    return [e["id"] for e in q.cmd("query-block-exports")]
+
+
+def client(uri, *commands):
+    args = [a for c in commands for a in ("-c", c)]
+    return subprocess.run(["qemu-io", "-f", "raw", *args, uri], timeout=30,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_errors():
+    with still() as m:
+        q = m.qmp
+        q.fails("nbd-server-stop", text="NBD server not running")
+        q.fails("nbd-server-add", text="Cannot find device='n' nor node-name='n'", device="n")
+        q.fails("nbd-server-remove", text="Export 'n' is not found", name="n")
+        q.cmd("blockdev-add", **NODE)
+        q.fails("block-export-add", text="NBD server not running", type="nbd", id="e", **{"node-name": "n0"})
+        q.fails("nbd-server-start", text="No TLS credentials with id 'x'", addr=unix(m), **{"tls-creds": "x"})
+        q.fails("nbd-server-start", text="No authz object with id 'x'", addr=unix(m), **{"tls-authz": "x"})
+        q.fails("nbd-server-start", text="Failed to bind socket to /nonexistent/s: No such file or directory",
+                addr={"type": "unix", "data": {"path": "/nonexistent/s"}})
+        q.cmd("nbd-server-start", addr=unix(m))
+        q.fails("nbd-server-start", text="NBD server already running", addr=unix(m))
+        q.cmd("block-export-add", type="nbd", id="e0", name="name", **{"node-name": "n0"})
+        for text, args in (("Block export id 'e0' is already in use", {"id": "e0", "name": "b"}),
+                           ("NBD server already has export named 'name'", {"id": "e1", "name": "name"}),
+                           ("Invalid block export id", {"id": "9", "name": "b"}),
+                           ("Bitmap 'b' is not found", {"id": "e1", "name": "b", "bitmaps": ["b"]}),
+                           ("iothread", {"id": "e1", "name": "b", "iothread": "x"}),
+                           ("too long", {"id": "e1", "name": "x" * 5000})):
+            q.fails("block-export-add", text=text, type="nbd", **{"node-name": "n0"}, **args)
+        q.fails("block-export-del", text="Export 'nope' is not found", id="nope")
+        q.fails("blockdev-del", text="Node 'n0' is in use by NBD export 'name'", **{"node-name": "n0"})
+        same(ids(q), ["e0"])
+
+
+def test_life():
+    with still() as m:
+        q, uri = m.qmp, start(m)
+        q.cmd("block-export-add", type="nbd", id="e0", name="one", writable=True, **{"node-name": "n0"})
+        q.cmd("nbd-server-add", device="n0", name="two", description="text")
+        same(ids(q), ["two", "e0"])
+        check("read 4096/4096" in client(uri % "one", "write 0 4k", "read -P 0 0 4k").stdout, "no data")
+        check("denied" in client(uri % "two", "write 0 4k").stdout, "a write to a read-only export")
+        q.cmd("block-export-del", id="e0")
+        same(q.event("BLOCK_EXPORT_DELETED"), {"id": "e0"})
+        check("not available" in client(uri % "one", "read 0 4k").stdout, "an export that is gone")
+        q.cmd("nbd-server-stop")
+        same(q.event("BLOCK_EXPORT_DELETED"), {"id": "two"})
+        same(ids(q), [])
+        q.cmd("blockdev-del", **{"node-name": "n0"})
+
+
+def test_clients():
+    """An export with a client is not removed safely; hard, the client is disconnected."""
+    with still() as m:
+        q, uri = m.qmp, start(m)
+        q.cmd("block-export-add", type="nbd", id="e0", name="one", **{"node-name": "n0"})
+        process = subprocess.Popen(["qemu-io", "-f", "raw", "-r", uri % "one"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process.stdin.write(b"read 0 4k\n")
+        process.stdin.flush()
+        while b"ops" not in process.stdout.readline():
+            pass
+        q.fails("block-export-del", text="export 'e0' still in use", id="e0")
+        q.cmd("block-export-del", id="e0", mode="hard")
+        same(q.event("BLOCK_EXPORT_DELETED"), {"id": "e0"})
+        check(b"failed" in process.communicate(b"read 0 4k\n", timeout=30)[0], "the client goes on")
+        q.cmd("blockdev-del", **{"node-name": "n0"})
+
+
+def test_client_node():
+    """Two machines: one's disk is the other's export; it waits for a server that went away."""
+    with still() as a, still() as b:
+        start(a)
+        a.qmp.cmd("block-export-add", type="nbd", id="e0", name="one", writable=True, **{"node-name": "n0"})
+        server = {"type": "unix", "path": a.folder.name + "/nbd"}
+        b.qmp.cmd("blockdev-add", driver="nbd", server=server, export="one",
+                  **{"node-name": "c", "reconnect-delay": 30})
+        info = [n for n in b.qmp.cmd("query-named-block-nodes") if n["node-name"] == "c"][0]
+        same((info["drv"], info["file"], info["image"]["virtual-size"]),
+             ("nbd", "nbd+unix:///one?socket=" + server["path"], 1 << 20))
+        uri = start(b, "back")
+        b.qmp.cmd("block-export-add", type="nbd", id="e1", name="two", writable=True, **{"node-name": "c"})
+        check("read 4096/4096" in client(uri % "two", "write 0 4k", "read 0 4k").stdout, "no data")
+        a.qmp.cmd("nbd-server-stop")
+        waiting = subprocess.Popen(["qemu-io", "-f", "raw", "-c", "read 0 4k", uri % "two"],
+                                   stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)
+        a.qmp.cmd("nbd-server-start", addr=unix(a))
+        a.qmp.cmd("block-export-add", type="nbd", id="e2", name="one", writable=True, **{"node-name": "n0"})
+        check("read 4096/4096" in waiting.communicate(timeout=60)[0], "it did not come back")
+
+
+def test_client_errors():
+    with still() as m:
+        for text, args in (("Failed to connect to '/nonexistent': No such file",
+                            {"server": {"type": "unix", "path": "/nonexistent"}}),
+                           ("Parameter 'server' is missing", {}),
+                           ("No TLS credentials with id 'x'",
+                            {"server": {"type": "unix", "path": "/n"}, "tls-creds": "x"}),
+                           ("File descriptor named 'x' has not been found",
+                            {"server": {"type": "fd", "str": "x"}})):
+            m.qmp.fails("blockdev-add", text=text, driver="nbd", **{"node-name": "c"}, **args)
+
+
+TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
+
+if __name__ == "__main__":
+    sys.exit(main(TESTS, kvm=False))
