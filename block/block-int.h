@@ -84,6 +84,8 @@ struct BlkDriver {
     void (*info)(BlkNode *n, BlkImageInfo *out);
     /* What a range is, of this layer alone; on a thread that may block.  NULL: data. */
     int (*status)(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
+    /* Could a bitmap of @n be kept in the image?  NULL: no. */
+    bool (*bitmap_can_store)(BlkNode *n, Error **errp);
     const BlkSnapshotOps *snapshots;           /* NULL: it has none */
     /* The child has a new size; sets n->size. */
     void (*child_resized)(BlkNode *n);
@@ -136,6 +138,7 @@ struct BlkNode {
     BlkUser child_use, backing_use;
     bool kept;                 /* lives until blk_close(), not as long as it has users */
 
+    struct BlkBitmap *bitmaps; /* epoch; see bitmap.h */
     BlkUser *users;
     bool aside;                /* users are being moved: their rights still count, as */
     unsigned aside_need, aside_share;
@@ -221,6 +224,16 @@ void blk_wake(BlkNode *n, uint64_t key);
 void blk_grace(BlkNode *n, BlkGrace *g);
 /* A blocking transfer through the graph, for blk_pread() and for formats on the pool. */
 int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len);
+
+/* bitmap.c */
+
+/* [@off, @off + @len) is about to change: marks it in the bitmaps of @n, which has some.  Any thread. */
+void blk_bitmaps_mark(BlkNode *n, uint64_t off, uint64_t len);
+/* @n is about to have @size bytes. */
+void blk_bitmaps_resize(BlkNode *n, uint64_t size);
+void blk_bitmaps_free(BlkNode *n);
+/* A bitmap as an image has it, no bits set, not recording; @broken: inconsistent. */
+struct BlkBitmap *blk_bitmap_make(BlkNode *n, const char *name, unsigned bits, bool persistent, bool broken);
 
 /* snapshot.c: an empty list of BlkSnapshot, and what one of them owns. */
 

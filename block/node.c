@@ -400,6 +400,7 @@ void blk_set_size(BlkNode *n, uint64_t size)
     if (size == blk_size(n)) {
         return;
     }
+    blk_bitmaps_resize(n, size);
     __atomic_store_n(&n->size, size, __ATOMIC_RELAXED);
     for (BlkUser *u = n->users, *next; u; u = next) {
         next = u->next;
@@ -672,6 +673,7 @@ static void node_free(BlkNode *n)
     blk_unlink(&n->backing_use);
     blk_unlink(&n->child_use);
     blk_lanes_drop(n, NULL);
+    blk_bitmaps_free(n);
     lock_destroy(&n->lanes_lock);
     lock_destroy(&n->wait_lock);
     g_free(n->name);

@@ -222,6 +222,38 @@ static int check_snapshots(Check *c)
     return 0;
 }
 
+static int check_bitmap(Check *c, const Qcow2Bitmap *b)
+{
+    int ret;
+    g_autofree uint64_t *table = qcow2_bitmap_table(c->n, b, &ret);
+
+    use(c, b->table_off, b->table_size * UINT64_C(8), "a bitmap table");
+    for (uint64_t i = 0; ret == 0 && i < b->table_size; i++) {
+        if (table[i] & QCOW2_OFFSET) {
+            use(c, table[i] & QCOW2_OFFSET, c->q->cluster, "a bitmap");
+        }
+    }
+    return ret;
+}
+
+static int check_bitmaps(Check *c)
+{
+    const Qcow2Header *h = &c->q->h;
+    g_autoptr(Error) err = NULL;
+    g_autoptr(GArray) a = qcow2_bitmaps_read(c->n, &err);
+    int ret = 0;
+
+    if (!a) {
+        complain(c, &c->out->corruptions, "ERROR %s", error_text(err));
+        return 0;
+    }
+    use(c, h->bitmaps_off, h->bitmaps_size, "the bitmap directory");
+    for (unsigned i = 0; ret == 0 && i < a->len; i++) {
+        ret = check_bitmap(c, &g_array_index(a, Qcow2Bitmap, i));
+    }
+    return ret;
+}
+
 static int count_all(Check *c)
 {
     Qcow2 *q = c->q;
@@ -229,6 +261,7 @@ static int count_all(Check *c)
     use(c, 0, q->cluster, "the header");
     int ret = check_l1(c, q->l1, q->h.l1_size, q->h.l1_off);
     ret = ret < 0 ? ret : check_snapshots(c);
+    ret = ret < 0 ? ret : check_bitmaps(c);
     use(c, q->h.rt_off, q->rt_size * 8, "the refcount table");
     for (uint64_t i = 0; i < q->rt_size; i++) {
         uint64_t at = q->rt[i] & ~UINT64_C(511);

@@ -14,6 +14,7 @@
 #define EXT_BACKING_FORMAT 0xe2792acau
 #define EXT_FEATURES 0x6803f857u
 #define EXT_DATA_FILE 0x44415441u
+#define EXT_BITMAPS 0x23852875u
 #define L1_MAX_BYTES (32 * MiB)
 #define RT_MAX_BYTES (8 * MiB)
 #define SNAPSHOTS_MAX 65536
@@ -51,6 +52,13 @@ static void decode(const RawHeader *raw, Qcow2Header *h)
         h->compression = h->length > HEADER_V3 ? raw->compression : QCOW2_ZLIB;
     }
 }
+
+typedef struct RawBitmaps {
+    Be32 count, reserved;
+    Be64 size, off;
+} RawBitmaps;
+
+G_STATIC_ASSERT(sizeof(RawBitmaps) == 24);
 
 /* --- checks --- */
 
@@ -181,6 +189,13 @@ static bool extensions_read(const uint8_t *head, uint64_t cluster, Qcow2Header *
         } else if (type == EXT_DATA_FILE) {
             g_free(h->data_file);
             h->data_file = g_strndup((const char *)head + at, len);
+        } else if (type == EXT_BITMAPS && len >= sizeof(RawBitmaps) &&
+                   h->autoclear & QCOW2_AUTOCLEAR_BITMAPS) {
+            const RawBitmaps *b = (const RawBitmaps *)(head + at);
+
+            h->bitmaps = be32(b->count);
+            h->bitmaps_size = be64(b->size);
+            h->bitmaps_off = be64(b->off);
         } else if (type == EXT_FEATURES) {
             features_at = at;
             features_len = len;
@@ -288,6 +303,67 @@ int qcow2_header_write(BlkNode *file, const Qcow2Header *h)
         return -ENAMETOOLONG;
     }
     return blk_pwrite(file, 0, out->data, out->len);
+}
+
+/* The header cluster @head with extension @type replaced, or without it (@len 0); NULL: there is no room. */
+static GByteArray *with_extension(const uint8_t *head, uint64_t cluster, uint32_t length, uint32_t type,
+                                  const void *data, size_t len)
+{
+    const RawHeader *old = (const RawHeader *)head;
+    uint64_t name_at = be64(old->backing_off), at = length;
+    g_autoptr(GByteArray) out = g_byte_array_new();
+
+    g_byte_array_append(out, head, length);
+    while (at + 8 <= cluster) {
+        uint32_t have = be32(*(const Be32 *)(head + at)), have_len = be32(*(const Be32 *)(head + at + 4));
+
+        if (have == EXT_END || have_len > cluster - at - 8) {
+            break;
+        }
+        if (have != type) {
+            put_extension(out, have, head + at + 8, have_len);
+        }
+        at = ALIGN_UP(at + 8 + have_len, 8);
+    }
+    if (len) {
+        put_extension(out, type, data, len);
+    }
+    put_extension(out, EXT_END, NULL, 0);
+    if (name_at) {
+        ((RawHeader *)out->data)->backing_off = to_be64(out->len);
+        g_byte_array_append(out, head + name_at, be32(old->backing_len));
+    }
+    return out->len <= cluster ? g_steal_pointer(&out) : NULL;
+}
+
+int qcow2_header_set_bitmaps(BlkNode *n, const Qcow2Header *want)
+{
+    Qcow2 *q = n->state;
+    RawBitmaps raw = { to_be32(want->bitmaps), to_be32(0), to_be64(want->bitmaps_size),
+                       to_be64(want->bitmaps_off) };
+    g_autofree uint8_t *head = g_malloc0(q->cluster);
+    g_autoptr(GByteArray) new = NULL;
+    Qcow2Header h = q->h;
+
+    /* Without the bit nobody takes the extension for true while it changes. */
+    h.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS;
+    int ret = qcow2_header_update(n->child, &h);
+    ret = ret < 0 ? ret : blk_pread(n->child, 0, head, q->cluster);
+    if (ret == 0) {
+        new = with_extension(head, q->cluster, h.length, EXT_BITMAPS, &raw, want->bitmaps ? sizeof(raw) : 0);
+        ret = new ? blk_pwrite(n->child, 0, new->data, new->len) : -ENOSPC;
+    }
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    h.bitmaps = want->bitmaps;
+    h.bitmaps_off = want->bitmaps_off;
+    h.bitmaps_size = want->bitmaps_size;
+    h.autoclear |= h.bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0;
+    ret = ret < 0 || !h.bitmaps ? ret : qcow2_header_update(n->child, &h);
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    if (ret == 0) {
+        q->h = h;
+    }
+    return ret;
 }
 
 int qcow2_header_update(BlkNode *file, const Qcow2Header *h)

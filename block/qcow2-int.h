@@ -41,6 +41,8 @@ typedef struct Qcow2Header {
     uint32_t refcount_order, length;
     uint64_t size, l1_off, rt_off, snapshots_off;
     uint64_t incompat, compat, autoclear;
+    uint32_t bitmaps;          /* 0: none, or not to be trusted */
+    uint64_t bitmaps_off, bitmaps_size;
     Qcow2Compression compression;
     char *backing_file, *backing_format, *data_file;    /* owned; NULL: none */
 } Qcow2Header;
@@ -52,6 +54,14 @@ typedef struct Qcow2Snapshot {
     uint32_t l1_size, extra_len;
     uint8_t *extra;            /* as in the file; NULL: a new snapshot */
 } Qcow2Snapshot;
+
+/* An entry of the bitmap directory. */
+typedef struct Qcow2Bitmap {
+    char *name;
+    uint64_t table_off;
+    uint32_t table_size, flags;
+    unsigned bits;             /* a granule has 1 << bits bytes */
+} Qcow2Bitmap;
 
 typedef enum SliceKind { SLICE_REF, SLICE_L2 } SliceKind;
 
@@ -122,6 +132,7 @@ typedef struct Qcow2 {
     GArray *limbo;             /* and, off the disk, after the requests in flight; NULL: none */
     bool limbo_over;           /* they are done */
     BlkGrace grace;
+    GArray *bitmaps;           /* Qcow2Bitmap: as the image has them */
     bool flushing;
     bool corrupt;              /* no more writes */
 } Qcow2;
@@ -131,6 +142,8 @@ typedef struct Qcow2 {
 /* Reads and checks the header of @file into @h; the caller clears it with qcow2_header_clear(). */
 bool qcow2_header_read(BlkNode *file, Qcow2Header *h, Error **errp);
 void qcow2_header_clear(Qcow2Header *h);
+/* Writes the extension that tells of bitmaps as @h has it, and takes it over into the node's header. */
+int qcow2_header_set_bitmaps(BlkNode *n, const Qcow2Header *h);
 /* Writes the fields of @h that may change in an open image (sizes, places, feature bits). */
 int qcow2_header_update(BlkNode *file, const Qcow2Header *h);
 
@@ -232,6 +245,25 @@ extern const BlkSnapshotOps qcow2_snapshot_ops;
 /* Reads the entry at *@at into @s, for the caller to clear, and moves *@at behind it. */
 int qcow2_snapshot_read(BlkNode *n, uint64_t *at, Qcow2Snapshot *s);
 void qcow2_snapshot_clear(Qcow2Snapshot *s);
+
+/* @bytes of @data in clusters of their own that follow one another, then zeroes; *@at is 0 for none.
+ * Drops the lock meanwhile: on the pool, or while nothing is in flight. */
+int qcow2_place_locked(BlkNode *n, const void *data, uint64_t bytes, uint64_t *at);
+/* Gives the clusters of @bytes at @at back, if @at is not 0: nothing on disk names them. */
+int qcow2_unplace_locked(BlkNode *n, uint64_t at, uint64_t bytes);
+
+/* --- qcow2-bitmap.c --- */
+
+/* The image's bitmaps become those of @n, and are claimed if it is to be written to. */
+bool qcow2_bitmaps_load(BlkNode *n, Error **errp);
+/* Marks all that the image has as in use. */
+bool qcow2_bitmaps_claim(BlkNode *n, Error **errp);
+/* Those of @n that are persistent become those of the image; nothing is in flight. */
+int qcow2_bitmaps_store(BlkNode *n);
+bool qcow2_bitmap_can_store(BlkNode *n, Error **errp);
+/* The directory, Qcow2Bitmap by Qcow2Bitmap; and the table of one in host order, for the caller to free. */
+GArray *qcow2_bitmaps_read(BlkNode *n, Error **errp);
+uint64_t *qcow2_bitmap_table(BlkNode *n, const Qcow2Bitmap *b, int *ret);
 
 /* --- qcow2-compress.c --- */
 

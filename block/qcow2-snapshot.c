@@ -146,8 +146,7 @@ static void put_one(GByteArray *out, const Qcow2Snapshot *s)
     g_byte_array_append(out, zeroes, -out->len & 7);
 }
 
-/* Space for @bytes in one piece, filled from @data and zeroes. */
-static int place_locked(BlkNode *n, const void *data, uint64_t bytes, uint64_t *at) LOCK_UNCHECKED
+int qcow2_place_locked(BlkNode *n, const void *data, uint64_t bytes, uint64_t *at) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     uint64_t clusters = DIV_ROUND_UP(bytes, q->cluster);
@@ -169,7 +168,7 @@ static int place_locked(BlkNode *n, const void *data, uint64_t bytes, uint64_t *
     return ret;
 }
 
-static int unplace_locked(BlkNode *n, uint64_t at, uint64_t bytes)
+int qcow2_unplace_locked(BlkNode *n, uint64_t at, uint64_t bytes)
 {
     Qcow2 *q = n->state;
 
@@ -222,11 +221,11 @@ static int table_write(BlkNode *n, const GArray *a, const GByteArray *old)
     }
     h.snapshots = a->len;
     lock_take(&q->lock);
-    int ret = place_locked(n, out->data, out->len, &h.snapshots_off);
+    int ret = qcow2_place_locked(n, out->data, out->len, &h.snapshots_off);
     lock_drop(&q->lock);
     ret = ret < 0 ? ret : switch_header(n, &h);
     lock_take(&q->lock);
-    ret = ret < 0 ? ret : unplace_locked(n, old->len ? old_off : 0, old->len);
+    ret = ret < 0 ? ret : qcow2_unplace_locked(n, old->len ? old_off : 0, old->len);
     lock_drop(&q->lock);
     return ret;
 }
@@ -400,7 +399,7 @@ static int l1_place(BlkNode *n, const uint64_t *l1, uint64_t size, uint64_t *at)
         copy[i] = to_be64(l1[i] & QCOW2_OFFSET);
     }
     lock_take(&q->lock);
-    int ret = place_locked(n, copy, size * 8, at);
+    int ret = qcow2_place_locked(n, copy, size * 8, at);
     lock_drop(&q->lock);
     return ret;
 }
@@ -501,7 +500,7 @@ static bool delete(BlkNode *n, unsigned at, Error **errp)
     int ret = table_write(n, a, old);
     ret = ret < 0 ? ret : sweep(n, (Sweep){ .by = -1 }, l1, size);
     lock_take(&q->lock);
-    ret = ret < 0 ? ret : unplace_locked(n, off, size * 8);
+    ret = ret < 0 ? ret : qcow2_unplace_locked(n, off, size * 8);
     lock_drop(&q->lock);
     ret = ret < 0 ? ret : sweep(n, (Sweep){ .flags = true }, q->l1, q->h.l1_size);
     ret = ret < 0 ? ret : qcow2_flush_meta(n);
@@ -556,7 +555,7 @@ static bool apply(BlkNode *n, unsigned at, Error **errp)
     l1_swap(q, &l1, h.l1_size, &old);
     ret = sweep(n, (Sweep){ .by = -1 }, old, old_size);
     lock_take(&q->lock);
-    ret = ret < 0 ? ret : unplace_locked(n, old_size ? old_off : 0, old_size * 8);
+    ret = ret < 0 ? ret : qcow2_unplace_locked(n, old_size ? old_off : 0, old_size * 8);
     lock_drop(&q->lock);
     ret = ret < 0 ? ret : sweep(n, (Sweep){ .flags = true }, q->l1, q->h.l1_size);
     ret = ret < 0 ? ret : qcow2_flush_meta(n);

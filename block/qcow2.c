@@ -164,6 +164,7 @@ static void qcow2_free(BlkNode *n)
     g_free(q->rt_dirty);
     g_clear_pointer(&q->freed, g_array_unref);
     g_clear_pointer(&q->limbo, g_array_unref);
+    g_clear_pointer(&q->bitmaps, g_array_unref);
     qcow2_header_clear(&q->h);
     lock_destroy(&q->lock);
 }
@@ -182,8 +183,9 @@ static bool claim(BlkNode *n, const BlkOptions *o, Error **errp)
     if (q->h.incompat & QCOW2_INCOMPAT_DIRTY) {
         return error_set(errp, "The image was not closed and has lazy reference counts: repair it first");
     }
-    if (q->h.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_RAW_DATA) {
-        q->h.autoclear &= QCOW2_AUTOCLEAR_RAW_DATA;
+    uint64_t known = QCOW2_AUTOCLEAR_RAW_DATA | (q->h.bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0);
+    if (q->h.autoclear & ~known) {
+        q->h.autoclear &= known;
         int ret = qcow2_header_update(n->child, &q->h);
 
         return ret == 0 || error_set_errno(errp, -ret, "Could not update qcow2 header");
@@ -206,6 +208,10 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
     n->limits = n->child->limits;
     n->limits.discard_align = n->unmap ? (uint32_t)q->cluster : 0;
     n->limits.can_zero = q->h.version >= 3;
+    if (!o->for_repair && !qcow2_bitmaps_load(n, errp)) {
+        qcow2_free(n);
+        return false;
+    }
     return true;
 }
 
@@ -213,8 +219,9 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
 static int settle(BlkNode *n)
 {
     Qcow2 *q = n->state;
-    int ret = qcow2_flush_meta(n);
+    int ret = q->bitmaps ? qcow2_bitmaps_store(n) : 0;
 
+    ret = ret < 0 ? ret : qcow2_flush_meta(n);
     lock_take(&q->lock);
     ret = ret < 0 ? ret : qcow2_release_locked(n);
     ret = ret < 0 ? ret : qcow2_run_return_locked(n);
@@ -226,7 +233,7 @@ static int settle(BlkNode *n)
 static bool qcow2_set_read_only(BlkNode *n, bool read_only, Error **errp)
 {
     if (!read_only) {
-        return claim(n, &(BlkOptions){ .for_repair = false }, errp);
+        return claim(n, &(BlkOptions){ .for_repair = false }, errp) && qcow2_bitmaps_claim(n, errp);
     }
     int ret = settle(n);
     return ret == 0 || error_set_errno(errp, -ret, "Could not write the metadata of '%s' out", n->name);
@@ -322,6 +329,7 @@ const BlkDriver blk_qcow2 = {
     .set_read_only = qcow2_set_read_only,
     .set_backing_file = qcow2_set_backing_file,
     .backing_file = qcow2_backing_file,
+    .bitmap_can_store = qcow2_bitmap_can_store,
     .resolve = qcow2_resolve,
     .resolve_slow = qcow2_resolve_slow,
     .commit = qcow2_commit,

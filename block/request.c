@@ -230,6 +230,9 @@ static void lane_enter(BlkLane *l, BlkReq *r)
 {
     __atomic_store_n(&l->in_flight, l->in_flight + 1, __ATOMIC_RELAXED);
     r->phases |= l->phase << l->bit;
+    if (G_UNLIKELY(epoch_load(l->node->bitmaps)) && r->op != BLK_READ && r->op != BLK_FLUSH) {
+        blk_bitmaps_mark(l->node, r->pos, r->left);
+    }
 }
 
 /* --- grace --- */
@@ -696,6 +699,9 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
     }
     if (G_UNLIKELY((op == BLK_WRITE || op == BLK_ZERO) && blk_threshold(n))) {
         blk_threshold_hit(n, off + len);
+    }
+    if (epoch_load(n->bitmaps) && op != BLK_READ && op != BLK_FLUSH) {
+        blk_bitmaps_mark(n, off, len);
     }
     if (n->drv->blocking) {
         return n->drv->blocking(n, op, flags, off, &iov, 1, len);
