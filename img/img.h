@@ -125,6 +125,7 @@ int cmd_convert(Args *a);
 int cmd_resize(Args *a);
 int cmd_measure(Args *a);
 int cmd_commit(Args *a);
+int cmd_rebase(Args *a);
 int cmd_bench(Args *a);
 int cmd_dd(Args *a);
 

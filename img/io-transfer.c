@@ -1,0 +1,377 @@
+/* io-transfer.c: rhea-io: read, write, discard, flush and their relatives.
+ *
+ * 1. A transfer is described by its options once, then done and reported by the same code for all commands.
+ *    */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "img/io.h"
+#include "util/bytes.h"
+#include "util/clock.h"
+
+#define BUFFER_MAX (2 * GiB)
+
+typedef struct Transfer {
+    bool quiet, machine, dump, verify, zero, compress, fua, unmap, no_fallback, any;
+    uint64_t pattern, verify_at, verify_len;
+    bool has_at, has_len;
+    const char *source;
+    uint64_t off, len;
+} Transfer;
+
+/* --- reports --- */
+
+static void report(const char *verb, const Transfer *t, int64_t ns)
+{
+    double seconds = MAX((double)ns, 1) / 1e9;
+    unsigned hundredths = (unsigned)(seconds * 100);
+
+    if (t->quiet) {
+        return;
+    }
+    if (t->machine) {
+        printf("%" PRIu64 ",1,%u:%02u:%02u.%02u,%.3f,%.3f\n", t->len, hundredths / 360000,
+               hundredths / 6000 % 60,
+               hundredths / 100 % 60, hundredths % 100, (double)t->len / seconds, 1 / seconds);
+        return;
+    }
+    g_autofree char *size = io_size((double)t->len), *rate = io_size((double)t->len / seconds);
+    printf("%s %" PRIu64 "/%" PRIu64 " bytes at offset %" PRIu64 "\n%s, 1 ops; ", verb, t->len, t->len,
+           t->off, size);
+    if (hundredths >= 6000) {
+        printf("%u:%02u:%02u.%02u", hundredths / 360000, hundredths / 6000 % 60, hundredths / 100 % 60,
+               hundredths % 100);
+    } else {
+        printf("%02u.%02u sec", hundredths / 100, hundredths % 100);
+    }
+    printf(" (%s/sec and %.4f ops/sec)\n", rate, 1 / seconds);
+}
+
+static void dump(const uint8_t *p, uint64_t len, uint64_t off)
+{
+    for (uint64_t at = 0; at < len; at += 16) {
+        uint64_t n = MIN(len - at, 16);
+
+        printf("%08" PRIx64 ":  ", off + at);
+        for (uint64_t i = 0; i < n; i++) {
+            printf("%02x ", p[at + i]);
+        }
+        printf(" ");
+        for (uint64_t i = 0; i < n; i++) {
+            printf("%c", g_ascii_isalnum(p[at + i]) ? p[at + i] : '.');
+        }
+        printf("\n");
+    }
+}
+
+/* --- options --- */
+
+/* The words of a command before its offset; false: they were wrong, and it was said. */
+static bool options_read(Transfer *t, const IoCommand *c, int argc, char **argv, const char *letters)
+{
+    int got;
+
+    *t = (Transfer){ .pattern = 0xcd };
+    optind = 0;
+    opterr = 0;
+    while ((got = getopt(argc, argv, letters)) != -1) {
+        bool ok = true;
+
+        switch (got) {
+        case 'C': t->machine = true; break;
+        case 'q': t->quiet = true; break;
+        case 'v': t->dump = true; break;
+        case 'z': t->zero = true; break;
+        case 'c': t->compress = true; break;
+        case 'f': t->fua = true; break;
+        case 'u': t->unmap = true; break;
+        case 'n': t->no_fallback = true; break;
+        case 'a': case 'p': break;     /* for older scripts: neither changed anything */
+        case 'P':
+            t->verify = true;
+            ok = io_number(optarg, &t->pattern) && t->pattern <= 0xff;
+            break;
+        case 'l': t->has_len = true; ok = io_number(optarg, &t->verify_len); break;
+        case 's':
+            t->has_at = true;
+            t->source = optarg;
+            ok = !strchr(letters, 'l') || io_number(optarg, &t->verify_at);
+            break;
+        case 'b':
+            printf("-b: there is no VM state here\n");
+            return false;
+        case 'i':
+            printf("-i: requests are not marked invalid here\n");
+            return false;
+        default:
+            fprintf(stderr, "%s: invalid option -- '%c'\n", c->name, optopt);
+            printf("%s %s -- %s\n", c->name, c->args, c->help);
+            return false;
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const IoCommand *command_of(const char *name)
+{
+    const IoCommand *c = io_transfer_commands;
+
+    while (strcmp(c->name, name) != 0 && !(c->alias && !strcmp(c->alias, name))) {
+        c++;
+    }
+    return c;
+}
+
+/* "off len [len...]"; the lengths are added up. */
+static bool range_read(Transfer *t, const IoCommand *c, int argc, char **argv, bool many)
+{
+    if (argc - optind < 2 || (!many && argc - optind > 2)) {
+        printf("%s %s -- %s\n", c->name, c->args, c->help);
+        return false;
+    }
+    if (!io_number(argv[optind], &t->off)) {
+        return false;
+    }
+    for (int i = optind + 1; i < argc; i++) {
+        uint64_t len;
+
+        if (!io_number(argv[i], &len)) {
+            return false;
+        }
+        t->len += len;
+        if (t->len > BUFFER_MAX) {
+            printf("length cannot exceed %" PRIu64 ", given %s\n", BUFFER_MAX, argv[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int failed(const char *verb, int ret)
+{
+    printf("%s failed: %s\n", verb, errno_text(-ret));
+    return ret;
+}
+
+static uint8_t *buffer_new(uint64_t len, uint8_t fill)
+{
+    void *p = NULL;
+
+    if (posix_memalign(&p, 4096, len ? len : 1)) {
+        printf("no memory for %" PRIu64 " bytes\n", len);
+        return NULL;
+    }
+    memset(p, fill, len);
+    return p;
+}
+
+/* --- reading --- */
+
+static bool verified(const Transfer *t, const uint8_t *buf)
+{
+    uint64_t at = t->has_at ? t->verify_at : 0, len = t->has_len ? t->verify_len : t->len - MIN(at, t->len);
+
+    for (uint64_t i = 0; i < len; i++) {
+        if (at + i >= t->len || buf[at + i] != t->pattern) {
+            printf("Pattern verification failed at offset %" PRIu64 ", %" PRIu64 " bytes\n", t->off + at,
+                   len);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int read_as(Session *s, int argc, char **argv, const char *letters, bool many)
+{
+    const IoCommand *c = command_of(argv[0]);
+    Transfer t;
+
+    if (!options_read(&t, c, argc, argv, letters) || !range_read(&t, c, argc, argv, many)) {
+        return -EINVAL;
+    }
+    if (!t.verify && (t.has_at || t.has_len) && strchr(letters, 'l')) {
+        printf("%s %s -- %s\n", c->name, c->args, c->help);
+        return -EINVAL;
+    }
+    uint8_t *buf = buffer_new(t.len, 0xab);
+    if (!buf) {
+        return -ENOMEM;
+    }
+    int64_t start = clock_now(CLOCK_HOST);
+    int ret = blk_pread(s->image.node, t.off, buf, t.len);
+    int64_t ns = clock_now(CLOCK_HOST) - start;
+    if (ret < 0) {
+        failed(g_str_has_prefix(argv[0], "aio") ? "aio_read" : many ? "readv" : "read", ret);
+    } else {
+        ret = !t.verify || verified(&t, buf) ? 0 : -EINVAL;
+        if (t.dump && !t.quiet) {
+            dump(buf, t.len, t.off);
+        }
+        report("read", &t, ns);
+    }
+    free(buf);
+    return ret;
+}
+
+static int run_read(Session *s, int argc, char **argv)
+{
+    return read_as(s, argc, argv, "abCl:pP:qs:v", false);
+}
+
+static int run_readv(Session *s, int argc, char **argv)
+{
+    return read_as(s, argc, argv, strcmp(argv[0], "readv") ? "CP:iqv" : "CP:qv", true);
+}
+
+/* --- writing --- */
+
+/* Fills @buf with the file over and over. */
+static int fill_from(const char *path, uint8_t *buf, uint64_t len)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GError) err = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    gsize have = 0;
+
+    if (fd < 0) {
+        int ret = -errno;
+
+        fprintf(stderr, "%s: %s\n", path, errno_text(-ret));
+        return ret;
+    }
+    close(fd);
+    if (!g_file_get_contents(path, &text, &have, &err) || !have) {
+        fprintf(stderr, "%s: %s\n", path, err ? err->message : "file is empty");
+        return -EINVAL;
+    }
+    for (uint64_t i = 0; i < len; i++) {
+        buf[i] = (uint8_t)text[i % have];
+    }
+    return 0;
+}
+
+/* False, said: options that do not go together. */
+static bool write_ok(const Transfer *t)
+{
+    const struct { bool wrong; const char *text; } rules[] = {
+        { t->compress && t->zero, "-c and -z cannot be specified at the same time" },
+        { t->fua && t->compress, "-f and -c cannot be specified at the same time" },
+        { t->no_fallback && !t->zero, "-n requires -z to be specified" },
+        { t->unmap && !t->zero, "-u requires -z to be specified" },
+        { t->zero + t->verify + (t->source != NULL) > 1,
+          "Only one of -z, -P, and -s can be specified at the same time" },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(rules); i++) {
+        if (rules[i].wrong) {
+            printf("%s\n", rules[i].text);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int put(Session *s, const Transfer *t, const uint8_t *buf)
+{
+    BlkNode *n = s->image.node;
+    int ret;
+
+    if (t->zero) {
+        return blk_pzero(n, t->off, t->len, (t->unmap ? BLK_MAY_UNMAP : 0) | (t->fua ? BLK_FUA : 0) |
+                                            (t->no_fallback ? BLK_NO_FALLBACK : 0));
+    }
+    ret = t->compress ? blk_pwrite_compressed(n, t->off, buf, t->len) : blk_pwrite(n, t->off, buf, t->len);
+    return ret == 0 && t->fua ? blk_pflush(n) : ret;
+}
+
+static int write_as(Session *s, int argc, char **argv, const char *letters, bool many)
+{
+    const IoCommand *c = command_of(argv[0]);
+    Transfer t;
+
+    if (!options_read(&t, c, argc, argv, letters) || !write_ok(&t) || !range_read(&t, c, argc, argv, many)) {
+        return -EINVAL;
+    }
+    uint8_t *buf = t.zero ? NULL : buffer_new(t.len, (uint8_t)t.pattern);
+    int ret = !t.zero && !buf ? -ENOMEM : t.source ? fill_from(t.source, buf, t.len) : 0;
+    if (ret == 0) {
+        int64_t start = clock_now(CLOCK_HOST);
+
+        ret = put(s, &t, buf);
+        if (ret < 0) {
+            failed(g_str_has_prefix(argv[0], "aio") ? "aio_write" : many ? "writev" : "write", ret);
+        } else {
+            report("wrote", &t, clock_now(CLOCK_HOST) - start);
+        }
+    }
+    free(buf);
+    return ret;
+}
+
+static int run_write(Session *s, int argc, char **argv)
+{
+    return write_as(s, argc, argv, "bcCfnpP:qs:uz", false);
+}
+
+static int run_writev(Session *s, int argc, char **argv)
+{
+    return write_as(s, argc, argv, strcmp(argv[0], "writev") ? "CfiP:quz" : "CfqP:", true);
+}
+
+/* --- the others --- */
+
+static int run_discard(Session *s, int argc, char **argv)
+{
+    const IoCommand *c = command_of(argv[0]);
+    Transfer t;
+
+    if (!options_read(&t, c, argc, argv, "Cq") || !range_read(&t, c, argc, argv, false)) {
+        return -EINVAL;
+    }
+    int64_t start = clock_now(CLOCK_HOST);
+    int ret = blk_pdiscard(s->image.node, t.off, t.len);
+    if (ret < 0) {
+        return failed("discard", ret);
+    }
+    report("discard", &t, clock_now(CLOCK_HOST) - start);
+    return 0;
+}
+
+static int run_flush(Session *s, int argc, char **argv)
+{
+    int ret = blk_pflush(s->image.node);
+
+    return ret < 0 ? failed("flush", ret) : 0;
+}
+
+static int run_aio_flush(Session *s, int argc, char **argv)
+{
+    return 0;                  /* invariant 1 of io.h */
+}
+
+const IoCommand io_transfer_commands[] = {
+    { "aio_flush", NULL, 0, 0, true, "", "completes all outstanding aio requests", run_aio_flush },
+    { "aio_read", NULL, 2, -1, true, "[-Ciqv] [-P pattern] off len [len..]",
+      "asynchronously reads a number of bytes",
+      run_readv },
+    { "aio_write", NULL, 2, -1, true, "[-Cfiquz] [-P pattern] off len [len..]",
+      "asynchronously writes a number of bytes", run_writev },
+    { "discard", "d", 2, -1, true, "[-Cq] off len", "discards a number of bytes at a specified offset",
+      run_discard },
+    { "flush", "f", 0, 0, true, "", "flush all in-core file state to disk", run_flush },
+    { "read", "r", 2, -1, true, "[-abCqv] [-P pattern [-s off] [-l len]] off len",
+      "reads a number of bytes at a specified offset", run_read },
+    { "readv", NULL, 2, -1, true, "[-Cqv] [-P pattern] off len [len..]",
+      "reads a number of bytes at a specified offset", run_readv },
+    { "write", "w", 2, -1, true, "[-bcCfnquz] [-P pattern | -s source_file] off len",
+      "writes a number of bytes at a specified offset", run_write },
+    { "writev", NULL, 2, -1, true, "[-Cfq] [-P pattern] off len [len..]",
+      "writes a number of bytes at a specified offset", run_writev },
+    { 0 },
+};

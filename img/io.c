@@ -1,0 +1,464 @@
+/* io.c: rhea-io: requests to an image, by hand and from scripts. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "img/io.h"
+#include "util/bytes.h"
+#include "util/thread.h"
+
+/* --- numbers --- */
+
+char *io_size(double v)
+{
+    static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    unsigned i = 0;
+
+    for (; v >= 1024 && i + 1 < ARRAY_LEN(units); i++) {
+        v /= 1024;
+    }
+    g_autofree char *text = g_strdup_printf("%.3f", v);
+    if (g_str_has_suffix(text, ".000")) {
+        text[strlen(text) - 4] = 0;
+    }
+    return g_strdup_printf("%s %s", text, units[i]);
+}
+
+bool io_number(const char *text, uint64_t *out)
+{
+    if (size_read(text, out)) {
+        return true;
+    }
+    printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
+    return false;
+}
+
+/* --- the image --- */
+
+static int open_image(Session *s, const char *name, const char *format, const char *cache, unsigned flags)
+{
+    Error *err = NULL;
+
+    if (!image_open(&s->image, name, format, cache, flags, &err)) {
+        error_context(&err, "can't open device %s", name);
+        error_report(err);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int run_close(Session *s, int argc, char **argv)
+{
+    return image_close(&s->image) ? 0 : -EIO;
+}
+
+static int run_open(Session *s, int argc, char **argv)
+{
+    unsigned flags = OPEN_WRITE | OPEN_RESIZE | OPEN_UNMAP;
+    const char *cache = NULL, *options = NULL;
+    int got;
+
+    optind = 0;
+    opterr = 0;
+    while ((got = getopt(argc, argv, "rsCnkUt:d:o:")) != -1) {
+        switch (got) {
+        case 'r': flags &= ~(unsigned)(OPEN_WRITE | OPEN_RESIZE); break;
+        case 'n': cache = "none"; break;
+        case 't': cache = optarg; break;
+        case 'U': flags |= OPEN_SHARE; break;
+        case 'k': flags |= OPEN_NATIVE; break;
+        case 'o': options = optarg; break;
+        case 'd':
+            flags = strcmp(optarg, "unmap") && strcmp(optarg, "on") ? flags & ~(unsigned)OPEN_UNMAP : flags;
+            break;
+        default:
+            printf("open: option '-%c' is not known here\n", got == '?' ? optopt : got);
+            return -EINVAL;
+        }
+    }
+    if (s->image.node) {
+        fprintf(stderr, "%s: file open already, try 'help close'\n", g_get_prgname());
+        return -EINVAL;
+    }
+    if (optind + 1 < argc || (optind == argc && !options)) {
+        printf("open: one path is wanted\n");
+        return -EINVAL;
+    }
+    g_autofree char *whole = options && optind < argc ?
+        g_strdup_printf("%s,file.filename=%s", options, argv[optind])
+                                                      : g_strdup(options ? options : argv[optind]);
+    return open_image(s, whole, NULL, cache, flags | (options ? OPEN_OPTS : 0));
+}
+
+static int run_length(Session *s, int argc, char **argv)
+{
+    g_autofree char *text = io_size((double)blk_size(s->image.node));
+
+    printf("%s\n", text);
+    return 0;
+}
+
+static int run_truncate(Session *s, int argc, char **argv)
+{
+    Error *err = NULL;
+    uint64_t size;
+
+    if (argc != 2) {
+        printf("truncate: preallocation is not supported here\n");
+        return -EINVAL;
+    }
+    if (!io_number(argv[1], &size)) {
+        return -EINVAL;
+    }
+    if (!blk_truncate(s->image.node, size, &err)) {
+        error_report(err);
+        return -EIO;
+    }
+    return 0;
+}
+
+/* Is [@off, @off + *@len) of the image's own layer?  Cuts *@len to what the answer is true of. */
+static int allocated(BlkNode *n, uint64_t off, uint64_t *len, bool *is)
+{
+    uint64_t end = off + *len, at = off;
+    BlkStatus st;
+
+    for (*is = false; at < end; at += st.len) {
+        int ret = blk_status(n, at, end - at, blk_child(n, 1), &st);
+
+        if (ret < 0) {
+            return ret;
+        }
+        bool here = st.flags & BLK_STATUS_HERE;
+        if (at > off && here != *is) {
+            break;
+        }
+        *is = here;
+    }
+    *len = at - off;
+    return 0;
+}
+
+static int run_map(Session *s, int argc, char **argv)
+{
+    uint64_t size = blk_size(s->image.node);
+
+    for (uint64_t at = 0, len; at < size; at += len) {
+        bool is;
+
+        len = size - at;
+        int ret = allocated(s->image.node, at, &len, &is);
+        if (ret < 0) {
+            printf("Failed to query allocation status: %s\n", errno_text(-ret));
+            return ret;
+        }
+        g_autofree char *bytes = io_size((double)len), *place = io_size((double)at);
+        printf("%s (0x%" PRIx64 ") bytes %s allocated at offset %s (0x%" PRIx64 ")\n", bytes, len, is ? "   "
+               : "not",
+               place, at);
+    }
+    return 0;
+}
+
+static int run_alloc(Session *s, int argc, char **argv)
+{
+    uint64_t off, count = 512, sum = 0;
+
+    if (!io_number(argv[1], &off) || (argc > 2 && !io_number(argv[2], &count))) {
+        return -EINVAL;
+    }
+    uint64_t size = blk_size(s->image.node), end = off < size ? off + MIN(count, size - off) : off;
+    for (uint64_t at = off, len; at < end; at += len) {
+        bool is;
+
+        len = end - at;
+        int ret = allocated(s->image.node, at, &len, &is);
+        if (ret < 0) {
+            printf("is_allocated failed: %s\n", errno_text(-ret));
+            return ret;
+        }
+        sum += is ? len : 0;
+    }
+    g_autofree char *place = io_size((double)off);
+    printf("%" PRIu64 "/%" PRIu64 " bytes allocated at offset %s\n", sum, count, place);
+    return 0;
+}
+
+static int run_info(Session *s, int argc, char **argv)
+{
+    BlkImageInfo i;
+
+    blk_image_info(s->image.node, &i);
+    printf("format name: %s\n", blk_driver_name(s->image.node));
+    if (i.cluster_size) {
+        g_autofree char *text = io_size((double)i.cluster_size);
+
+        printf("cluster size: %s\n", text);
+    }
+    return 0;
+}
+
+/* --- the session --- */
+
+static int run_quit(Session *s, int argc, char **argv)
+{
+    s->quit = true;
+    return 0;
+}
+
+static int run_rest(Session *s, int argc, char **argv)
+{
+    uint64_t ms;
+
+    if (!io_number(argv[1], &ms) || ms > INT32_MAX) {
+        return -EINVAL;
+    }
+    poll(NULL, 0, (int)ms);
+    return 0;
+}
+
+static int run_raise(Session *s, int argc, char **argv)
+{
+    uint64_t number;
+
+    if (!io_number(argv[1], &number) || number > 64) {
+        return -EINVAL;
+    }
+    fflush(stdout);            /* it may be the end */
+    raise((int)number);
+    return 0;
+}
+
+static int run_abort(Session *s, int argc, char **argv)
+{
+    fflush(stdout);
+    abort();
+}
+
+static const IoCommand *find(const char *name)
+{
+    const IoCommand *tables[] = { io_transfer_commands, io_image_commands };
+
+    for (unsigned i = 0; i < ARRAY_LEN(tables); i++) {
+        for (const IoCommand *c = tables[i]; c->name; c++) {
+            if (!strcmp(c->name, name) || (c->alias && !strcmp(c->alias, name))) {
+                return c;
+            }
+        }
+    }
+    return NULL;
+}
+
+static int run_help(Session *s, int argc, char **argv)
+{
+    const IoCommand *tables[] = { io_transfer_commands, io_image_commands };
+    const IoCommand *one = argc > 1 ? find(argv[1]) : NULL;
+
+    if (argc > 1 && !one) {
+        printf("command %s not found\n", argv[1]);
+        return -EINVAL;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(tables); i++) {
+        for (const IoCommand *c = tables[i]; c->name; c++) {
+            if (!one || one == c) {
+                printf("%s %s -- %s\n", c->name, c->args, c->help);
+            }
+        }
+    }
+    return 0;
+}
+
+const IoCommand io_image_commands[] = {
+    { "abort", NULL, 0, 0, false, "", "simulate a program crash using abort(3)", run_abort },
+    { "alloc", NULL, 1, 2, true, "offset [count]", "checks if offset is allocated in the file", run_alloc },
+    { "close", "c", 0, 0, true, "", "close the current open file", run_close },
+    { "help", "?", 0, 1, false, "[command]", "help for one or all commands", run_help },
+    { "info", "i", 0, 0, true, "", "prints information about the current file", run_info },
+    { "length", "l", 0, 0, true, "", "gets the length of the current file", run_length },
+    { "map", NULL, 0, 0, true, "", "prints the allocated areas of a file", run_map },
+    { "open", "o", 0, -1, false, "[-rnkU] [-t cache] [-d discard] [-o options] [path]",
+      "open the file specified by path", run_open },
+    { "quit", "q", 0, 0, false, "", "exit the program", run_quit },
+    { "sigraise", NULL, 1, 1, false, "signal", "raises a signal", run_raise },
+    { "sleep", NULL, 1, 1, false, "ms", "waits for the given value in milliseconds", run_rest },
+    { "truncate", "t", 1, 3, true, "off", "truncates the current file at the given offset", run_truncate },
+    { 0 },
+};
+
+static int run_line(Session *s, const char *line)
+{
+    g_auto(GStrv) words = g_strsplit_set(line, " \t\n", -1);
+    g_autofree char **argv = g_new0(char *, g_strv_length(words) + 1);
+    int argc = 0;
+
+    for (unsigned i = 0; words[i]; i++) {
+        if (*words[i]) {
+            argv[argc++] = words[i];
+        }
+    }
+    if (!argc) {
+        return 0;
+    }
+    const IoCommand *c = find(argv[0]);
+    if (!c) {
+        fprintf(stderr, "command \"%s\" not found\n", argv[0]);
+        return -EINVAL;
+    }
+    if (c->needs_image && !s->image.node) {
+        fprintf(stderr, "no file open, try 'help open'\n");
+        return -EINVAL;
+    }
+    if (argc - 1 < c->least || (c->most >= 0 && argc - 1 > c->most)) {
+        if (c->most < 0) {
+            fprintf(stderr, "bad argument count %d to %s, expected at least %d arguments\n", argc - 1,
+                    argv[0],
+                    c->least);
+        } else if (c->least == c->most) {
+            fprintf(stderr, "bad argument count %d to %s, expected %d arguments\n", argc - 1, argv[0],
+                    c->least);
+        } else {
+            fprintf(stderr, "bad argument count %d to %s, expected between %d and %d arguments\n", argc - 1,
+                    argv[0],
+                    c->least, c->most);
+        }
+        return -EINVAL;
+    }
+    int ret = c->run(s, argc, argv);
+    fflush(stdout);
+    return ret;
+}
+
+static int interact(Session *s)
+{
+    char *line = NULL;
+    size_t room = 0;
+    int ret = 0;
+
+    while (!s->quit) {
+        printf("%s> ", g_get_prgname());
+        fflush(stdout);
+        if (getline(&line, &room, stdin) < 0) {
+            break;
+        }
+        ret = run_line(s, line);
+    }
+    free(line);
+    return ret;
+}
+
+static int usage(void)
+{
+    printf("Usage: %s [OPTIONS]... [-c STRING]... [file]\nDisk exerciser\n\n"
+           "  -c, --cmd STRING     execute command with its arguments from the given string\n"
+           "  -f, --format FMT     specifies the block driver to use\n"
+           "  -r, --read-only      export read-only\n"
+           "  -n, --nocache        disable host cache\n"
+           "  -k, --native-aio     use kernel AIO implementation\n"
+           "  -i, --aio=MODE       use AIO mode (threads, native or io_uring)\n"
+           "  -t, --cache=MODE     use the given cache mode for the image\n"
+           "  -d, --discard=MODE   use the given discard mode for the image\n"
+           "  -U, --force-share    force shared permissions\n"
+           "      --image-opts     treat file as a list of options\n"
+           "  -h, --help           display this help and exit\n"
+           "  -V, --version        output version information and exit\n\n"
+           "See '%s -c help' for information on available commands.\n", g_get_prgname(), g_get_prgname());
+    return 0;
+}
+
+typedef struct Start {
+    Session s;
+    GPtrArray *lines;
+} Start;
+
+/* Takes the options; -1: go on, else the exit status. */
+static int start_read(Start *st, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+        { "cmd", required_argument, NULL, 'c' }, { "format", required_argument, NULL, 'f' },
+        { "read-only", no_argument, NULL, 'r' }, { "nocache", no_argument, NULL, 'n' },
+        { "native-aio", no_argument, NULL, 'k' }, { "aio", required_argument, NULL, 'i' },
+        { "cache", required_argument, NULL, 't' }, { "discard", required_argument, NULL, 'd' },
+        { "force-share", no_argument, NULL, 'U' }, { "image-opts", no_argument, NULL, 256 }, { 0 },
+    };
+    Session *s = &st->s;
+    int got;
+
+    s->flags = OPEN_WRITE | OPEN_RESIZE | OPEN_UNMAP;
+    while ((got = getopt_long(argc, argv, "hVc:f:rnki:t:d:U", longs, NULL)) != -1) {
+        switch (got) {
+        case 'c': g_ptr_array_add(st->lines, optarg); break;
+        case 'f': s->format = optarg; break;
+        case 'r': s->flags &= ~(unsigned)(OPEN_WRITE | OPEN_RESIZE); break;
+        case 'n': s->cache = "none"; break;
+        case 'k': s->flags |= OPEN_NATIVE; break;
+        case 't': s->cache = optarg; break;
+        case 'U': s->flags |= OPEN_SHARE; break;
+        case 256: s->flags |= OPEN_OPTS; break;
+        case 'i':
+            s->flags |= !strcmp(optarg, "native") ? OPEN_NATIVE : !strcmp(optarg, "io_uring") ? OPEN_URING :
+                0;
+            if (!(s->flags & (OPEN_NATIVE | OPEN_URING)) && strcmp(optarg, "threads") != 0) {
+                fprintf(stderr, "%s: Invalid AIO mode: %s\n", g_get_prgname(), optarg);
+                return 1;
+            }
+            break;
+        case 'd':
+            if (!strcmp(optarg, "ignore") || !strcmp(optarg, "off")) {
+                s->flags &= ~(unsigned)OPEN_UNMAP;
+            } else if (strcmp(optarg, "unmap") != 0 && strcmp(optarg, "on") != 0) {
+                fprintf(stderr, "%s: Invalid discard option: %s\n", g_get_prgname(), optarg);
+                return 1;
+            }
+            break;
+        case 'h': return usage();
+        case 'V':
+            printf("%s version 7.2.0 (Rhea %s)\n", g_get_prgname(), RHEA_VERSION);
+            return 0;
+        default:
+            fprintf(stderr, "Try '%s --help' for more information.\n", g_get_prgname());
+            return 1;
+        }
+    }
+    if (argc - optind > 1) {
+        fprintf(stderr, "Try '%s --help' for more information.\n", g_get_prgname());
+        return 1;
+    }
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *name = g_path_get_basename(argv[0]);
+    g_autoptr(GPtrArray) lines = g_ptr_array_new();
+    Start st = { .lines = lines };
+    int ret = 0;
+
+    g_set_prgname(name);
+    error_set_program(argv[0]);
+    thread_become_control();
+    int status = start_read(&st, argc, argv);
+    if (status >= 0) {
+        return status;
+    }
+    if (optind < argc) {
+        ret = open_image(&st.s, argv[optind], st.s.format, st.s.cache, st.s.flags);
+        if (ret < 0) {
+            return 1;
+        }
+    }
+    for (unsigned i = 0; i < lines->len && !st.s.quit; i++) {
+        int one = run_line(&st.s, lines->pdata[i]);
+
+        ret = ret < 0 ? ret : one;
+    }
+    if (!lines->len) {
+        ret = interact(&st.s);
+    }
+    bool closed = image_close(&st.s.image);
+    return ret < 0 || !closed ? 1 : 0;
+}
