@@ -209,6 +209,42 @@ HMP_RUN(hmp_info_memory_devices)
     }
 }
 
+/* Bytes in memory devices of NUMA node @node. */
+static uint64_t plugged_in(json_t *devices, unsigned node)
+{
+    uint64_t sum = 0;
+    size_t i;
+    json_t *d;
+
+    json_array_foreach(devices, i, d) {
+        const json_t *data = json_object_get(d, "data");
+
+        sum += num(data, "node") == node ? num(data, "size") : 0;
+    }
+    return sum;
+}
+
+HMP_RUN(hmp_info_numa)
+{
+    const Machine *m = machine();
+    unsigned nodes = m != NULL ? m->cfg.numa_nodes : 0;
+    g_autoptr(json_t) devices = hmp_call(h, "query-memory-devices", NULL);
+
+    hmp_printf(h, "%u nodes\n", nodes);
+    for (unsigned n = 0; n < nodes; n++) {
+        uint64_t plugged = plugged_in(devices, n);
+
+        hmp_printf(h, "node %u cpus:", n);
+        for (unsigned i = 0; i < m->cpus.count; i++) {
+            if (m->cpus.dev[i] != NULL && m->cfg.cpu_node != NULL && m->cfg.cpu_node[i] == n) {
+                hmp_printf(h, " %u", i);
+            }
+        }
+        hmp_printf(h, "\nnode %u size: %" PRIu64 " MB\nnode %u plugged: %" PRIu64 " MB\n", n,
+                   (m->cfg.numa[n].mem + plugged) >> 20, n, plugged >> 20);
+    }
+}
+
 HMP_RUN(hmp_info_balloon)
 {
     g_autoptr(json_t) b = hmp_call(h, "query-balloon", NULL);

@@ -101,14 +101,3 @@ HMP_RUN(hmp_mouse_button)
     }
     hmp_do(h, "input-send-event", json_pack("{s:o}", "events", events));
 }
-
-HMP_RUN(hmp_mouse_set)
-{
-    const HmpHost *host = hmp_host(h);
-    Error *err = NULL;
-
-    if (host != NULL && !host->mouse_set(hmp_int(a, "index", 0), &err)) {
-        hmp_printf(h, "%s\n", error_text(err));
-        error_free(err);
-    }
-}

@@ -53,6 +53,9 @@ json_t *hmp_call(Hmp *h, const char *name, json_t *take_args);
 json_t *hmp_try(Hmp *h, const char *name, json_t *take_args, Error **errp);
 /* hmp_call() for a command that returns nothing; true: it worked. */
 bool hmp_do(Hmp *h, const char *name, json_t *take_args);
+/* Reads @text as command-line option @opt of @type and runs QMP command @qmp with that; true when it asks for
+ * help. */
+bool hmp_option(Hmp *h, int opt, unsigned type, const char *text, const char *qmp);
 /* For a deferred command: its error, if any, is printed when it is done, which ends the line. */
 void hmp_do_later(Hmp *h, const char *name, json_t *take_args);
 /* An object of strings: "key", text, ..., NULL; pairs whose text is NULL are left out. */

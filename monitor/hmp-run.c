@@ -73,9 +73,7 @@ static json_t *to_json(unsigned type, const void *slot, Error **errp)
     return json_parse(text->str, errp);
 }
 
-/* Reads @text as command-line option @opt of @type and runs QMP command @qmp with that; true when it asks for
- * help. */
-static bool do_option(Hmp *h, int opt, unsigned type, const char *text, const char *qmp)
+bool hmp_option(Hmp *h, int opt, unsigned type, const char *text, const char *qmp)
 {
     void *value = NULL;
     Error *err = NULL;
@@ -110,14 +108,14 @@ HMP_RUN(hmp_device_add)
 {
     const char *text = hmp_str(a, "device");
 
-    if (do_option(h, QAPI_OPT_DEVICE, QAPI_T_DEVICE_CONFIG, text != NULL ? text : "", "device_add")) {
+    if (hmp_option(h, QAPI_OPT_DEVICE, QAPI_T_DEVICE_CONFIG, text != NULL ? text : "", "device_add")) {
         hmp_device_help(h, text);
     }
 }
 
 HMP_RUN(hmp_object_add)
 {
-    if (do_option(h, QAPI_OPT_OBJECT, QAPI_T_OBJECT_CONFIG, hmp_str(a, "object"), "object-add")) {
+    if (hmp_option(h, QAPI_OPT_OBJECT, QAPI_T_OBJECT_CONFIG, hmp_str(a, "object"), "object-add")) {
         option_help(h, QAPI_OPT_OBJECT);
     }
 }

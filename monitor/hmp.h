@@ -45,6 +45,13 @@ CTX_CONTROL void hmp_run_forget(HmpRun *r);
 typedef struct HmpHost {
     /* Pointer events go to the pointing device of that number first. */
     bool (*mouse_set)(int64_t index, Error **errp);
+    /* A debugger may come at @device; "none": none any more. */
+    bool (*gdbserver)(const char *device, Error **errp);
+    /* Drive letters that the firmware tries from the next reset on. */
+    bool (*boot_set)(const char *order, Error **errp);
+    /* Makes a drive, as -drive with if=none does; ends one, or a block node, that nothing uses. */
+    bool (*drive_add)(const char *opts, Error **errp);
+    bool (*drive_del)(const char *id, Error **errp);
 } HmpHost;
 /* @host (borrowed) has all of it. */
 CTX_CONTROL void hmp_set_host(const HmpHost *host);

@@ -296,6 +296,19 @@ static bool read_memory(Config *c, const CmdLine *cmd, Error **errp)
     return true;
 }
 
+bool config_check_boot_order(const char *order, Error **errp)
+{
+    for (const char *p = order; *p != 0; p++) {
+        if (*p < 'a' || *p > 'p') {
+            return error_set(errp, "Invalid boot device '%c'", *p);
+        }
+        if (strchr(order, *p) != p) {
+            return error_set(errp, "Boot device '%c' was given twice", *p);
+        }
+    }
+    return true;
+}
+
 static bool read_boot(Config *c, const CmdLine *cmd, Error **errp)
 {
     g_autofree char *text = config_joined(cmd, OPT_BOOT, "order");
@@ -313,16 +326,9 @@ static bool read_boot(Config *c, const CmdLine *cmd, Error **errp)
     if (o == NULL) {
         return true;
     }
-    for (unsigned i = 0; i < 2; i++) {
-        const char *order = i == 0 ? o->order : o->once;
-        for (const char *p = order; p != NULL && *p != 0; p++) {
-            if (*p < 'a' || *p > 'p') {
-                return error_set(errp, "-boot: Invalid boot device '%c'", *p);
-            }
-            if (strchr(order, *p) != p) {
-                return error_set(errp, "-boot: Boot device '%c' was given twice", *p);
-            }
-        }
+    if ((o->order != NULL && !config_check_boot_order(o->order, errp)) ||
+        (o->once != NULL && !config_check_boot_order(o->once, errp))) {
+        return error_context(errp, "-boot");
     }
     b->boot_order = g_strdup(o->order);
     b->boot_once = g_strdup(o->once);

@@ -22,5 +22,7 @@ typedef struct Config {
 /* Fills *@c; texts are borrowed from @cmd or owned by *@c for the life of the process.  *@help: a listing was
  * printed and the program shall exit with status 0. */
 CTX_CONTROL bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp);
+/* Drive letters that firmware knows, each once. */
+CTX_ANY bool config_check_boot_order(const char *order, Error **errp);
 
 #endif

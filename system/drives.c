@@ -207,6 +207,11 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
         board->pflash[unit] = d.node;
         return true;
     }
+    if (d.plug == DRIVE_IF_NONE) {
+        g_free(d.node);
+        g_free(d.serial);
+        return true;
+    }
     set_place(&d, c, fallback_index);
     g_array_append_val(drives, d);
     return true;
@@ -326,12 +331,34 @@ bool drives_plug_all(Machine *m, Error **errp)
 {
     for (unsigned i = 0; i < drives->len; i++) {
         Drive *d = &g_array_index(drives, Drive, i);
-        if (d->plug != DRIVE_IF_NONE && !plug(m, d, errp)) {
+        if (!plug(m, d, errp)) {
             return error_context(errp, "-drive: %s",
                                  d->node != NULL ? blk_drive_id(blk_find(d->node)) : "CD-ROM");
         }
     }
     return true;
+}
+
+bool drives_hot_add(const char *text, Error **errp)
+{
+    g_autoptr(DriveConfig) c = NULL;
+
+    if (!qapi_opt_drive(text, &c, errp)) {
+        return false;
+    }
+    if (c == NULL || c->if_ != DRIVE_IF_NONE) {
+        return error_set(errp, "Can't hot-add drive to type %s",
+                         c != NULL && c->if_ != DRIVE_IF_DEFAULT ? drive_if_name(c->if_) : "ide");
+    }
+    return add_drive(c, NULL, -1, errp);
+}
+
+bool drives_hot_del(const char *id, Error **errp)
+{
+    BlkNode *n = blk_find_drive(id);
+
+    n = n != NULL ? n : blk_find(id);
+    return n != NULL ? blk_close(n, errp) : error_set(errp, "Device '%s' not found", id);
 }
 
 /* Closes the first node that nobody uses any more; false: there is none. */

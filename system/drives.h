@@ -15,6 +15,10 @@ CTX_CONTROL BlkNode *drives_open_medium(const char *file, const char *format, co
                                         bool read_only, Error **errp);
 /* Makes the devices that drives without if=none ask for; the board is built. */
 CTX_CONTROL bool drives_plug_all(Machine *m, Error **errp);
+/* As -drive @text, which says if=none, while the guest runs. */
+CTX_CONTROL bool drives_hot_add(const char *text, Error **errp);
+/* Closes the node of -drive @id, or the block node of that name; nothing uses it. */
+CTX_CONTROL bool drives_hot_del(const char *id, Error **errp);
 /* Closes every node; all devices are gone. */
 CTX_CONTROL void drives_close_all(void);
 

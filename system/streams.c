@@ -8,6 +8,7 @@
 #include "chardev/char.h"
 #include "core/prop.h"
 #include "system/devices.h"
+#include "monitor/hmp.h"
 #include "system/qmp-chardev.h"
 #include "util/bytes.h"
 #include "util/fdset.h"
@@ -223,14 +224,40 @@ static unsigned state_now(void *arg)
     return runstate();
 }
 
-static bool add_monitor(const char *chardev, MonitorMode mode, bool pretty, Error **errp)
+static void need_server(void)
 {
-    MonitorPort *m;
-
     if (server == NULL) {
         server = qmp_server_new(state_now, NULL);
         monitors = g_ptr_array_new();
     }
+}
+
+static void keep_output(void *arg, const char *output)
+{
+    *(char **)arg = g_strdup(output);
+}
+
+char *streams_run_human(const char *line)
+{
+    static HmpState *state;
+    char *output = NULL;
+
+    need_server();
+    if (state == NULL) {
+        state = hmp_state_new();
+    }
+    HmpRun *run = hmp_run(server, state, line, keep_output, &output);
+    if (run != NULL) {
+        hmp_run_forget(run);
+    }
+    return output != NULL ? output : g_strdup("the command goes on\n");
+}
+
+static bool add_monitor(const char *chardev, MonitorMode mode, bool pretty, Error **errp)
+{
+    MonitorPort *m;
+
+    need_server();
     m = mode == MONITOR_MODE_CONTROL ? qmp_monitor_new(server, chardev, pretty, errp)
                                      : hmp_monitor_new(server, chardev, errp);
     if (m != NULL) {

@@ -17,6 +17,8 @@ CTX_CONTROL bool streams_monitors(const CmdLine *cmd, const Config *c, Error **e
  * *@id NULL: none.  Owned by the caller. */
 CTX_CONTROL bool streams_open_short(const char *option, const char *text, const char *new_id,
                                     char **id, Error **errp);
+/* Runs a human command for who has no monitor, such as a debugger; what it prints, owned by the caller. */
+CTX_CONTROL char *streams_run_human(const char *line);
 /* The machine has stopped for good, and is still whole: no monitor takes a command any more, and
  * clients get what is still to be said to them, for at most a second. */
 CTX_CONTROL void streams_drain(void);

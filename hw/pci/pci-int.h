@@ -7,6 +7,9 @@
 #include "util/bytes.h"
 #include "util/trace.h"
 
+/* qmp-pci.c */
+void pci_describe(Device *d, GString *out);    /* SlotType.describe */
+
 /* bar.c */
 void pci_bars_update(PciDevice *p);
 void pci_bars_drop(PciDevice *p);

@@ -401,4 +401,5 @@ const SlotType pci_slot = {
     .reset = pci_reset,
     .settle = pci_settle,
     .unplug_request = unplug_request,
+    .describe = pci_describe,
 };

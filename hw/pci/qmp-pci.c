@@ -1,4 +1,5 @@
-/* qmp-pci.c: query-pci. */
+/* qmp-pci.c: query-pci, and what info qtree says of functions. */
+#include <inttypes.h>
 #include "core/machine.h"
 #include "hw/pci/pci-int.h"
 #include "qapi/commands.h"
@@ -13,14 +14,22 @@ static const struct { uint16_t class; const char *desc; } classes[] = {
     { 0x0c05, "SMBus" },
 };
 
+static const char *class_name(uint16_t class)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(classes); i++) {
+        if (classes[i].class == class) {
+            return classes[i].desc;
+        }
+    }
+    return NULL;
+}
+
 static PciDeviceClass *class_info(const PciDevice *p)
 {
     PciDeviceClass *c = qapi_new_pci_device_class();
 
     c->class = ld16(p->config + PCI_CLASS_DEVICE);
-    for (unsigned i = 0; i < ARRAY_LEN(classes) && c->desc == NULL; i++) {
-        c->desc = classes[i].class == c->class ? g_strdup(classes[i].desc) : NULL;
-    }
+    c->desc = g_strdup(class_name(c->class));
     return c;
 }
 
@@ -143,4 +152,37 @@ bool qmp_query_pci(PciInfoList *ret, Error **errp)
         qapi_append(ret, i);
     }
     return true;
+}
+
+/* --- info qtree --- */
+
+void pci_describe(Device *d, GString *out)
+{
+    PciDevice *p = pci_device(d);
+    unsigned bus = pci_bus_number(pci_bus_of(d->bus));
+
+    domain_enter(d->domain);
+    uint16_t class = ld16(p->config + PCI_CLASS_DEVICE);
+    const char *name = class_name(class);
+    bool plain = (p->config[PCI_HEADER_TYPE] & 0x7f) == PCI_HEADER_TYPE_NORMAL;
+
+    if (name != NULL) {
+        g_string_append_printf(out, "class %s, ", name);
+    } else {
+        g_string_append_printf(out, "class Class %04x, ", class);
+    }
+    g_string_append_printf(out, "addr %02x:%02x.%x, pci id %04x:%04x (sub %04x:%04x)\n", bus,
+                           PCI_SLOT(p->devfn), PCI_FUNC(p->devfn), ld16(p->config + PCI_VENDOR_ID),
+                           ld16(p->config + PCI_DEVICE_ID),
+                           plain ? ld16(p->config + PCI_SUBSYSTEM_VENDOR_ID) : 0,
+                           plain ? ld16(p->config + PCI_SUBSYSTEM_ID) : 0);
+    for (unsigned n = 0; n < ARRAY_LEN(p->bars); n++) {
+        const PciBar *b = &p->bars[n];
+
+        if (b->region != NULL) {
+            g_string_append_printf(out, "bar %u: %s at 0x%" PRIx64 " [0x%" PRIx64 "]\n", n,
+                                   b->kind == BAR_IO ? "i/o" : "mem", b->at, b->at + b->region->size - 1);
+        }
+    }
+    domain_leave(d->domain);
 }

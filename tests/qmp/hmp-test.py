@@ -10,9 +10,10 @@ import re
 import select
 import subprocess
 import sys
+import tempfile
 import termios
 
-from qmp import LIMIT, Failed, Machine, Stream, check, main, same, still
+from qmp import LIMIT, Failed, Machine, Nothing, Stream, check, main, same, still
 
 PROMPT = b"(qemu) "
 
@@ -243,6 +244,125 @@ def test_devices():
         like(m, "info mtree -o", r".* owner:\{dev .*")
         says(m, "info mtree -x",
              "mtree: unsupported option -x\nTry \"help info mtree\" for more information\n")
+
+
+def test_tree_of_pci():
+    with still("-S", "-device", "edu", "-device", "pci-bridge,chassis_nr=1,id=b", machine="pc") as m:
+        tree = human(m, "info qtree")
+        for lines in ("        class Class 00ff, addr 00:02.0, pci id 1234:11e8 (sub 1af4:1100)\n"
+                      "        bar 0: mem at 0xffffffffffffffff [0xffffe]\n",
+                      "        class PCI bridge, addr 00:03.0, pci id 1b36:0001 (sub 0000:0000)\n",
+                      "        class Host bridge, addr 00:00.0, pci id 8086:1237 (sub 1af4:1100)\n",
+                      "        bar 4: i/o at 0xffffffffffffffff [0xe]\n"):
+            check(lines in tree, "in the tree:", lines, tree)
+
+
+def test_numa():
+    with still("-S", machine="pc") as m:
+        says(m, "info numa", "0 nodes\n")
+    with still("-S", "-m", "128M,slots=2,maxmem=1G", "-smp", "2,maxcpus=3",
+               "-object", "memory-backend-ram,id=m0,size=64M", "-object", "memory-backend-ram,id=m1,size=64M",
+               "-object", "memory-backend-ram,id=m2,size=128M", "-numa", "node,nodeid=0,cpus=0-1,memdev=m0",
+               "-numa", "node,nodeid=1,cpus=2,memdev=m1", "-device", "pc-dimm,memdev=m2,node=1") as m:
+        says(m, "info numa", "2 nodes\nnode 0 cpus: 0 1\nnode 0 size: 64 MB\nnode 0 plugged: 0 MB\n"
+             "node 1 cpus:\nnode 1 size: 192 MB\nnode 1 plugged: 128 MB\n")
+    with Nothing() as m:
+        says(m, "info numa", "0 nodes\n")
+
+
+def test_boot_set():
+    with Machine("-boot", "order=c,once=n") as m:
+        def order():
+            m.outb(0x70, 0x3d)
+            return m.inb(0x71)
+
+        same(order(), 0x04, "once")
+        says(m, "boot_set dc", "boot device list now set to dc\n")
+        m.qmp.cmd("system_reset")
+        m.qmp.event("RESET")
+        m.started()
+        same(order(), 0x23, "after a reset")
+        says(m, "boot_set zz", "Invalid boot device 'z'\n")
+        says(m, "boot_set cc", "Boot device 'c' was given twice\n")
+        like(m, "boot_set", r"boot_set: string expected\n.*")
+        m.qmp.cmd("system_reset")
+        m.qmp.event("RESET")
+        m.started()
+        same(order(), 0x23, "unchanged")
+    with Nothing() as m:
+        like(m, "boot_set c", r"no function defined .*\n")
+
+
+def test_drives():
+    with still("-S") as m, tempfile.NamedTemporaryFile() as f:
+        f.truncate(1 << 20)
+        for _ in range(2):
+            says(m, "drive_add 0 if=none,id=x,format=raw,file=" + f.name, "OK\n")
+            same([n["drv"] for n in m.qmp.cmd("query-named-block-nodes")], ["file", "raw"])
+            says(m, "drive_add 0 if=none,id=x,format=raw,file=" + f.name, "Duplicate ID 'x' for drive\n")
+            says(m, "drive_del x", "")
+            says(m, "drive_del x", "Device 'x' not found\n")
+        says(m, "drive_add 0 if=none,id=y,file=/nonexistent",
+             "Could not open '/nonexistent': No such file or directory\n")
+        says(m, "drive_add 0:4 if=virtio,file=" + f.name, "Can't hot-add drive to type virtio\n")
+        says(m, "drive_add 0 help", "Can't hot-add drive to type ide\n")
+        says(m, "drive_add 0 foo=1", "Parameter 'foo' is unexpected\n")
+        for line in ("drive_add", "drive_add 0", "drive_del"):
+            like(m, line, line.split()[0] + r": (string|block device name) expected\n.*")
+        says(m, "drive_add -n 0 driver=null-co,node-name=nn", "")
+        same([n["node-name"] for n in m.qmp.cmd("query-named-block-nodes")], ["nn"])
+        says(m, "drive_add -n 0 driver=null-co,node-name=nn",
+             "Error: Duplicate nodes with node-name='nn'\n")
+        like(m, "drive_add -n 0 driver=null-co", r"Error: 'node-name' must be specified.*\n")
+        says(m, "drive_del nn", "")
+        same(m.qmp.cmd("query-named-block-nodes"), [])
+    with still("-S", "-drive", "if=none,id=x,format=raw,file=" + Machine.rom,
+               "-device", "virtio-blk-pci,drive=x,id=d") as m:
+        like(m, "drive_del x", r".*in use.*\n")
+
+
+def rsp(stream, packet):
+    """What a GDB stub answers, output packets joined."""
+    stream.sock.sendall(b"$%s#%02x" % (packet.encode(), sum(packet.encode()) & 0xff))
+    output = b""
+    while True:
+        while not re.match(rb"\+*\$[^#]*#..", stream.buffer):
+            stream.more()
+        got = re.match(rb"\+*\$([^#]*)#..", stream.buffer)
+        stream.buffer = stream.buffer[got.end():]
+        stream.sock.sendall(b"+")
+        if not (got[1].startswith(b"O") and got[1] != b"OK"):
+            return output.decode(), got[1].decode()
+        output += bytes.fromhex(got[1][1:].decode())
+
+
+def test_gdbserver():
+    """A debugger that comes later, and what it says to the monitor."""
+    with Machine() as m:
+        path = m.folder.name + "/gdb"
+        says(m, "gdbserver none", "Disabled gdbserver\n")
+        says(m, "gdbserver unix:%s,server=on,wait=off" % path,
+             "Waiting for gdb connection on device 'unix:%s,server=on,wait=off'\n" % path)
+        gdb = m.connect(path)
+        m.qmp.event("STOP")
+
+        def ask(line):
+            return rsp(gdb, "qRcmd," + line.encode().hex())
+
+        same(ask("info status"), ("VM status: paused\n", "OK"))
+        same(ask("nosuch"), ("unknown command: 'nosuch'\n", "OK"))
+        same(ask("sendkey bogus")[0], "invalid parameter: bogus\n")
+        same(ask("stop")[1], "OK")
+        same(ask("cont")[1], "OK")
+        m.qmp.event("RESUME")
+        says(m, "gdbserver none", "Disabled gdbserver\n")
+        check(not gdb.more(), "the debugger is still there")
+        gdb.close()
+        like(m, "gdbserver foo",
+             r".*'foo' is not a valid char driver\nCould not open gdbserver on device 'foo'\n")
+        m.inb(0x61)
+    with still() as m:
+        like(m, "gdbserver", r"gdbstub: meaningless to attach gdb .*\nCould not open .* 'tcp::1234'\n")
 
 
 def test_objects():
