@@ -54,7 +54,7 @@ static inline uint32_t pci_cycle_read(PciBus *root, uint8_t bus, uint8_t devfn, 
                                       unsigned size)
 {
     PciDevice *p = pci_find(root, bus, devfn);
-    uint32_t val = UINT32_MAX;
+    uint32_t val = UINT32_MAX >> (32 - 8 * size);
 
     if (!p) {
         return val;

@@ -96,6 +96,8 @@ static void test_header(void **state)
     /* Nobody there, and beyond the end. */
     assert_int_equal(pci_config_read(pci_bus(pci_device(d)), 0, PCI_DEVFN(9, 0), 0, 4), 0xffffffff);
     assert_int_equal(pci_config_read(pci_bus(pci_device(d)), 7, PCI_DEVFN(5, 0), 0, 4), 0xffffffff);
+    assert_int_equal(pci_config_read(pci_bus(pci_device(d)), 0, PCI_DEVFN(9, 0), 0, 2), 0xffff);
+    assert_int_equal(pci_config_read(pci_bus(pci_device(d)), 0, PCI_DEVFN(9, 0), 0, 1), 0xff);
     assert_int_equal(bench_config_read(b, d, 0xffe, 4), 0xffffffff);
     bench_free(b);
 }
