@@ -4,11 +4,12 @@
 The other live tests run in it too.  The first argument is the program; words behind it choose tests by name.
 Status 77: no /dev/kvm.
 """
+import socket
 import sys
 import tempfile
 
 import virtio
-from qmp import Machine, main, same
+from qmp import Machine, main, same, still
 
 HPET = 0xfed00000
 
@@ -52,6 +53,42 @@ def test_disks():
                          "if=none,id=d,format=raw,discard=unmap,cache=none,aio=%s,file=%s" % (aio, disk.name),
                          "-device", "virtio-blk-pci,drive=d,addr=5" + more) as m:
                 drive(m, m.qmp)
+
+
+def test_late_wishes():
+    """What clients may name when the sandbox is closed: memory, firmware, logs, connections by name."""
+    with still() as m:
+        q = m.qmp
+        q.cmd("object-add", **{"qom-type": "memory-backend-ram", "id": "m", "size": 1 << 20, "policy": "bind",
+                               "host-nodes": [0]})
+        q.fails("object-add", **{"qom-type": "memory-backend-ram", "id": "n", "size": 1 << 46,
+                                 "prealloc": True})
+        q.fails("device_add", driver="virtio-rng-pci", id="r", romfile="/nonexistent/rom")
+        for log in ("one", "two"):
+            q.cmd("human-monitor-command", **{"command-line": "logfile %s/%s" % (m.folder.name, log)})
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            q.cmd("chardev-add", id="c", backend={"type": "socket", "data": {
+                "addr": {"type": "inet", "data": {"host": "localhost", "port": str(port)}}, "server": False}})
+            listener.accept()[0].close()
+        q.fails("chardev-add", id="f", backend={"type": "socket", "data": {
+            "addr": {"type": "inet", "data": {"host": "no.such.invalid", "port": "1"}}, "server": False}})
+        q.cmd("query-status")
+
+
+def test_tcp():
+    """A listening socket's client, and one that connects again by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as free:
+        port, ours = listener.getsockname()[1], free.getsockname()[1]
+        free.close()
+        with still("-chardev", "socket,id=l,host=127.0.0.1,port=%d,server=on,wait=off" % ours, "-serial",
+                   "chardev:l", "-chardev", "socket,id=c,host=127.0.0.1,port=%d,reconnect=1" % port,
+                   "-serial", "chardev:c") as m:
+            with socket.create_connection(("127.0.0.1", ours)):
+                while "<->" not in str(m.qmp.cmd("query-chardev")):
+                    pass
+            for _ in range(2):
+                listener.accept()[0].close()
 
 
 if __name__ == "__main__":
