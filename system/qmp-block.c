@@ -5,6 +5,7 @@
 #include "block/graph.h"
 #include "qapi/commands.h"
 #include "system/blockdev.h"
+#include "system/qmp-bitmap.h"
 
 bool qmp_blockdev_add(const BlockdevConfig *args, Error **errp)
 {
@@ -48,7 +49,7 @@ bool qmp_block_resize(const char *device, const char *node_name, int64_t size, E
 
 /* --- what there is --- */
 
-static ImageInfo *image_info(const BlkNode *n)
+static ImageInfo *image_info(BlkNode *n)
 {
     ImageInfo *i = qapi_new_image_info();
     struct stat st;
@@ -58,10 +59,12 @@ static ImageInfo *image_info(const BlkNode *n)
     i->virtual_size = blk_size(n);
     i->has_actual_size = *i->filename != '\0' && stat(i->filename, &st) == 0;
     i->actual_size = i->has_actual_size ? st.st_blocks * INT64_C(512) : 0;
+    qmp_tell_snapshots(n, &i->snapshots);
+    i->has_snapshots = i->snapshots.n > 0;
     return i;
 }
 
-static BlockDeviceInfo *node_info(const BlkNode *n)
+static BlockDeviceInfo *node_info(BlkNode *n)
 {
     BlockDeviceInfo *i = qapi_new_block_device_info();
 
@@ -75,6 +78,8 @@ static BlockDeviceInfo *node_info(const BlkNode *n)
     i->cache->writeback = true;
     i->cache->direct = blk_cache_direct(n);
     i->cache->no_flush = blk_cache_no_flush(n);
+    qmp_tell_bitmaps(n, &i->dirty_bitmaps);
+    i->has_dirty_bitmaps = i->dirty_bitmaps.n > 0;
     return i;
 }
 
@@ -85,7 +90,7 @@ static BlockInfo *front_info(BlkFront *f)
         [BLK_IO_NOSPACE] = BLOCK_DEVICE_IO_STATUS_NOSPACE,
     };
     BlockInfo *i = qapi_new_block_info();
-    const BlkNode *n = __atomic_load_n(&f->node, __ATOMIC_RELAXED);
+    BlkNode *n = __atomic_load_n(&f->node, __ATOMIC_RELAXED);
 
     i->device = g_strdup(f->drive);
     i->qdev = g_strdup(f->qdev);
@@ -110,7 +115,7 @@ bool qmp_query_block(BlockInfoList *ret, Error **errp)
 
 bool qmp_query_named_block_nodes(bool flat, BlockDeviceInfoList *ret, Error **errp)
 {
-    for (const BlkNode *n = blk_next(NULL); n != NULL; n = blk_next(n)) {
+    for (BlkNode *n = blk_next(NULL); n != NULL; n = blk_next(n)) {
         qapi_append(ret, node_info(n));
     }
     return true;
