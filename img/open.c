@@ -6,6 +6,7 @@
 #include "img/img.h"
 #include "qapi/json.h"
 #include "qapi/keyval.h"
+#include "qapi/tables.h"
 #include "util/bytes.h"
 
 /* --- cache modes --- */
@@ -188,7 +189,8 @@ static bool open_node(Image *i, BlkOptions *o, const char *cache, unsigned flags
 
 static bool open_words(Image *i, const char *text, bool json, const char *cache, unsigned flags, Error **errp)
 {
-    g_autoptr(json_t) tree = json ? json_parse(text, errp) : keyval_parse(text, NULL, 0, NULL, NULL, errp);
+    g_autoptr(json_t) tree = json ? json_parse(text, errp)
+                                  : keyval_parse(text, NULL, QAPI_FORM_STRICT, NULL, NULL, errp);
     g_autoptr(GPtrArray) arena = g_ptr_array_new_with_free_func(g_free);
     const BlkOptions *got = tree ? options_of(tree, arena, errp) : NULL;
 

@@ -16,24 +16,31 @@
 #include <unistd.h>
 #include "block/block.h"
 #include "block/nbd-proto.h"
+#include "img/img.h"
 #include "nbd/server.h"
+#include "nbd/tool.h"
 #include "util/sockets.h"
-#include "util/tls.h"
+#include "util/trace.h"
 
 typedef struct Tool {
     const char *file, *format, *name, *description, *socket, *port, *bind, *pid_file, *tls_creds;
     const char *cache, *aio, *discard;
     uint64_t offset;
     unsigned shared;
-    bool read_only, persistent, fork, list, depth, verbose, ask_format;
-    const char *device, *disconnect;
+    bool read_only, persistent, fork, list, depth, verbose, image_opts;
+    const char *disconnect;
+    const char *objects[64];
+    unsigned object_count;
 } Tool;
 
 static bool quit;
 static int parent_fd = -1;
 static Tool tool = { .name = "", .shared = 1 };
 
-enum { OPT_CACHE = 256, OPT_AIO, OPT_DISCARD, OPT_FORK, OPT_PID, OPT_TLS };
+enum {
+    OPT_CACHE = 256, OPT_AIO, OPT_DISCARD, OPT_FORK, OPT_PID, OPT_TLS, OPT_OBJECT, OPT_IMAGE,
+    OPT_AUTHZ, OPT_ZEROES, OPT_SELINUX,
+};
 
 static const struct option long_options[] = {
     { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
@@ -46,10 +53,17 @@ static const struct option long_options[] = {
     { "read-only", no_argument, NULL, 'r' }, { "nocache", no_argument, NULL, 'n' },
     { "cache", required_argument, NULL, OPT_CACHE }, { "aio", required_argument, NULL, OPT_AIO },
     { "discard", required_argument, NULL, OPT_DISCARD }, { "fork", no_argument, NULL, OPT_FORK },
-    { "pid-file", required_argument, NULL, OPT_PID }, { NULL, 0, NULL, 0 },
+    { "pid-file", required_argument, NULL, OPT_PID }, { "tls-creds", required_argument, NULL, OPT_TLS },
+    { "object", required_argument, NULL, OPT_OBJECT }, { "image-opts", no_argument, NULL, OPT_IMAGE },
+    { "disconnect", required_argument, NULL, 'd' }, { "connect", required_argument, NULL, 'c' },
+    { "bitmap", required_argument, NULL, 'B' }, { "snapshot", no_argument, NULL, 's' },
+    { "load-snapshot", required_argument, NULL, 'l' }, { "trace", required_argument, NULL, 'T' },
+    { "tls-authz", required_argument, NULL, OPT_AUTHZ },
+    { "selinux-label", required_argument, NULL, OPT_SELINUX },
+    { "detect-zeroes", required_argument, NULL, OPT_ZEROES }, { NULL, 0, NULL, 0 },
 };
 
-static int fail(Error *take_err)
+static int end_badly(Error *take_err)
 {
     error_report(take_err);
     return EXIT_FAILURE;
@@ -64,6 +78,17 @@ static bool number(const char *text, uint64_t max, uint64_t *out)
     errno = 0;
     *out = strtoull(text, &end, 0);
     return end != text && !*end && errno == 0 && *text != '-' && *out <= max;
+}
+
+/* What is not there is named, not ignored. */
+static bool refuse(int c, Error **errp)
+{
+    for (const struct option *o = long_options; o->name; o++) {
+        if (o->val == c) {
+            return error_set(errp, "--%s is not supported", o->name);
+        }
+    }
+    return error_set(errp, "unknown option");
 }
 
 static bool take_option(int c, const char *value, Error **errp)
@@ -102,7 +127,21 @@ static bool take_option(int c, const char *value, Error **errp)
     case OPT_DISCARD: tool.discard = value; break;
     case OPT_FORK: tool.fork = true; break;
     case OPT_PID: tool.pid_file = value; break;
-    default: g_assert_not_reached();
+    case OPT_TLS: tool.tls_creds = value; break;
+    case OPT_IMAGE: tool.image_opts = true; break;
+    case 'd': tool.disconnect = value; break;
+    case OPT_OBJECT:
+        if (tool.object_count == ARRAY_LEN(tool.objects)) {
+            return error_set(errp, "too many objects");
+        }
+        tool.objects[tool.object_count++] = value;
+        break;
+    case OPT_ZEROES:
+        return !strcmp(value, "off") || error_set(errp, "--detect-zeroes=%s is not supported", value);
+    case 'T':
+        return trace_enable(g_str_has_prefix(value, "enable=") ? value + strlen("enable=") : value, errp);
+    default:
+        return refuse(c, errp);
     }
     return true;
 }
@@ -131,6 +170,20 @@ static const char *probe(const char *path)
     return n == sizeof(head) && memcmp(head, "QFI\xfb", 4) == 0 ? "qcow2" : "raw";
 }
 
+/* --image-opts, and "json:". */
+static BlkNode *open_words(Error **errp)
+{
+    Image i;
+    unsigned flags = (tool.read_only ? 0 : OPEN_WRITE) | (tool.image_opts ? OPEN_OPTS : 0) |
+                     (tool.discard && !strcmp(tool.discard, "ignore") ? 0 : OPEN_UNMAP);
+
+    if (!image_open(&i, tool.file, tool.format, tool.cache, flags, errp)) {
+        return NULL;
+    }
+    blk_detach(&i.use);        /* the export is its user */
+    return i.node;
+}
+
 static BlkNode *open_image(Error **errp)
 {
     BlkOptions file = { .driver = blk_protocol_of(tool.file),
@@ -148,7 +201,8 @@ static BlkNode *open_image(Error **errp)
     if (!set_cache(&format, errp) || (tool.aio && !blk_parse_aio(tool.aio, &file.aio, errp))) {
         return NULL;
     }
-    BlkNode *n = blk_open(&format, errp);
+    BlkNode *n = tool.image_opts || g_str_has_prefix(tool.file, "json:") ? open_words(errp)
+                                                                         : blk_open(&format, errp);
     if (!n) {
         error_context(errp, "Failed to blk_new_open '%s'", tool.file);
         return NULL;
@@ -252,13 +306,64 @@ static void stopped(void *arg)
     *(bool *)arg = true;
 }
 
+static const char help[] =
+    "Usage: %s [OPTIONS] FILE\n"
+    "  or:  %s -L [OPTIONS]\n"
+    "Serves a disk image by NBD, with the options of qemu-nbd(8)\n\n"
+    "  -h, --help                display this help and exit\n"
+    "  -V, --version             output version information and exit\n\n"
+    "Connection properties:\n"
+    "  -p, --port=PORT           port to listen on (default `10809')\n"
+    "  -b, --bind=IFACE          interface to bind to (default `0.0.0.0')\n"
+    "  -k, --socket=PATH         path to the unix socket\n"
+    "  -e, --shared=NUM          device can be shared by NUM clients (default '1')\n"
+    "  -t, --persistent          don't exit on the last connection\n"
+    "  -v, --verbose             say what happens\n"
+    "  -x, --export-name=NAME    expose export by name (default is empty string)\n"
+    "  -D, --description=TEXT    export a human-readable description\n\n"
+    "Exposing part of the image:\n"
+    "  -o, --offset=OFFSET       offset into the image\n"
+    "  -A, --allocation-depth    expose the allocation depth\n\n"
+    "General purpose options:\n"
+    "  -L, --list                list exports available from another NBD server\n"
+    "  --object type,id=ID,...   define an object: tls-creds-x509, -psk, -anon, secret\n"
+    "  --tls-creds=ID            use id of an earlier --object to provide TLS\n"
+    "  -T, --trace [enable=]PATTERN  switch on trace events\n"
+    "  --fork                    fork off the server process and exit the parent\n"
+    "                            once the server is running\n"
+    "  --pid-file=PATH           store the server's process ID in the given file\n\n"
+    "Kernel NBD client support:\n"
+    "  -d, --disconnect=DEV      disconnect the specified device\n\n"
+    "Block device options:\n"
+    "  -f, --format=FORMAT       set image format (raw, qcow2, ...)\n"
+    "  -r, --read-only           export read-only\n"
+    "  -n, --nocache             disable host cache\n"
+    "      --cache=MODE          none, writeback (default) or unsafe\n"
+    "      --aio=MODE            native, io_uring or threads\n"
+    "      --discard=MODE        ignore, unmap\n"
+    "      --image-opts          treat FILE as a full set of image options\n";
+
 static bool serve(Error **errp)
 {
     NbdServerOptions so = { .max_connections = tool.shared ? tool.shared : 0, .gone = client_gone };
     NbdExportOptions eo = { .name = tool.name, .description = tool.description, .writable = !tool.read_only,
                             .multi_conn = tool.shared != 1, .allocation_depth = tool.depth };
-    BlkNode *n = open_image(errp);
+    BlkNode *n;
     bool over = false;
+
+    for (unsigned i = 0; i < tool.object_count; i++) {
+        if (!tool_object_add(tool.objects[i], errp)) {
+            return false;
+        }
+    }
+    if (tool.tls_creds && !(so.tls = tool_object_tls(tool.tls_creds, !tool.list, errp))) {
+        return false;
+    }
+    if (tool.list) {
+        return tool_list(tool.socket, tool.bind ? tool.bind : "localhost",
+                         tool.port ? tool.port : NBD_DEFAULT_PORT, so.tls, errp);
+    }
+    n = open_image(errp);
 
     if (!n) {
         return false;
@@ -299,24 +404,38 @@ int main(int argc, char **argv)
     int c;
 
     error_set_program(argv[0]);
-    while ((c = getopt_long(argc, argv, "hVb:o:p:k:e:tvx:D:ALf:rn", long_options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "hVb:o:p:k:e:tvx:D:ALf:rnc:d:sl:B:T:", long_options, NULL)) != -1) {
         if (c == '?') {
-            return fail((error_set(&err, "Try `%s --help' for more information.", argv[0]), err));
+            return end_badly((error_set(&err, "Try `%s --help' for more information.", argv[0]), err));
+        }
+        if (c == 'h' || c == 'V') {
+            if (c == 'h') {
+                printf(help, argv[0], argv[0]);
+            } else {
+                printf("%s 7.2.0 (Rhea " RHEA_VERSION ")\n", argv[0]);
+            }
+            return EXIT_SUCCESS;
         }
         if (!take_option(c, optarg, &err)) {
-            return fail(err);
+            return end_badly(err);
         }
     }
-    if (optind + 1 != argc) {
+    if (tool.disconnect) {
+        return tool_disconnect(tool.disconnect, &err) ? EXIT_SUCCESS : end_badly(err);
+    }
+    if (tool.list && optind != argc) {
+        return end_badly((error_set(&err, "List mode is incompatible with a file name"), err));
+    }
+    if (!tool.list && optind + 1 != argc) {
         error_set(&err, "Invalid number of arguments");
         error_hint(&err, "Try `%s --help' for more information.", argv[0]);
-        return fail(err);
+        return end_badly(err);
     }
     tool.file = argv[optind];
-    if (tool.fork) {
+    if (tool.fork && !tool.list) {
         go_to_background();
     }
     thread_become_control();
     take_signals();
-    return serve(&err) ? EXIT_SUCCESS : fail(err);
+    return serve(&err) ? EXIT_SUCCESS : end_badly(err);
 }

@@ -18,12 +18,14 @@
 #define FUNCTIONS(F) \
     F(init) F(deinit) F(handshake) F(record_send) F(record_recv) F(record_check_pending) \
     F(record_get_direction) \
-    F(credentials_set) F(transport_set_int2) F(priority_set_direct) F(strerror) F(error_is_fatal) \
+    F(credentials_set) F(transport_set_int2) F(priority_init) F(priority_set) \
+    F(priority_deinit) F(session_set_ptr) F(session_get_ptr) F(hex_decode2) \
+    F(strerror) F(error_is_fatal) \
     F(certificate_allocate_credentials) F(certificate_free_credentials) \
     F(certificate_set_x509_trust_file) F(certificate_set_x509_crl_file) F(certificate_set_x509_key_file2) \
     F(certificate_set_known_dh_params) F(certificate_server_set_request) F(certificate_verify_peers3) \
     F(certificate_verification_status_print) F(server_name_set) \
-    F(psk_allocate_server_credentials) F(psk_free_server_credentials) F(psk_set_server_credentials_file) \
+    F(psk_allocate_server_credentials) F(psk_free_server_credentials) F(psk_set_server_credentials_function) \
     F(psk_set_server_known_dh_params) F(psk_allocate_client_credentials) F(psk_free_client_credentials) \
     F(psk_set_client_credentials) F(anon_allocate_server_credentials) F(anon_free_server_credentials) \
     F(anon_set_server_known_dh_params) F(anon_allocate_client_credentials) F(anon_free_client_credentials)
@@ -38,7 +40,8 @@ struct TlsCreds {
     unsigned refs;             /* atomic */
     TlsKind kind;
     bool server, verify_peer;
-    char *priority;
+    char *keys;                /* PSK, server: what that file says */
+    gnutls_priority_t priority;
     union {
         gnutls_certificate_credentials_t x509;
         gnutls_psk_server_credentials_t psk_server;
@@ -51,7 +54,7 @@ struct TlsCreds {
 
 struct TlsSession {
     gnutls_session_t s;
-    const TlsCreds *creds;
+    TlsCreds *creds;
     char *hostname;
 };
 
@@ -131,17 +134,11 @@ static bool open_x509(TlsCreds *c, const TlsCredsOptions *o, Error **errp)
     return true;
 }
 
-/* The line "NAME:HEXKEY" of a file of psktool(1). */
-static char *find_psk(const char *path, const char *username, Error **errp)
+/* The key of the line "NAME:HEXKEY" in the text of a file of psktool(1); owned by the caller, or NULL. */
+static char *find_psk(const char *text, const char *username)
 {
-    g_autofree char *text = NULL;
-    g_autoptr(GError) err = NULL;
-
-    if (!g_file_get_contents(path, &text, NULL, &err)) {
-        error_set(errp, "Cannot load PSK file: %s", err->message);
-        return NULL;
-    }
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
     for (unsigned i = 0; lines[i]; i++) {
         char *colon = strchr(g_strchomp(lines[i]), ':');
 
@@ -149,28 +146,41 @@ static char *find_psk(const char *path, const char *username, Error **errp)
             return g_strdup(colon + 1);
         }
     }
-    error_set(errp, "Username %s not found in '%s'", username, path);
     return NULL;
+}
+
+/* On a session's thread, which may open no file: so the keys are in memory. */
+static int give_psk(gnutls_session_t s, const char *username, gnutls_datum_t *key)
+{
+    const TlsSession *session = lib.session_get_ptr(s);
+    g_autofree char *hex = find_psk(session->creds->keys, username);
+    gnutls_datum_t coded = { (unsigned char *)hex, hex ? (unsigned)strlen(hex) : 0 };
+
+    return hex && lib.hex_decode2(&coded, key) == 0 ? 0 : -1;
 }
 
 static bool open_psk(TlsCreds *c, const TlsCredsOptions *o, Error **errp)
 {
     g_autofree char *path = g_build_filename(o->dir, "keys.psk", NULL);
     const char *username = o->username ? o->username : "qemu";
+    g_autoptr(GError) err = NULL;
 
     if (!is_there(path)) {
         return error_set_errno(errp, errno, "Unable to access credentials %s", path);
     }
+    if (!g_file_get_contents(path, &c->keys, NULL, &err)) {
+        return error_set(errp, "Cannot load PSK file: %s", err->message);
+    }
     if (o->server) {
         lib.psk_allocate_server_credentials(&c->u.psk_server);
         lib.psk_set_server_known_dh_params(c->u.psk_server, GNUTLS_SEC_PARAM_MEDIUM);
-        return !failed(lib.psk_set_server_credentials_file(c->u.psk_server, path), "Cannot load PSK file",
-                       path, errp);
+        lib.psk_set_server_credentials_function(c->u.psk_server, give_psk);
+        return true;
     }
     lib.psk_allocate_client_credentials(&c->u.psk_client);
-    g_autofree char *hex = find_psk(path, username, errp);
+    g_autofree char *hex = find_psk(c->keys, username);
     if (!hex) {
-        return false;
+        return error_set(errp, "Username %s not found in '%s'", username, path);
     }
     gnutls_datum_t key = { (unsigned char *)hex, (unsigned)strlen(hex) };
     return !failed(lib.psk_set_client_credentials(c->u.psk_client, username, &key, GNUTLS_PSK_KEY_HEX),
@@ -200,9 +210,16 @@ TlsCreds *tls_creds_new(const TlsCredsOptions *o, Error **errp)
     c->kind = o->kind;
     c->server = o->server;
     c->verify_peer = o->verify_peer;
-    c->priority = g_strconcat(o->priority ? o->priority : "NORMAL",
-                              o->kind == TLS_PSK ? ":+ECDHE-PSK:+DHE-PSK:+PSK"
-                              : o->kind == TLS_ANON ? ":+ANON-ECDH:+ANON-DH:-VERS-TLS1.3" : "", NULL);
+    static const char *const more[] = { [TLS_X509] = "", [TLS_PSK] = ":+ECDHE-PSK:+DHE-PSK:+PSK",
+                                        [TLS_ANON] = ":+ANON-ECDH:+ANON-DH:-VERS-TLS1.3" };
+    g_autofree char *priority = g_strconcat(o->priority ? o->priority : "NORMAL", more[o->kind], NULL);
+    int ret = lib.priority_init(&c->priority, priority, NULL);
+    if (ret < 0) {
+        error_set(errp, "Unable to set TLS session priority %s: %s", priority, lib.strerror(ret));
+        c->priority = NULL;
+        tls_creds_free(c);
+        return NULL;
+    }
     if (o->kind == TLS_X509 ? open_x509(c, o, errp)
         : o->kind == TLS_PSK ? open_psk(c, o, errp) : open_anon(c, o)) {
         return c;
@@ -235,7 +252,10 @@ void tls_creds_free(TlsCreds *c)
             lib.anon_free_client_credentials(c->u.anon_client);
         }
     }
-    g_free(c->priority);
+    if (c->priority) {
+        lib.priority_deinit(c->priority);
+    }
+    g_free(c->keys);
     g_free(c);
 }
 
@@ -254,10 +274,10 @@ TlsSession *tls_session_new(TlsCreds *c, int fd, const char *hostname, Error **e
     int ret = lib.init(&t->s, (c->server ? GNUTLS_SERVER : GNUTLS_CLIENT) | GNUTLS_NONBLOCK |
                        GNUTLS_NO_SIGNAL);
 
-    t->creds = c;
+    t->creds = tls_creds_ref(c);
     t->hostname = g_strdup(hostname);
     if (ret == 0) {
-        ret = lib.priority_set_direct(t->s, c->priority, NULL);
+        ret = lib.priority_set(t->s, c->priority);
     }
     if (ret == 0) {
         ret = lib.credentials_set(t->s, type, c->u.any);
@@ -273,6 +293,7 @@ TlsSession *tls_session_new(TlsCreds *c, int fd, const char *hostname, Error **e
     if (!c->server && hostname) {
         lib.server_name_set(t->s, GNUTLS_NAME_DNS, hostname, strlen(hostname));
     }
+    lib.session_set_ptr(t->s, t);
     lib.transport_set_int2(t->s, fd, fd);
     return t;
 }
@@ -283,6 +304,7 @@ void tls_session_free(TlsSession *s)
         if (s->s) {
             lib.deinit(s->s);
         }
+        tls_creds_free(s->creds);
         g_free(s->hostname);
         g_free(s);
     }

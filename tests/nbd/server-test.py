@@ -71,8 +71,36 @@ class Server(Nbd):
         uri = self.serve(self.image("a"), "-f", "raw", "-x", "one", "-D", "first")
         out = run("qemu-nbd", "-L", "-k", uri.split("=")[1]).stdout
         self.assertIn("export: 'one'\n  description: first\n  size:  4194304\n", out)
+        socket = uri.split("=")[1]
+        self.assertEqual(run(self.tool, "-L", "-k", socket).stdout, out)
         failed = run("nbdinfo", uri, check=False)
         self.assertIn("No such file", failed.stderr)
+
+    @needs("nbdinfo")
+    def test_map(self):
+        """Holes and data as the file has them, told by block status."""
+        image = self.path("m")
+        with open(image, "wb") as file:
+            file.truncate(4 * MIB)
+            file.seek(MIB)
+            file.write(bytes([1]) * MIB)
+        uri = self.serve(image, "-f", "raw", "-e", "4")
+        found = [(e["offset"], e["length"], e["description"])
+                 for e in json.loads(run("nbdinfo", "--map", "--json", uri).stdout)]
+        self.assertEqual(found, [(0, MIB, "hole,zero"), (MIB, MIB, "data"), (2 * MIB, 2 * MIB, "hole,zero")])
+        mapped = json.loads(run("qemu-img", "map", "--output=json", "-f", "raw", uri).stdout)
+        self.assertEqual(mapped[1]["length"], MIB)
+        ours = self.serve(uri, "-f", "raw", "-e", "4", name="again")      # by our client
+        again = [(e["offset"], e["length"], e["description"])
+                 for e in json.loads(run("nbdinfo", "--map", "--json", ours).stdout)]
+        self.assertEqual(again, found)
+
+    def test_image_opts(self):
+        image = self.image("a")
+        uri = self.serve("driver=raw,offset=65536,size=131072,file.driver=file,file.filename=" + image,
+                         "--image-opts", "-e", "2")
+        run("nbdcopy", uri, self.path("out"))
+        self.assertEqual(read(self.path("out")), read(image)[65536:65536 + 131072])
 
     def test_ends(self):
         """Without -t it ends with its last client; socket and pid file go with it."""
@@ -98,6 +126,12 @@ class Server(Nbd):
                 (["--cache=foo", image], "Invalid cache mode `foo'"),
                 (["--discard=foo", image], "Invalid discard mode `foo'"),
                 (["-p", "xx", "-f", "raw", image], "address resolution failed for 0.0.0.0:xx: .*"),
+                (["-L", image], "List mode is incompatible with a file name"),
+                (["-L", "-k", "/none"], "Failed to connect to '/none': No such file or directory"),
+                (["-d", "/dev/nonbd"], "Cannot open /dev/nonbd: No such file or directory"),
+                (["-B", "b", image], "--bitmap is not supported"),
+                (["-c", "/dev/nbd0", image], "--connect is not supported"),
+                (["--image-opts", "driver=nope,filename=x"], "Failed to blk_.*: Unknown driver 'nope'"),
                 (["--foo", image], "unrecognized option '--foo'")):
             with self.subTest(args=args):
                 result = run(self.tool, *args, check=False)

@@ -116,6 +116,28 @@ def test_client_node():
         check("read 4096/4096" in waiting.communicate(timeout=60)[0], "it did not come back")
 
 
+def test_tls():
+    """Two machines with a key that both know; one without it gets nothing."""
+    with still() as a, still() as b:
+        with open(a.folder.name + "/keys.psk", "w") as f:
+            f.write("qemu:0123456789abcdef0123456789abcdef\n")
+        for m, end in ((a, "server"), (b, "client")):
+            m.qmp.cmd("object-add", id="t", dir=a.folder.name, endpoint=end, **{"qom-type": "tls-creds-psk"})
+        a.qmp.cmd("blockdev-add", **NODE)
+        a.qmp.cmd("nbd-server-start", addr=unix(a), **{"tls-creds": "t"})
+        a.qmp.cmd("block-export-add", type="nbd", id="e0", name="one", writable=True, **{"node-name": "n0"})
+        server = {"type": "unix", "path": a.folder.name + "/nbd"}
+        b.qmp.fails("blockdev-add", text="requires TLS", driver="nbd", server=server, **{"node-name": "c"})
+        b.qmp.fails("nbd-server-start", text="Expecting TLS credentials with a server endpoint", addr=unix(b),
+                    **{"tls-creds": "t"})
+        b.qmp.cmd("blockdev-add", driver="nbd", server=server, export="one",
+                  **{"node-name": "c", "tls-creds": "t"})
+        uri = start(b, "back")
+        b.qmp.cmd("block-export-add", type="nbd", id="e1", name="two", writable=True, **{"node-name": "c"})
+        said = client(uri % "two", "write 0 1M", "read 0 1M", "write -z 0 64k", "flush").stdout
+        check("read 1048576/1048576" in said and "failed" not in said, said)
+
+
 def test_client_errors():
     with still() as m:
         for text, args in (("Failed to connect to '/nonexistent': No such file",
