@@ -69,7 +69,8 @@ static bool create(ToolObject *o, Error **errp)
                                .verify_peer = x->verify_peer, .priority = x->priority, .password = password };
         break;
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_PSK:
-        t = (TlsCredsOptions){ .kind = TLS_PSK, .server = psk->endpoint == TLS_ENDPOINT_SERVER, .dir = psk->dir,
+        t = (TlsCredsOptions){ .kind = TLS_PSK, .server = psk->endpoint == TLS_ENDPOINT_SERVER,
+                               .dir = psk->dir,
                                .username = psk->username, .priority = psk->priority };
         break;
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_ANON:

@@ -10,7 +10,8 @@ CTX_CONTROL bool tool_object_add(const char *text, Error **errp);
 CTX_CONTROL TlsCreds *tool_object_tls(const char *id, bool server, Error **errp);
 
 /* --list: prints the exports of the server at @socket, or at @host and @port. */
-CTX_CONTROL bool tool_list(const char *socket, const char *host, const char *port, TlsCreds *tls, Error **errp);
+CTX_CONTROL bool tool_list(const char *socket, const char *host, const char *port, TlsCreds *tls,
+                           Error **errp);
 /* --disconnect: frees the kernel's device @path. */
 CTX_CONTROL bool tool_disconnect(const char *path, Error **errp);
 

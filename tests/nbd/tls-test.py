@@ -9,7 +9,8 @@ import unittest
 
 from foreign import MIB, Nbd, needs, read, run
 
-TEMPLATES = {"ca": "cn=CA\nca\ncert_signing_key\n", "server": "cn=localhost\ndns_name=localhost\ntls_www_server\n",
+TEMPLATES = {"ca": "cn=CA\nca\ncert_signing_key\n",
+             "server": "cn=localhost\ndns_name=localhost\ntls_www_server\n",
              "client": "cn=client\ntls_www_client\n", "other-ca": "cn=other\nca\ncert_signing_key\n"}
 
 
@@ -30,8 +31,8 @@ class Tls(Nbd):
                     "--outfile", cert)
             else:
                 run("certtool", "--generate-certificate", "--template", template, "--load-privkey", key,
-                    "--load-ca-certificate", folder + "/ca-cert.pem", "--load-ca-privkey", folder + "/ca-key.pem",
-                    "--outfile", cert)
+                    "--load-ca-certificate", folder + "/ca-cert.pem",
+                    "--load-ca-privkey", folder + "/ca-key.pem", "--outfile", cert)
         return folder
 
     def keys(self):
@@ -46,8 +47,8 @@ class Tls(Nbd):
         args = [a for o in objects for a in ("--object", o)]
         if objects:
             options += ",tls-creds=t,tls-hostname=localhost"
-        return run("qemu-io", *args, "--image-opts", "-c", "write -P 6 100k 3M", "-c", "read -P 6 100k 3M", options,
-                   check=False)
+        return run("qemu-io", *args, "--image-opts", "-c", "write -P 6 100k 3M", "-c", "read -P 6 100k 3M",
+                   options, check=False)
 
     def check_ours(self, server, client):
         """Our server with credentials @server."""
@@ -125,9 +126,11 @@ class Tls(Nbd):
 
     def test_wrong(self):
         image = self.image("a")
-        for args, message in ((["--tls-creds", "t"], "Failed to get TLS creds: No TLS credentials with id 't'"),
+        for args, message in ((["--tls-creds", "t"],
+                               "Failed to get TLS creds: No TLS credentials with id 't'"),
                               (["--object", "tls-creds-x509,id=t,endpoint=server,dir=/nonexistent"],
-                               "Unable to access credentials /nonexistent/ca-cert.pem: No such file or directory"),
+                               "Unable to access credentials /nonexistent/ca-cert.pem: No such file or "
+                               "directory"),
                               (["--object", "tls-creds-anon,id=t", "--tls-creds", "t"],
                                "Failed to get TLS creds: Expecting TLS credentials with a server endpoint")):
             result = run(self.tool, "-f", "raw", *args, image, check=False)
