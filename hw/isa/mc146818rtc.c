@@ -371,10 +371,47 @@ static void check_frozen(Rtc *r, bool div_was_held)
     }
 }
 
-static void write_reg(Rtc *r, unsigned reg, uint8_t val)
+static void write_a(Rtc *r, uint8_t val)
 {
+    uint8_t old = r->cmos[REG_A];
+
+    r->cmos[REG_A] = val & ~A_UIP;
+    if ((old ^ val) & (A_DIV | A_RATE)) {
+        arm_periodic(r);
+    }
+    check_frozen(r, (old & A_DIV) > A_DIV_RUN);
+    arm_update(r);
+}
+
+static void write_b(Rtc *r, uint8_t val)
+{
+    uint8_t old = r->cmos[REG_B];
     bool held = (r->cmos[REG_A] & A_DIV) > A_DIV_RUN;
 
+    account(r);
+    if (val & B_SET) {
+        val &= ~B_UIE;         /* MC146818A: SET clears UIE */
+    }
+    if ((old ^ val) & B_SET && val & B_SET) {
+        check_frozen(r, held);
+    }
+    if (!r->frozen && val & B_SET) {
+        show_time(r);          /* in the old format, as the registers hold it */
+    }
+    r->cmos[REG_B] = val;
+    if ((old ^ val) & (B_DM | B_24)) {
+        r->shown_sec = INT64_MIN;
+    }
+    check_frozen(r, held);
+    if ((old ^ val) & B_PIE) {
+        arm_periodic(r);
+    }
+    drive(r);
+    arm_update(r);
+}
+
+static void write_reg(Rtc *r, unsigned reg, uint8_t val)
+{
     TRACE(mc146818rtc_write, "reg=0x%02x val=0x%02x", reg, val);
     switch (reg) {
     case REG_SEC_ALARM: case REG_MIN_ALARM: case REG_HOUR_ALARM:
@@ -393,42 +430,12 @@ static void write_reg(Rtc *r, unsigned reg, uint8_t val)
             arm_update(r);
         }
         break;
-    case REG_A: {
-        uint8_t old = r->cmos[REG_A];
-
-        r->cmos[REG_A] = val & ~A_UIP;
-        if ((old ^ val) & (A_DIV | A_RATE)) {
-            arm_periodic(r);
-        }
-        check_frozen(r, held);
-        arm_update(r);
+    case REG_A:
+        write_a(r, val);
         break;
-    }
-    case REG_B: {
-        uint8_t old = r->cmos[REG_B];
-
-        account(r);
-        if (val & B_SET) {
-            val &= ~B_UIE;     /* MC146818A: SET clears UIE */
-        }
-        if ((old ^ val) & B_SET && val & B_SET) {
-            check_frozen(r, held);
-        }
-        if (!r->frozen && val & B_SET) {
-            show_time(r);      /* in the old format, as the registers hold it */
-        }
-        r->cmos[REG_B] = val;
-        if ((old ^ val) & (B_DM | B_24)) {
-            r->shown_sec = INT64_MIN;
-        }
-        check_frozen(r, held);
-        if ((old ^ val) & B_PIE) {
-            arm_periodic(r);
-        }
-        drive(r);
-        arm_update(r);
+    case REG_B:
+        write_b(r, val);
         break;
-    }
     case REG_C: case REG_D:
         break;
     default:
