@@ -186,22 +186,26 @@ static Aml *pci_windows(const AcpiBoard *b)
     return aml_resources(r);
 }
 
-/* _OSC (6.2.11.3): the guest controls native hot-plug, PME, AER and the capability structure. */
-static Aml *osc(void)
+/* _OSC (6.2.11.3): the guest controls native hot-plug, unless ACPI does that, PME, AER and the capability
+ * structure. */
+static Aml *osc(const AcpiBoard *b)
 {
     static const uint8_t pci_uuid[16] = { 0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
                                           0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66 };
+    enum { HOTPLUG = 0x01, ALL = 0x1f, MASKED = 0x10, BAD_REVISION = 8, BAD_UUID = 4 };
     Aml *known = aml_terms(
         aml_create_dword_field(aml_arg(3), 8, "CDW3"),
-        aml_store(aml_and(aml_path("CDW3"), aml_int(0x1f)), aml_path("CDW3")),
+        aml_store(aml_and(aml_path("CDW3"), aml_int(b->pcihp_io != 0 ? ALL & ~HOTPLUG : ALL)), aml_local(0)),
         aml_if(aml_lnot(aml_equal(aml_arg(1), aml_int(1))),
-               aml_store(aml_or(aml_path("CDW1"), aml_int(8)), aml_path("CDW1"))),
-        aml_return(aml_arg(3)), NULL);
+               aml_store(aml_or(aml_path("CDW1"), aml_int(BAD_REVISION)), aml_path("CDW1"))),
+        aml_if(aml_lnot(aml_equal(aml_path("CDW3"), aml_local(0))),
+               aml_store(aml_or(aml_path("CDW1"), aml_int(MASKED)), aml_path("CDW1"))),
+        aml_store(aml_local(0), aml_path("CDW3")), aml_return(aml_arg(3)), NULL);
 
     return aml_method("_OSC", 4, true, aml_terms(
         aml_create_dword_field(aml_arg(3), 0, "CDW1"),
         aml_if(aml_equal(aml_arg(0), aml_buffer(pci_uuid, 16)), known),
-        aml_store(aml_or(aml_path("CDW1"), aml_int(4)), aml_path("CDW1")),
+        aml_store(aml_or(aml_path("CDW1"), aml_int(BAD_UUID)), aml_path("CDW1")),
         aml_return(aml_arg(3)), NULL));
 }
 
@@ -221,41 +225,6 @@ static Aml *isa_bridge(const AcpiBoard *b)
         aml_name("_ADR", aml_int(b->q35 ? 0x1f0000 : 0x10000)),
         aml_region("PIRQ", AML_PCI_CONFIG, 0x60, 0x0c), aml_field("PIRQ", 1, fields),
         isa_chips(b), NULL));
-}
-
-/* ACPI hot-plug of the root bus's slots: registers UP, DOWN, EJECT, SEL at @pcihp_io. */
-static Aml *hotplug_slots(const AcpiBoard *b)
-{
-    Aml *all = aml_list(), *notify = aml_list();
-
-    aml_add(all, aml_region("PCST", AML_SYSTEM_IO, b->pcihp_io, 8));
-    aml_add(all, aml_field("PCST", 3, aml_terms(aml_field_unit("PCIU", 32),
-                                                 aml_field_unit("PCID", 32), NULL)));
-    aml_add(all, aml_region("SEJ", AML_SYSTEM_IO, b->pcihp_io + 8, 4));
-    aml_add(all, aml_field("SEJ", 3, aml_field_unit("B0EJ", 32)));
-    aml_add(all, aml_region("BNMR", AML_SYSTEM_IO, b->pcihp_io + 0x10, 4));
-    aml_add(all, aml_field("BNMR", 3, aml_field_unit("BNUM", 32)));
-    aml_add(all, aml_mutex("BLCK"));
-    aml_add(all, aml_method("PCEJ", 2, false, aml_terms(
-        aml_acquire("BLCK"), aml_store(aml_arg(0), aml_path("BNUM")),
-        aml_store(aml_shift_left(aml_int(1), aml_arg(1)), aml_path("B0EJ")), aml_release("BLCK"),
-        aml_return(aml_int(0)), NULL)));
-    for (unsigned slot = 2; slot < 32; slot++) {
-        g_autofree char *name = g_strdup_printf("S%02X_", slot << 3);
-        aml_add(all, aml_device(name, aml_terms(
-            aml_name("_SUN", aml_int(slot)), aml_name("_ADR", aml_int((uint64_t)slot << 16)),
-            aml_method("_EJ0", 1, false, aml_call("PCEJ", aml_terms(aml_int(0), aml_int(slot), NULL))),
-            NULL)));
-        aml_add(notify, aml_if(aml_and(aml_arg(0), aml_int(UINT64_C(1) << slot)), aml_terms(
-            aml_if(aml_equal(aml_arg(1), aml_int(1)), aml_notify(name, aml_int(1))),
-            aml_if(aml_equal(aml_arg(1), aml_int(3)), aml_notify(name, aml_int(3))), NULL)));
-    }
-    aml_add(all, aml_method("DVNT", 2, false, notify));
-    aml_add(all, aml_method("PCNT", 0, false, aml_terms(
-        aml_acquire("BLCK"), aml_store(aml_int(0), aml_path("BNUM")),
-        aml_call("DVNT", aml_terms(aml_path("PCIU"), aml_int(1), NULL)),
-        aml_call("DVNT", aml_terms(aml_path("PCID"), aml_int(3), NULL)), aml_release("BLCK"), NULL)));
-    return all;
 }
 
 /* ECAM and the chipset's own ports and memory, so that no driver is given them. */
@@ -289,7 +258,7 @@ static Aml *pci_root(const AcpiBoard *b)
     if (b->q35) {
         aml_add(body, hid("PNP0A08"));
         aml_add(body, aml_name("_CID", aml_eisaid("PNP0A03")));
-        aml_add(body, osc());
+        aml_add(body, osc(b));
     } else {
         aml_add(body, hid("PNP0A03"));
     }
@@ -299,7 +268,7 @@ static Aml *pci_root(const AcpiBoard *b)
     aml_add(body, isa_bridge(b));
     aml_add(body, routing_method(b));
     if (b->pcihp_io != 0) {
-        aml_add(body, hotplug_slots(b));
+        acpi_add_pcihp(body, b);
     }
     return aml_device("PCI0", body);
 }
@@ -334,7 +303,7 @@ GByteArray *acpi_dsdt(const Machine *m, const AcpiBoard *b)
     acpi_add_cpus(sb, m, b);
     acpi_add_memory(sb, m, b);
     aml_add(all, aml_scope("\\_SB", sb));
-    add_event(all, "_E01", b->pcihp_io != 0, "\\_SB.PCI0.PCNT");
+    add_event(all, "_E01", b->pcihp_io != 0, ACPI_PCI_SCAN);
     add_event(all, "_E02", b->cpuhp_io != 0, ACPI_CPUS_SCAN);
     add_event(all, "_E03", b->memory_slots != 0, ACPI_MEMORY_SCAN);
     if (b->s3) {

@@ -5,7 +5,8 @@
  *   +0x08 eject   written: slots let go; read: features (none)        +0x14 slot in, its acpi-index out
  *
  * 1. Events come on control, which takes the owner's domain; an eject goes back to control.
- * 2. An unplug that the guest has not answered is carried out by the next reset. */
+ * 2. A bridge's own hot-plug hears of what comes and goes, but is asked nothing: the guest has no part in it.
+ * 3. An unplug that the guest has not answered is carried out by the next reset. */
 #include "hw/acpi/pcihp.h"
 
 #include "core/machine.h"
@@ -18,10 +19,10 @@ enum { REG_UP = 0x00, REG_DOWN = 0x04, REG_EJECT = 0x08, REG_REMOVABLE = 0x0c, R
 /* Takes every removable function of slots @mask off; inside an epoch section. */
 static void eject(AcpiPciHp *hp, unsigned bus, uint32_t mask)
 {
-    PciBus *b = hp->buses[bus];
+    PciBus *b = epoch_load(hp->buses[bus]);
 
     for (unsigned slot = 0; slot < 32; slot++) {
-        if (!(mask & 1u << slot)) {
+        if (b == NULL || !(mask & 1u << slot)) {
             continue;
         }
         TRACE(pcihp_eject, "bus=%u slot=%u", bus, slot);
@@ -61,7 +62,10 @@ static uint64_t pcihp_read(void *arg, uint64_t off, unsigned size)
     if (hp->select >= hp->bus_count) {
         return 0;
     }
-    PciBus *b = hp->buses[hp->select];
+    PciBus *b = epoch_load(hp->buses[hp->select]);
+    if (b == NULL) {
+        return 0;
+    }
     switch (off) {
     case REG_UP:
         val = hp->up[hp->select];
@@ -119,7 +123,11 @@ static unsigned number_of(const AcpiPciHp *hp, const PciBus *b)
 static void plugged(PciBus *b, PciDevice *p)
 {
     AcpiPciHp *hp = b->hotplug_arg;
+    const PciHotplugOps *below = hp->below[number_of(hp, b)];
 
+    if (below != NULL && below->plugged != NULL) {
+        below->plugged(b, p);
+    }
     /* Function 0 comes last and announces the slot; what is soldered on, such as our own device, is no
      * news. */
     if (PCI_FUNC(p->devfn) || !(p->dev.type->flags & DEV_HOTPLUG)) {
@@ -151,7 +159,11 @@ static void unplugged(PciBus *b, PciDevice *p)
 {
     AcpiPciHp *hp = b->hotplug_arg;
     unsigned slot = PCI_SLOT(p->devfn);
+    const PciHotplugOps *below = hp->below[number_of(hp, b)];
 
+    if (below != NULL && below->unplugged != NULL) {
+        below->unplugged(b, p);
+    }
     if (PCI_FUNC(p->devfn)) {
         return;
     }
@@ -161,7 +173,18 @@ static void unplugged(PciBus *b, PciDevice *p)
     domain_leave(hp->owner->domain);
 }
 
-static const PciHotplugOps hotplug_ops = { plugged, unplug_request, unplugged };
+/* The numbers of the others stay. */
+static void gone(PciBus *b)
+{
+    AcpiPciHp *hp = b->hotplug_arg;
+    unsigned n = number_of(hp, b);
+
+    b->hotplug = NULL;
+    epoch_store(hp->buses[n], NULL);
+    hp->below[n] = NULL;
+}
+
+static const PciHotplugOps hotplug_ops = { plugged, unplug_request, unplugged, gone };
 
 /* --- the part --- */
 void acpi_pcihp_init(AcpiPciHp *hp, Device *owner, AcpiPm *pm, uint16_t port)
@@ -180,8 +203,10 @@ void acpi_pcihp_free(AcpiPciHp *hp)
     map_drop_one(&hp->io);
     region_free(&hp->io);
     for (unsigned i = 0; i < hp->bus_count; i++) {
-        hp->buses[i]->hotplug = NULL;
-        hp->buses[i]->hotplug_arg = NULL;
+        if (hp->buses[i] != NULL) {
+            hp->buses[i]->hotplug = hp->below[i];
+            hp->buses[i]->hotplug_arg = NULL;
+        }
     }
     hp->bus_count = 0;
 }
@@ -190,10 +215,49 @@ void acpi_pcihp_bus(AcpiPciHp *hp, PciBus *b)
 {
     assert_control();
     g_assert(hp->bus_count < ACPI_PCIHP_BUSES);
+    hp->below[hp->bus_count] = b->hotplug;
     hp->buses[hp->bus_count++] = b;
     b->hotplug = &hotplug_ops;
     b->hotplug_arg = hp;
     b->bus->hotplug = true;
+}
+
+/* An Express port may say that nothing comes to its slot. */
+void acpi_pcihp_bridges(AcpiPciHp *hp, PciBus *root)
+{
+    assert_control();
+    for (PciBus *b = root->child_first; hp->bridges && b != NULL; b = b->child_next) {
+        if ((b->bus->hotplug || !b->express) && hp->bus_count < ACPI_PCIHP_BUSES) {
+            acpi_pcihp_bus(hp, b);
+        }
+        acpi_pcihp_bridges(hp, b);
+    }
+}
+
+unsigned acpi_pcihp_describe(const AcpiPciHp *hp, AcpiPciBus *out)
+{
+    int place[ACPI_PCIHP_BUSES];
+    unsigned count = 0;
+
+    assert_control();
+    for (unsigned i = 0; i < hp->bus_count; i++) {
+        const PciBus *b = hp->buses[i];
+        AcpiPciBus d = { .parent = -1, .selector = i, .root = b->parent == NULL, .one_slot = b->port };
+
+        place[i] = -1;
+        for (unsigned j = 0; j < i && d.parent < 0; j++) {
+            d.parent = hp->buses[j] == b->parent ? place[j] : -1;
+        }
+        if (!d.root) {
+            d.devfn = b->bridge->devfn;
+        }
+        /* Behind a bridge that is not ours: there is no device to be below. */
+        if (d.root || d.parent >= 0 || b->parent->parent == NULL) {
+            place[i] = (int)count;
+            out[count++] = d;
+        }
+    }
+    return count;
 }
 
 void acpi_pcihp_reset(AcpiPciHp *hp, ResetKind kind)

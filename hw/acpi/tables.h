@@ -5,6 +5,7 @@
 
 #include "core/machine.h"
 #include "hw/acpi/linker.h"
+#include "hw/acpi/pcihp.h"
 
 #define ACPI_TABLES_FILE "etc/acpi/tables"
 #define ACPI_RSDP_FILE "etc/acpi/rsdp"
@@ -18,6 +19,8 @@ typedef struct AcpiBoard {
     bool smi;                          /* there is an SMI command port */
     uint8_t acpi_enable, acpi_disable; /* values for it */
     uint16_t pcihp_io;                 /* ACPI PCI hot-plug registers; 0: none */
+    unsigned pci_bus_count;
+    AcpiPciBus pci_buses[ACPI_PCIHP_BUSES];    /* whose devices are plugged by it */
     uint16_t cpuhp_io;                 /* ACPI CPU hot-plug registers; 0: none */
     uint16_t memhp_io;                 /* ACPI memory hot-plug registers, if there are slots */
     unsigned memory_slots;

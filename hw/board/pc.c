@@ -195,6 +195,7 @@ static uint32_t apic_id(const CpuTopology *t, unsigned index)
 static void describe(PcBoard *b, Machine *m)
 {
     AcpiBoard *a = &b->acpi;
+    AcpiPciHp *hp = b->q35 ? ich9_lpc_pcihp(m->pm) : piix4_pm_pcihp(m->pm);
     uint64_t top = m->memory_area.size != 0 ? m->memory_area.base + m->memory_area.size
                                             : 4 * GiB + m->above_4g;
 
@@ -207,9 +208,14 @@ static void describe(PcBoard *b, Machine *m)
         .hpet = b->hpet != NULL, .pvpanic = has_device(m, "pvpanic"), .fw_cfg = true,
         .s3 = b->rom.ram != NULL, .s4 = true, .serial_ports = serial_ports(m), .ps2 = m->cfg.i8042,
         .apic_id = apic_id,
-        .pcihp_io = b->q35 ? 0 : 0xae00, .cpuhp_io = b->q35 ? 0x0cd8 : 0xaf00, .memhp_io = 0xa00,
+        .cpuhp_io = b->q35 ? 0x0cd8 : 0xaf00, .memhp_io = 0xa00,
         .memory_slots = m->dimms.ops != NULL ? m->dimms.count : 0,
     };
+    if (m->cfg.acpi) {
+        acpi_pcihp_bridges(hp, pc_host_bus(b->host));
+    }
+    a->pci_bus_count = acpi_pcihp_describe(hp, a->pci_buses);
+    a->pcihp_io = a->pci_bus_count == 0 ? 0 : b->q35 ? 0x0cc0 : 0xae00;
     a->pci64_end = a->pci64_start + (b->q35 ? 32 : 2) * GiB - 1;
 }
 

@@ -42,6 +42,9 @@ static void bus_reclaim(EpochItem *item)
 void pci_bus_free(PciBus *b)
 {
     assert_control();
+    if (b->hotplug && b->hotplug->gone) {
+        b->hotplug->gone(b);
+    }
     if (b->parent) {
         PciBus **at = &b->parent->child_first;
         while (*at != b) {

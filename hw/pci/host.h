@@ -12,6 +12,7 @@
 #define HW_PCI_HOST_H
 
 #include "core/machine.h"
+#include "hw/acpi/pcihp.h"
 #include "hw/pci/pci.h"
 
 #define ECAM_BASE UINT64_C(0xb0000000)
@@ -32,6 +33,10 @@ CTX_ANY PciBus *pc_host_bus(const Device *host);
 /* What firmware does first, for kernels started without any: power management at its usual ports,
  * ECAM, RCBA, PIRQ routes, PAM to RAM.  After each machine_reset(); no domain held. */
 CTX_CONTROL void pc_chipset_setup(PciBus *root, bool q35);
+
+/* ACPI's PCI hot-plug in the chips that have the machine's ACPI registers (Machine.pm). */
+CTX_CONTROL AcpiPciHp *ich9_lpc_pcihp(Device *d);
+CTX_CONTROL AcpiPciHp *piix4_pm_pcihp(Device *d);
 
 /* --- wiring, for _PRT and MP tables: PIRQ 0..3 (PIIX3) or 0..7 (ICH9: A..H) of INTx pin 0..3 of
  * root bus slot @slot.  With an I/O APIC, ICH9's PIRQ n is also global interrupt 16 + n. --- */

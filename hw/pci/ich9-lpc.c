@@ -8,6 +8,7 @@
  *    D25IR-D31IR), the others rotate over PIRQ E-H. */
 #include "hw/acpi/cpuhp.h"
 #include "hw/acpi/memhp.h"
+#include "hw/acpi/pcihp.h"
 #include "hw/acpi/pm.h"
 #include "hw/acpi/tco.h"
 #include "hw/isa/isa.h"
@@ -16,6 +17,7 @@
 #include "hw/pci/pirq.h"
 
 #define CPUHP_PORT 0x0cd8
+#define PCIHP_PORT 0x0cc0
 #define LPC_PMBASE 0x40
 #define LPC_ACPI_CNTL 0x44
 #define LPC_PIRQA 0x60
@@ -32,6 +34,7 @@ typedef struct Ich9Lpc {
     AcpiPm pm;
     AcpiCpuHp cpus;
     AcpiMemHp memory;
+    AcpiPciHp hp;
     Tco tco;
     Region rcba;
     uint64_t rcba_at;          /* UINT64_MAX: nowhere */
@@ -41,6 +44,11 @@ typedef struct Ich9Lpc {
     bool smm_compat, smm_enabled, hotplug_bridge, noreboot, enable_tco, memory_hotplug;
     bool smi_broadcast, smi_cpu_hotplug, smi_cpu_hotunplug;
 } Ich9Lpc;
+
+AcpiPciHp *ich9_lpc_pcihp(Device *d)
+{
+    return &((Ich9Lpc *)d)->hp;
+}
 
 unsigned ich9_pirq(unsigned slot, unsigned pin)
 {
@@ -200,6 +208,10 @@ static bool lpc_realize(Device *d, Error **errp)
     if (s->enable_tco) {
         tco_init(&s->tco, d, &s->pm.block, no_reboot);
     }
+    s->hp.bridges = s->hotplug_bridge;
+    if (s->hotplug_bridge) {
+        acpi_pcihp_init(&s->hp, d, &s->pm, PCIHP_PORT);
+    }
     acpi_cpuhp_init(&s->cpus, d, &s->pm, CPUHP_PORT);
     if (s->memory_hotplug) {
         acpi_memhp_init(&s->memory, d, &s->pm);
@@ -227,6 +239,9 @@ static void lpc_unrealize(Device *d)
     if (s->memory_hotplug) {
         acpi_memhp_free(&s->memory);
     }
+    if (s->hotplug_bridge) {
+        acpi_pcihp_free(&s->hp);
+    }
     acpi_cpuhp_free(&s->cpus);
     if (s->enable_tco) {
         tco_free(&s->tco);
@@ -244,6 +259,7 @@ static void lpc_reset(Device *d, ResetKind kind)
     acpi_pm_reset(&s->pm, kind);
     acpi_cpuhp_reset(&s->cpus, kind);
     acpi_memhp_reset(&s->memory, kind);
+    acpi_pcihp_reset(&s->hp, kind);
 }
 
 static void lpc_settle(Device *d)
@@ -257,6 +273,7 @@ static void lpc_settle(Device *d)
         tco_settle(&s->tco);
     }
     acpi_cpuhp_settle(&s->cpus);
+    acpi_pcihp_settle(&s->hp);
     pirq_refresh(&s->router);
 }
 
@@ -266,7 +283,7 @@ static const PropDesc lpc_props[] = {
     PROP_U8(Ich9Lpc, s4_val, "s4_val", 2, 0, 7, "SLP_TYP of suspend to disk"),
     PROP_BOOL(Ich9Lpc, smm_compat, "smm-compat", false, "kept for configuration files"),
     PROP_BOOL(Ich9Lpc, smm_enabled, "smm-enabled", false, "the SMI is wired"),
-    PROP_BOOL(Ich9Lpc, hotplug_bridge, "acpi-pci-hotplug-with-bridge-support", false,
+    PROP_BOOL(Ich9Lpc, hotplug_bridge, "acpi-pci-hotplug-with-bridge-support", true,
               "hot-plug by ACPI instead of the ports' own"),
     PROP_BOOL(Ich9Lpc, noreboot, "noreboot", true, "the TCO watchdog does not reset"),
     PROP_BOOL(Ich9Lpc, enable_tco, "enable_tco", true, "the TCO watchdog is there"),
@@ -281,6 +298,7 @@ static const StateField lpc_fields[] = {
     STATE_STRUCT(Ich9Lpc, pm, &acpi_pm_state),
     STATE_STRUCT(Ich9Lpc, cpus, &acpi_cpuhp_state),
     STATE_STRUCT(Ich9Lpc, memory, &acpi_memhp_state),
+    STATE_STRUCT(Ich9Lpc, hp, &acpi_pcihp_state),
     STATE_STRUCT(Ich9Lpc, tco, &tco_state),
     STATE_U32(Ich9Lpc, gcs),
     { 0 },

@@ -119,6 +119,8 @@ typedef struct PciHotplugOps {
     bool (*unplug_request)(PciBus *b, PciDevice *p, Error **errp);
     /* @p has gone. */
     void (*unplugged)(PciBus *b, PciDevice *p);
+    /* @b goes.  May be NULL. */
+    void (*gone)(PciBus *b);
 } PciHotplugOps;
 
 /* A bus of PCI functions.  The slot is the generic Bus; PciBus is what the PCI core adds. */

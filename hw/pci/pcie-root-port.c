@@ -5,7 +5,8 @@
  *   device_del: attention button --guest: power off, indicator off--> device removed, presence change
  *
  * 1. The bus answers while the slot has power; presence is whether function 0 is there.
- * 2. An event is latched in Slot Status; its interrupt is a level that MSI and MSI-X turn into one
+ * 2. Where ACPI does the hot-plug of the bus, the slot always has power: nobody would switch it on.
+ * 3. An event is latched in Slot Status; its interrupt is a level that MSI and MSI-X turn into one
  *    message a rising edge (6.7.3.4). */
 #include "hw/pci/bridge.h"
 
@@ -60,9 +61,16 @@ static void port_irq_update(RootPort *r)
     }
 }
 
+static const PciHotplugOps port_hotplug;
+
+static bool native(const RootPort *r)
+{
+    return r->b.bus->hotplug == &port_hotplug;
+}
+
 static bool powered(RootPort *r)
 {
-    return !r->power_controller || !(ld16(reg(r, PCI_EXP_SLTCTL)) & PCI_EXP_SLTCTL_PCC);
+    return !r->power_controller || !native(r) || !(ld16(reg(r, PCI_EXP_SLTCTL)) & PCI_EXP_SLTCTL_PCC);
 }
 
 static bool present(const RootPort *r)
@@ -299,7 +307,7 @@ static void port_reset(Device *d, ResetKind kind)
     bool full = present(r);
     uint16_t ctl = PCI_EXP_SLTCTL_ATTN_IND_OFF |
                    (full ? PCI_EXP_SLTCTL_PWR_IND_ON : PCI_EXP_SLTCTL_PWR_IND_OFF) |
-                   (!full && r->power_controller ? PCI_EXP_SLTCTL_PCC : 0);
+                   (!full && r->power_controller && native(r) ? PCI_EXP_SLTCTL_PCC : 0);
 
     if (r->hotplug) {
         st16(reg(r, PCI_EXP_SLTCTL), ctl);

@@ -33,6 +33,11 @@ typedef struct Piix4Pm {
     bool hotplug_bridge, hotplug_root, memory_hotplug, smm_compat, smm_enabled;
 } Piix4Pm;
 
+AcpiPciHp *piix4_pm_pcihp(Device *d)
+{
+    return &((Piix4Pm *)d)->hp;
+}
+
 static void piix4_place(Piix4Pm *s)
 {
     const uint8_t *c = s->p.config;
@@ -92,6 +97,7 @@ static bool piix4_realize(Device *d, Error **errp)
     }
     smbus_init(&s->smb, d, 64);
     acpi_pcihp_init(&s->hp, d, &s->pm, PCIHP_PORT);
+    s->hp.bridges = s->hotplug_bridge;
     if (s->hotplug_root) {
         acpi_pcihp_bus(&s->hp, pci_bus(p));
     }

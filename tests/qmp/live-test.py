@@ -451,7 +451,7 @@ def test_device_add_refusals():
 
 
 def test_hotplug_root_port():
-    with Machine(*ROOT_PORT) as m:
+    with Machine("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off", *ROOT_PORT) as m:
         q = m.qmp
         m.pci_write(RP1, 0x18, 0x00010100)
         cap = m.pci_capability(RP1, 0x10)
@@ -485,6 +485,36 @@ def test_hotplug_acpi():
                 m.outl(0xae08, 1 << 9)
             same(q.deleted()["device"], "a")
             same(m.pci_read(9 << 3, 0), 0xffffffff, "an empty slot")
+
+
+def test_hotplug_acpi_bridges():
+    """Behind bridges that were there at the start: the bus selector says which."""
+    bridge = ["-device", "pci-bridge,id=rp1,chassis_nr=1,addr=4"]
+    boards = (("q35", ROOT_PORT, 0xcc0, 0, 0), ("pc", bridge, 0xae00, 1, 7))
+    for machine, args, base, selector, slot in boards:
+        with Machine(*args, machine=machine) as m:
+            q = m.qmp
+            m.pci_write(RP1, 0x18, 0x00010100)
+            m.outl(base + 0x10, selector)
+            for i in range(5):
+                q.cmd("device_add", driver="virtio-rng-pci", id="a", bus="rp1", addr=hex(slot))
+                same(m.inl(base), 1 << slot, "slots with a new device")
+                same(m.pci_read(0x100 | slot << 3, 0) & 0xffff, 0x1af4, "the function's id")
+                q.cmd("device_del", id="a")
+                q.fails("device_del", id="a", text="already in the process of unplug")
+                same(m.inl(base + 4), 1 << slot, "slots asked for")
+                if i == 3:
+                    q.cmd("system_reset")
+                    started_again(m)
+                    m.pci_write(RP1, 0x18, 0x00010100)
+                    m.outl(base + 0x10, selector)
+                else:
+                    m.outl(base + 8, 1 << slot)
+                same(q.deleted()["device"], "a")
+                same(m.pci_read(0x100 | slot << 3, 0), 0xffffffff, "an empty slot")
+            m.outl(base + 0x10, 2)
+            same([m.inl(base + at) for at in (0, 4, 0xc)], [0, 0, 0], "a bus that is not there")
+            m.outl(base + 8, 0xffffffff)
 
 
 def test_quit_in_the_middle():

@@ -186,7 +186,7 @@ static uint16_t cpu_nodes[288];
 
 typedef struct Row {
     const char *name;
-    bool q35, no_hpet, s3, pvpanic, numa, distances, cpus_stay;
+    bool q35, no_hpet, s3, pvpanic, numa, distances, cpus_stay, bridges;
     unsigned cpus, max_cpus, serial_ports, slots;
     uint64_t below, above;
     const char *tables;        /* signatures, in the order of the XSDT */
@@ -205,6 +205,10 @@ static const Row rows[] = {
       .tables = "FACP APIC HPET SRAT WAET " },
     { .name = "q35 numa", .q35 = true, .cpus = 288, .max_cpus = 288, .below = 512 * MiB, .above = 1 * GiB,
       .numa = true, .distances = true, .slots = 256, .tables = "FACP APIC HPET MCFG SRAT SLIT WAET " },
+    { .name = "pc bridges", .cpus = 1, .max_cpus = 1, .below = 128 * MiB, .bridges = true,
+      .tables = "FACP APIC HPET WAET " },
+    { .name = "q35 bridges", .q35 = true, .cpus = 1, .max_cpus = 1, .below = 128 * MiB, .bridges = true,
+      .tables = "FACP APIC HPET MCFG WAET " },
 };
 
 typedef struct Fixture {
@@ -228,6 +232,23 @@ static void set_nodes(Fixture *f, const Row *r)
     }
     if (r->distances) {
         nodes[0].distance[1] = 30;
+    }
+}
+
+/* What is hot-plugged by ACPI: the root bus on pc; behind two bridges one below the other, and a third. */
+static void set_buses(AcpiBoard *b, const Row *r)
+{
+    int root = r->q35 ? -1 : 0;
+
+    if (!r->q35) {
+        b->pci_buses[b->pci_bus_count++] = (AcpiPciBus){ .parent = -1, .root = true };
+    }
+    for (unsigned i = 0; r->bridges && i < 3; i++) {
+        b->pci_buses[b->pci_bus_count] = (AcpiPciBus){
+            .parent = i == 1 ? (int)b->pci_bus_count - 1 : root, .one_slot = r->q35 && i != 1,
+            .devfn = (uint8_t)(i == 1 ? 0 : 0x18 + i), .selector = b->pci_bus_count,
+        };
+        b->pci_bus_count++;
     }
 }
 
@@ -256,8 +277,10 @@ static Fixture *build(const Row *r)
         .pci32_start = 0xc0000000, .pci32_end = 0xfebfffff,
         .pci64_start = 64 * GiB, .pci64_end = 96 * GiB - 1,
         .hpet = !r->no_hpet, .pvpanic = r->pvpanic, .fw_cfg = true, .s3 = r->s3, .s4 = true,
-        .serial_ports = r->serial_ports, .ps2 = true, .apic_id = wide_ids, .pcihp_io = r->q35 ? 0 : 0xae00,
+        .serial_ports = r->serial_ports, .ps2 = true, .apic_id = wide_ids,
+        .pcihp_io = r->q35 ? r->bridges ? 0x0cc0 : 0 : 0xae00,
     };
+    set_buses(&f->b, r);
     f->l = linker_new();
     acpi_build(f->l, &f->m, &f->b);
     high = f->ram.size = 8 * MiB;

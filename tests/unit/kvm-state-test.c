@@ -178,6 +178,34 @@ static void test_load_into_fresh_machine(void **state)
     machine_down();
 }
 
+/* With a processor that came while it ran: the state of both is loaded where both are there, and refused
+ * where one is missing. */
+static void test_plugged_vcpu(void **state)
+{
+    SKIP_WITHOUT_KVM(1, 1);
+    LOAD(busy_code);
+    run_to_done();
+    assert_true(kvm_accel.vcpu_plug(tm.m->root, 2, NULL));
+    quiesce();
+    g_byte_array_unref(save());
+    scramble(kvm_vm.vcpu[2]->dev);
+    device_settle_tree(tm.m->root);
+    g_autoptr(GByteArray) first = save();
+    machine_down();
+
+    assert_true(machine_up(1, 1));
+    machine_reset(RESET_POWER);
+    assert_false(state_load_tree(tm.m->root, first->data, first->len, NULL));
+    assert_true(kvm_accel.vcpu_plug(tm.m->root, 2, NULL));
+    machine_reset(RESET_POWER);
+    assert_true(state_load_tree(tm.m->root, first->data, first->len, NULL));
+    device_settle_tree(tm.m->root);
+    g_autoptr(GByteArray) second = save();
+    assert_same_text(first, second);
+    assert_int_equal(kvm_vm.vcpu[2]->dev->gpr[5], UINT64_C(0x0606060606060606));
+    machine_down();
+}
+
 /* Any cut or flipped byte is refused, or loads something that the kernel takes or refuses: no
  * crash. */
 static void test_hostile_stream(void **state)
@@ -222,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_save_load_twin),
         cmocka_unit_test(test_load_into_fresh_machine),
+        cmocka_unit_test(test_plugged_vcpu),
         cmocka_unit_test(test_hostile_stream),
         cmocka_unit_test(test_reset_before_first_run),
     };
