@@ -2,6 +2,7 @@
 """bench: Rhea against the installed QEMU (and a bare KVM_RUN loop), interleaved in one run.
 
     tests/bench/bench.py exits        instructions per exit             (in the lab, with --icount)
+    tests/bench/bench.py sandbox      the same, without the sandbox and with it
     tests/bench/bench.py start        exec to first guest instruction   (here, or in the lab)
     tests/bench/bench.py memory       private memory beyond guest RAM, files mapped
     tests/bench/bench.py linux        user-space CPU until Linux is up  (in the lab)
@@ -72,24 +73,40 @@ def table(head, rows):
         print("| " + " | ".join(str(c) for c in row) + " |", flush=True)
 
 
+def exit_cost(command):
+    """What an access costs, by the guest's time stamp counter."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    if done.returncode not in (0, 33) or len(done.stdout) != 4:
+        sys.exit("%s: status %d, printed %r" % (" ".join(command), done.returncode, done.stdout))
+    return int.from_bytes(done.stdout, "little") / COUNT
+
+
+def exit_machine(program, rom, *args):
+    return machine(program, "-bios", rom, "-serial", "stdio", "-device",
+                   "isa-debug-exit,iobase=0xf4,iosize=4", *args)
+
+
 def exits(folder):
-    """The cost of an access, by the guest's time stamp counter; the bare loop's taken off."""
+    """The cost of an access; the bare loop's taken off."""
     rows = []
     for kind in KINDS:
         rom = "%s/%s" % (folder, kind)
-        cost = {}
-        for name, program in [("bare", None)] + programs():
-            command = [folder + "/bare", rom] if program is None else machine(
-                program, "-bios", rom, "-serial", "stdio",
-                "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-            if done.returncode not in (0, 33) or len(done.stdout) != 4:
-                sys.exit("%s: status %d, printed %r" % (name, done.returncode, done.stdout))
-            cost[name] = int.from_bytes(done.stdout, "little") / COUNT
+        cost = {name: exit_cost(exit_machine(program, rom)) for name, program in programs()}
+        cost["bare"] = exit_cost([folder + "/bare", rom])
         above = [cost[n] - cost["bare"] for n in ("rhea", "qemu")]
         rows.append([kind.replace("_", " "), round(cost["bare"]), round(above[0]), round(above[1]),
                      "%.2f" % (above[0] / above[1])])
     table(["access", "bare loop", "Rhea adds", "QEMU adds", "ratio"], rows)
+
+
+def sandbox(folder):
+    """The cost of an access with the sandbox, as is the default, and without."""
+    rows = []
+    for kind in KINDS[:3]:
+        off, on = (exit_cost(exit_machine(programs()[0][1], "%s/%s" % (folder, kind), "-sandbox", state))
+                   for state in ("off", "on"))
+        rows.append([kind.replace("_", " "), round(off), round(on), round(on - off)])
+    table(["access", "-sandbox off", "on", "more"], rows)
 
 
 def first_byte(command):
@@ -112,6 +129,7 @@ def start(folder):
     commands = {"bare": [folder + "/bare", rom]}
     for name, program in programs():
         commands[name] = machine(program, "-bios", rom, "-serial", "stdio")
+    commands["rhea -sandbox off"] = commands["rhea"] + ["-sandbox", "off"]
     took = {name: [] for name in commands}
     for _ in range(ROUNDS):
         for name, command in commands.items():
@@ -327,7 +345,7 @@ def in_lab(icount, what, folder):
 
 
 def main():
-    tasks = {"exits": exits, "start": start, "memory": memory, "linux": linux, "blk": blk,
+    tasks = {"exits": exits, "sandbox": sandbox, "start": start, "memory": memory, "linux": linux, "blk": blk,
              "probe": probe, "qmp": qmp}
     what = sys.argv[1] if len(sys.argv) > 1 else ""
     if what not in tasks and what != "all":
@@ -340,7 +358,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="rhea-bench-") as folder:
         prepare(folder)
         for name in tasks if what == "all" else [what]:
-            if name in ("exits", "blk", "linux"):
+            if name in ("exits", "sandbox", "blk", "linux"):
                 in_lab(name != "linux", name, folder)
             else:
                 print("\n%s, `bench.py %s`:\n" % (time.strftime("%Y-%m-%d"), name), flush=True)
