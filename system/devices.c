@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "accel/kvm/kvm.h"
 #include "qapi/events.h"
 #include "system/runstate.h"
 
@@ -28,26 +29,76 @@ static bool parse_global(const char *text, CompatProp *g, Error **errp)
     return true;
 }
 
+/* The text of -cpu, @cpu, with what -global says of its model before what it says itself; owned by the
+ * caller.  Without -cpu (NULL) there is no model to speak of. */
+static char *cpu_text(const CmdLine *cmd, const char *cpu, Error **errp)
+{
+    size_t len = cpu != NULL ? strcspn(cpu, ",") : 0;
+    g_autofree char *model = g_strndup(cpu != NULL ? cpu : "", len);
+    g_autoptr(GString) text = g_string_new(model);
+
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_GLOBAL); i++) {
+        g_autofree char *of = NULL;
+        CompatProp g;
+
+        if (!parse_global(cmdline_nth(cmd, OPT_GLOBAL, i), &g, errp)) {
+            return NULL;
+        }
+        if (kvm_cpu_type(g.type, &of) && cpu == NULL) {
+            error_set(errp, "-global %s.%s=%s: -cpu has to name the model", g.type, g.prop, g.value);
+            return NULL;
+        }
+        if (of != NULL && strcmp(of, model) == 0) {
+            if (strchr(g.value, ',') != NULL) {
+                error_set(errp, "-global %s.%s=%s: a value without commas is expected", g.type, g.prop,
+                          g.value);
+                return NULL;
+            }
+            g_string_append_printf(text, ",%s=%s", g.prop, g.value);
+        }
+    }
+    g_string_append(text, cpu != NULL ? cpu + len : "");
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+bool devices_cpu_globals(const CmdLine *cmd, Machine *m, Error **errp)
+{
+    g_autofree char *text = cpu_text(cmd, m->cfg.cpu_model, errp);
+
+    if (text == NULL) {
+        return false;
+    }
+    if (m->cfg.cpu_model != NULL) {
+        m->cfg.cpu_model = g_steal_pointer(&text);
+    }
+    return true;
+}
+
 bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp)
 {
     unsigned n = cmdline_count(cmd, OPT_GLOBAL);
-    CompatProp *all = g_new0(CompatProp, n + 1);
+    CompatProp *all = g_new0(CompatProp, n + 1), *g = all;
 
     m->globals = all;
     for (unsigned i = 0; i < n; i++) {
         const DeviceType *t;
         int owner;
 
-        if (!parse_global(cmdline_nth(cmd, OPT_GLOBAL, i), &all[i], errp)) {
+        if (!parse_global(cmdline_nth(cmd, OPT_GLOBAL, i), g, errp)) {
             return false;
         }
-        t = device_type_find(all[i].type);
-        if (t == NULL) {
-            warn_report("global %s.%s has invalid class name", all[i].type, all[i].prop);
-        } else if (device_type_prop(t, all[i].prop, &owner) == NULL) {
-            return error_set(errp, "-global %s.%s=%s: Property '%s.%s' not found", all[i].type, all[i].prop,
-                             all[i].value, all[i].type, all[i].prop);
+        if (kvm_cpu_type(g->type, NULL)) {
+            *g = (CompatProp){ NULL };         /* devices_cpu_globals() */
+            continue;
         }
+        t = device_type_find(g->type);
+        if (t == NULL) {
+            warn_report("global %s.%s has invalid class name", g->type, g->prop);
+        } else if (device_type_prop(t, g->prop, &owner) == NULL) {
+            return error_set(errp, "-global %s.%s=%s: Property '%s.%s' not found", g->type, g->prop, g->value,
+                             g->type, g->prop);
+        }
+        g++;
     }
     return true;
 }

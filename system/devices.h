@@ -6,6 +6,8 @@
 #include "qapi/types.h"
 #include "system/config.h"
 
+/* -global of @m's processor model: goes into the text of its -cpu, before what that says itself. */
+CTX_CONTROL bool devices_cpu_globals(const CmdLine *cmd, Machine *m, Error **errp);
 /* Reads -global into m->globals, before any device is made. */
 CTX_CONTROL bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp);
 /* Makes one device below machine()->peripheral.  @hotplug: the guest runs, its bus must take it. */

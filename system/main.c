@@ -281,7 +281,8 @@ static bool build(const CmdLine *cmd, Config *c, Error **errp)
         return false;
     }
     m->cfg = c->board;
-    if (!c->type->empty && (!make_ram(m, c, errp) || !accel()->vm_open(m, errp))) {
+    if (!c->type->empty &&
+        (!devices_cpu_globals(cmd, m, errp) || !make_ram(m, c, errp) || !accel()->vm_open(m, errp))) {
         return false;
     }
     map_hold(true);

@@ -165,6 +165,8 @@ WRONG = [
     (["-device", "virtio-blk-pci"], r"-device virtio-blk-pci: drive property not set", None),
     (["-device", "virtio-blk-pci,drive=nope"], r"-device .*: .*'drive': can't find value 'nope'", None),
     (["-device", "isa-serial,chardev=nope"], r"-device .*: .*Chardev 'nope' not found", None),
+    (["-global", "qemu64-x86_64-cpu.avx=on"],
+     r"-global qemu64-x86_64-cpu.avx=on: -cpu has to name the model", None),
     (["-global", "foo"], r"-global foo: Parameter 'driver' is missing", r"DRIVER.PROP=VALUE or .*"),
     (["-global", "driver=edu,property=foo"],
      r"-global .*: Parameter 'value' is missing", r"DRIVER.PROP=.*"),

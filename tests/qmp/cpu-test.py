@@ -200,6 +200,29 @@ def test_types():
         m.qmp.fails("device-list-properties", "DeviceNotFound", typename="nope-x86_64-cpu")
 
 
+def test_globals():
+    """-global of the model is a default that -cpu may set back; other models' say nothing."""
+    options = ("-cpu", "qemu64,svm=off,cx16=on", "-global", "qemu64-x86_64-cpu.rdrand=off",
+               "-global", "qemu64-x86_64-cpu.cx16=off", "-global", "qemu64-x86_64-cpu.sse3=off",
+               "-global", "driver=qemu64-x86_64-cpu,property=level,value=7",
+               "-global", "Nehalem-x86_64-cpu.fpu=off")
+    with paused(*options) as m, Theirs("q35", *options) as theirs:
+        path = first_cpu(m.qmp)
+        got = {name: m.qmp.cmd("qom-get", path=path, property=name)
+               for name in ("cx16", "pni", "fpu", "level", "svm")}
+        same(got, {"cx16": True, "pni": False, "fpu": True, "level": 7, "svm": False})
+        if theirs is not None:
+            path = first_cpu(theirs)
+            same({name: theirs.cmd("qom-get", path=path, property=name) for name in got}, got, "QEMU's")
+    for text, why in (("nosuch=on", "'qemu64-x86_64-cpu.nosuch' not found"), ("fpu=maybe", "fpu"),
+                      ("fpu=on,vme=on", "a value without commas")):
+        ended = subprocess.run([Machine.program, "-M", "q35,accel=kvm", "-cpu", "qemu64", "-display", "none",
+                                "-global", "qemu64-x86_64-cpu." + text], stdin=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        same(ended.returncode, 1)
+        check(why in ended.stderr, "stderr", ended.stderr)
+
+
 TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
 
 if __name__ == "__main__":
