@@ -369,8 +369,8 @@ struct BlkOptions {
 CTX_ANY bool blk_parse_aio(const char *text, BlkAio *out, Error **errp);
 CTX_ANY bool blk_parse_locking(const char *text, BlkLocking *out, Error **errp);
 
-/* The driver that a file name alone asks for: "nbd" for nbd:... and its URIs, "host_device" below /dev, else
- * "file". */
+/* The driver that a file name alone asks for: "nbd" for nbd:... and its URIs, "host_device" for a device
+ * that is there, else "file". */
 CTX_ANY const char *blk_protocol_of(const char *filename);
 /* Opens a node.  An inline child inherits read-only, auto-read-only, cache.* and discard from its
  * parent.  The node lives until blk_close(). */

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <sys/stat.h>
+#include <sys/stat.h>
 #include "block/block-int.h"
 #include "util/bytes.h"
 
@@ -557,13 +558,14 @@ const char *blk_protocol_of(const char *filename)
 {
     static const char *const nbd[] = { "nbd:", "nbd+unix:", "nbd+tcp:", "nbds:", "nbds+unix:", "nbds+tcp:",
                                        NULL };
+    struct stat st;
 
     for (unsigned i = 0; nbd[i]; i++) {
         if (g_str_has_prefix(filename, nbd[i])) {
             return "nbd";
         }
     }
-    return g_str_has_prefix(filename, "/dev/") ? "host_device" : "file";
+    return stat(filename, &st) == 0 && (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode)) ? "host_device" : "file";
 }
 
 static bool name_valid(const char *name)
