@@ -46,9 +46,8 @@ static int mem_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, cons
         return 0;
     }
     if (op == BLK_WRITE) {
-        e.data = g_malloc(len);
-        blk_iov_read(iov, niov, 0, e.data, len);
-        memcpy(disk.bytes + off, e.data, len);
+        blk_iov_read(iov, niov, 0, disk.bytes + off, len);
+        e.data = disk.logging ? g_memdup2(disk.bytes + off, len) : NULL;
     } else if (op == BLK_ZERO) {
         memset(disk.bytes + off, 0, len);
     } else if (op == BLK_DISCARD) {
