@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 import virtio
-from qmp import Machine, main, same, still
+from qmp import Machine, Nothing, check, main, same, still
 
 HPET = 0xfed00000
 
@@ -74,6 +74,13 @@ def test_late_wishes():
         q.fails("chardev-add", id="f", backend={"type": "socket", "data": {
             "addr": {"type": "inet", "data": {"host": "no.such.invalid", "port": "1"}}, "server": False}})
         q.cmd("query-status")
+
+
+def test_nothing():
+    """Libraries that were not loaded are missed, and that is all."""
+    with Nothing() as m:
+        check("elf" in m.qmp.cmd("query-dump-guest-memory-capability")["formats"], "formats")
+        m.qmp.cmd("query-status")
 
 
 def test_tcp():
