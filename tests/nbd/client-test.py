@@ -5,6 +5,8 @@
 """
 import os
 import random
+import socket
+import struct
 import sys
 import unittest
 
@@ -56,16 +58,16 @@ class Client(Nbd):
             self.assertEqual(read(image), disk)
 
     def start_nbdkit(self, *args):
-        socket = self.path("nbdkit")
-        if os.path.exists(socket):
-            os.unlink(socket)
+        path = self.path("nbdkit")
+        if os.path.exists(path):
+            os.unlink(path)
         pid = self.path("nbdkit.pid")
         if os.path.exists(pid):
             os.unlink(pid)
-        process = self.start("nbdkit", "-f", "-U", socket, "-P", pid, *args)
+        process = self.start("nbdkit", "-f", "-U", path, "-P", pid, *args)
         while not os.path.exists(pid):
             self.assertIsNone(process.poll(), "nbdkit ended")
-        return "nbd:unix:" + socket
+        return "nbd:unix:" + path
 
     @needs("nbdkit", "nbdcopy")
     def test_nbdkit(self):
@@ -107,14 +109,37 @@ class Client(Nbd):
                 return
         self.fail("it did not come back: " + result.stdout + result.stderr)
 
+    def test_cut(self):
+        """A server that ends after any byte of its handshake: one line, status 1."""
+        def reply(option, kind, data=b""):
+            return struct.pack(">QIII", 0x3e889045565a9, option, kind, len(data)) + data
+
+        said = b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3) + reply(8, 0x80000001) + \
+            reply(7, 3, struct.pack(">HQH", 0, MIB, 1)) + reply(7, 1)
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(self.path("cut"))
+        listener.listen()
+        for length in range(len(said)):
+            process = self.start(self.tool, "-f", "raw", "-k", self.path("x"),
+                                 "nbd+unix:///?socket=" + self.path("cut"))
+            peer = listener.accept()[0]
+            peer.sendall(said[:length])
+            peer.shutdown(socket.SHUT_WR)
+            error = process.communicate(timeout=LIMIT_S)[1]
+            peer.close()
+            self.processes.remove(process)
+            self.assertEqual(process.returncode, 1, length)
+            self.assertRegex(error, "^rhea-nbd: Failed to blk_new_open '.*': The NBD server closed .*\n$")
+
     @needs("qemu-nbd")
     def test_refused(self):
         image = self.image("a")
         theirs = self.serve(image, "-f", "raw", "-r", "-e", "4", "-x", "name", name="theirs", tool="qemu-nbd")
-        socket = self.path("theirs")
+        path = self.path("theirs")
         for uri, message in ((theirs, "Requested export not available"),
-                             ("nbd+unix:///name?socket=" + socket, "request on write denied without .*"),
-                             ("nbd:unix:%s:exportname=nope" % socket, "Requested export not available"),
+                             ("nbd+unix:///name?socket=" + path, "request on write denied without .*"),
+                             ("nbd:unix:%s:exportname=nope" % path, "Requested export not available"),
                              ("nbd+unix:///name?socket=/none", "Failed to connect to '/none': No .*"),
                              ("nbd+unix:///name", ".*\\?socket=PATH.*"), ("nbd:unix:", ".*path is missing"),
                              ("nbd://", ".*host is missing"), ("nbds://h", ".*needs tls-creds.*")):
