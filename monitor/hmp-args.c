@@ -31,6 +31,17 @@ static void skip_blanks(const char **text)
     }
 }
 
+/* Bytes of the UTF-8 character at @p, for messages that show it. */
+static int char_length(const char *p)
+{
+    int n = 1;
+
+    while (*p != '\0' && (p[n] & 0xc0) == 0x80) {
+        n++;
+    }
+    return n;
+}
+
 static void next(Expr *e)
 {
     if (*e->at != '\0') {
@@ -85,7 +96,7 @@ static bool expr_number(Expr *e, int64_t *out)
         return error_set(e->errp, "number too large");
     }
     if (end == e->at) {
-        return error_set(e->errp, "invalid char '%c' in expression", *e->at);
+        return error_set(e->errp, "invalid char '%.*s' in expression", char_length(e->at), e->at);
     }
     *out = (int64_t)n;
     e->at = end;
@@ -241,8 +252,9 @@ static bool read_quoted(const char **text, GString *out, Error **errp)
         if (c == '\\') {
             c = unescaped(*++p);
             if (c == 0) {
-                return error_set(errp, *p != '\0' ? "unsupported escape code: '\\%c'" : "unterminated string",
-                                 *p);
+                return error_set(errp,
+                                 *p != '\0' ? "unsupported escape code: '\\%.*s'" : "unterminated string",
+                                 char_length(p), p);
             }
         }
         g_string_append_c(out, c);
@@ -330,7 +342,7 @@ static bool read_format(const char **text, HmpFormat *f, Error **errp)
         } else if (size_letter(*p) != 0) {
             f->size = size_letter(*p);
         } else {
-            return error_set(errp, "invalid char in format: '%c'", *p);
+            return error_set(errp, "invalid char in format: '%.*s'", char_length(p), p);
         }
     }
     *text = p;

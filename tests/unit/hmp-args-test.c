@@ -78,6 +78,7 @@ static void test_bad_expressions(void **state)
     check_bad("$foo", "unknown register");
     check_bad("$", "unknown register");
     check_bad("x", "invalid char 'x' in expression");
+    check_bad("1+\xc3\xb6x", "invalid char '\xc3\xb6' in expression");
     check_bad("2**3", "invalid char '*' in expression");
     check_bad("0x1ffffffffffffffff", "number too large");
     check_bad("'", "character constant expected");
@@ -205,6 +206,7 @@ static void test_formats(void **state)
     check_format("/0x 0", 0, 'x', 4);
     check_format("/99999999999999999999x 0", 0x7fffffff, 'x', 4);
     check_refused("fmt:/ addr:i", "/s 0", "invalid char in format: 's'");
+    check_refused("fmt:/ addr:i", "/\xe2\x82\xac 0", "invalid char in format: '\xe2\x82\xac'");
     check_refused("fmt:/ addr:i", "/-1x 0", "invalid char in format: '-'");
     check_refused("fmt:/ addr:i", "/5x", "unexpected end of expression");
 }
