@@ -136,6 +136,7 @@ struct BlkNode {
 
     BlkNode *child, *backing;  /* backing: what an image does not hold is there */
     BlkUser child_use, backing_use;
+    bool backing_written;      /* by a job, with the same bytes as read here */
     bool kept;                 /* lives until blk_close(), not as long as it has users */
 
     struct BlkBitmap *bitmaps; /* epoch; see bitmap.h */
@@ -272,6 +273,8 @@ bool blk_users_take(BlkNode *from, const BlkNode *above, const BlkNode *only, GP
 /* Makes @users, taken off another node, users of @to; on failure none is. */
 bool blk_users_give(GPtrArray *users, BlkNode *to, Error **errp);
 void blk_users_settle(BlkNode *from);
+/* A job writes to @base, which is behind @n and the layers between them: they let it, or no more. */
+void blk_backing_written(BlkNode *n, BlkNode *base, bool on);
 /* Makes a node read-only or writable under its users, with the storage below it. */
 bool blk_set_read_only(BlkNode *n, bool read_only, Error **errp);
 /* Adds a driver beside the built-in ones: for tests. */

@@ -274,7 +274,7 @@ bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp)
         return true;
     }
     if (!old) {
-        return blk_link(n, &n->backing_use, backing, BLK_PERM_READ, BLK_PERM_READ | BLK_PERM_RESIZE, errp);
+        return blk_link(n, &n->backing_use, backing, 0, BLK_PERM_ALL, errp);
     }
     if (!move_users(old, backing, NULL, n, errp)) {
         return false;
@@ -283,12 +283,17 @@ bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp)
     return true;
 }
 
-static void drive_moves(BlkNode *from, BlkNode *to)
+void blk_move_drive(BlkNode *from, BlkNode *to)
 {
+    if (!from->drive_id) {
+        return;
+    }
     g_free(to->drive_id);
     to->drive_id = g_steal_pointer(&from->drive_id);
     to->rerror = from->rerror;
     to->werror = from->werror;
+    from->kept = false;        /* the device's disk goes with the device: it is what is on top now */
+    to->kept = true;
 }
 
 bool blk_snapshot(BlkNode *n, BlkNode *overlay, Error **errp)
@@ -306,10 +311,8 @@ bool blk_snapshot(BlkNode *n, BlkNode *overlay, Error **errp)
     }
     if (!ok) {
         blk_users_give(users, n, NULL);
-    } else if (n->drive_id) {
-        drive_moves(n, overlay);
-        n->kept = false;       /* the device's disk goes with the device: it is what is on top now */
-        overlay->kept = true;
+    } else {
+        blk_move_drive(n, overlay);
     }
     blk_users_settle(n);
     if (ok) {
@@ -323,10 +326,7 @@ void blk_snapshot_undo(BlkNode *n, BlkNode *overlay)
     g_autoptr(GPtrArray) users = g_ptr_array_new();
 
     assert_control();
-    if (overlay->drive_id) {
-        drive_moves(overlay, n);
-        n->kept = true;
-    }
+    blk_move_drive(overlay, n);
     blk_set_read_only(n, false, NULL);
     if (blk_users_take(overlay, NULL, NULL, users, NULL)) {
         blk_set_backing(overlay, NULL, NULL);
@@ -361,6 +361,14 @@ bool blk_reopen_read_only(BlkNode *n, bool read_only, Error **errp)
 bool blk_is_above(const BlkNode *n, const BlkNode *below)
 {
     return n && (n == below || blk_is_above(n->child, below) || blk_is_above(n->backing, below));
+}
+
+BlkNode *blk_behind(BlkNode *n)
+{
+    while (n && n->drv->filter) {
+        n = n->child;
+    }
+    return n ? n->backing : NULL;
 }
 
 BlkNode *blk_overlay_of(const BlkNode *n)

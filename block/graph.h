@@ -24,6 +24,8 @@ CTX_CONTROL bool blk_insert_filter(BlkNode *filter, Error **errp);
 CTX_CONTROL void blk_remove_filter(BlkNode *filter);
 /* While @n is held: puts @backing (NULL: nothing) behind it; what was there is closed if nobody wants it. */
 CTX_CONTROL bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp);
+/* While held: the -drive that @from was made for is @to's now. */
+CTX_CONTROL void blk_move_drive(BlkNode *from, BlkNode *to);
 /* While @n is held: puts @overlay, an image with nothing behind it, between @n and its users. */
 CTX_CONTROL bool blk_snapshot(BlkNode *n, BlkNode *overlay, Error **errp);
 /* While both are held: undoes that, before anything was written. */
@@ -39,6 +41,8 @@ CTX_CONTROL bool blk_reopen_read_only(BlkNode *n, bool read_only, Error **errp);
 CTX_CONTROL bool blk_is_above(const BlkNode *n, const BlkNode *below);
 /* The first node above @n that has it as what is behind it, or NULL. */
 CTX_CONTROL BlkNode *blk_overlay_of(const BlkNode *n);
+/* What is behind the image of @n, filters left out, or NULL. */
+CTX_CONTROL BlkNode *blk_behind(BlkNode *n);
 /* Opens a node that is closed with its last user; for one that gets users at once. */
 CTX_CONTROL BlkNode *blk_open_unkept(const BlkOptions *o, Error **errp);
 /* Closes @n if it is such a node without users. */

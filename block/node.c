@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/stat.h>
 #include "block/block-int.h"
+#include "block/job-int.h"
 #include "util/bytes.h"
 
 /* The graph belongs to the process and its control thread: node names are one name space. */
@@ -18,6 +19,10 @@ static unsigned anonymous;
 
 static const BlkDriver *drivers[16] = {
     &blk_file, &blk_host_device, &blk_raw, &blk_qcow2, &blk_null_co, &blk_null_aio, &blk_nbd,
+};
+/* Made by jobs alone. */
+static const BlkDriver *const internal[] = {
+    &blk_mirror_top, &blk_commit_top, &blk_copy_before_write, &blk_copy_on_stream,
 };
 static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
     "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd",
@@ -170,6 +175,15 @@ static bool rights_conflict(const BlkNode *n, const BlkUser *u, unsigned need, u
     return false;
 }
 
+/* An image that is used reads what is behind it. */
+static bool backing_rights(BlkNode *n, unsigned need, Error **errp)
+{
+    unsigned share = need && !n->backing_written ? BLK_PERM_READ | BLK_PERM_RESIZE : BLK_PERM_ALL;
+
+    return !n->backing || !n->backing_use.node ||
+           blk_change_rights(&n->backing_use, need ? BLK_PERM_READ : 0, share, errp);
+}
+
 /* Hands the sum of rights to the driver, with @u at @need and @share (0 and ALL: not there). */
 static bool rights_apply(BlkNode *n, const BlkUser *u, unsigned need, unsigned share, Error **errp)
 {
@@ -183,7 +197,17 @@ static bool rights_apply(BlkNode *n, const BlkUser *u, unsigned need, unsigned s
             share &= v->share;
         }
     }
-    return !n->drv->rights || n->drv->rights(n, need, share, errp);
+    return (!n->drv->rights || n->drv->rights(n, need, share, errp)) && backing_rights(n, need, errp);
+}
+
+void blk_backing_written(BlkNode *n, BlkNode *base, bool on)
+{
+    for (; n && n != base; n = n->backing ? n->backing : n->child) {
+        if (n->backing) {
+            n->backing_written = on;
+            rights_apply(n, NULL, 0, BLK_PERM_ALL, NULL);
+        }
+    }
 }
 
 bool blk_change_rights(BlkUser *u, unsigned need, unsigned share, Error **errp)
@@ -335,6 +359,10 @@ bool blk_link(BlkNode *n, BlkUser *u, BlkNode *child, unsigned need, unsigned sh
     u->moved = node_moved;
     u->parent = n;
     node_moved(u);
+    if (u == &n->backing_use && !rights_apply(n, NULL, 0, BLK_PERM_ALL, errp)) {
+        blk_unlink(u);
+        return false;
+    }
     return true;
 }
 
@@ -547,6 +575,11 @@ static const BlkDriver *find_driver(const char *name, Error **errp)
     for (unsigned i = 0; drivers[i]; i++) {
         if (!strcmp(drivers[i]->name, name)) {
             return drivers[i];
+        }
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(internal); i++) {
+        if (!strcmp(internal[i]->name, name)) {
+            return internal[i];
         }
     }
     error_set(errp, "Unknown driver '%s'", name);

@@ -127,7 +127,7 @@ static bool open_backing(BlkNode *n, const BlkOptions *o, Error **errp)
     if (!backing) {
         return error_context(errp, "Could not open backing file");
     }
-    return blk_link(n, &n->backing_use, backing, BLK_PERM_READ, BLK_PERM_READ | BLK_PERM_RESIZE, errp);
+    return blk_link(n, &n->backing_use, backing, 0, BLK_PERM_ALL, errp);
 }
 
 static bool open_data(BlkNode *n, const BlkOptions *o, Error **errp)

@@ -34,6 +34,7 @@
 #include "system/process.h"
 #include "system/qmp-disk.h"
 #include "system/qmp-export.h"
+#include "system/qmp-job.h"
 #include "system/qmp-machine.h"
 #include "system/qom.h"
 #include "system/qtest-chardev.h"
@@ -294,6 +295,7 @@ static bool build(const CmdLine *cmd, Config *c, Error **errp)
     map_hold(false);
     machine_set_listener(&qmp_machine_listener);
     qmp_disk_init();
+    qmp_job_init();
     return c->type->empty || accel()->vcpus_create(m, errp);
 }
 

@@ -56,11 +56,6 @@ bool qmp_inject_nmi(Error **errp)
     return true;
 }
 
-bool qmp_query_jobs(JobInfoList *ret, Error **errp)
-{
-    return true;
-}
-
 bool qmp_query_rx_filter(const char *name, RxFilterInfoList *ret, Error **errp)
 {
     return name == NULL || error_set(errp, "invalid net client name: %s", name);

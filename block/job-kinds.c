@@ -1,0 +1,340 @@
+/* job-kinds.c: what streams, commits, mirrors and backups do, see job.h.
+ *
+ * 1. Each marks in its filter what is to be copied, and copies until nothing is marked.
+ * 2. A commit below images that nobody writes has no filter: nothing changes but the base. */
+#include <errno.h>
+#include <inttypes.h>
+#include "block/job-int.h"
+#include "util/bytes.h"
+
+/* --- what is to be copied --- */
+
+/* Marks what the layers of @n above @base hold (@have), or what they do not: 0 or -errno. */
+static int mark_layers(Job *j, BlkNode *n, const BlkNode *base, bool have)
+{
+    uint64_t size = blk_size(n);
+
+    for (uint64_t off = 0; off < size;) {
+        BlkStatus s;
+        int ret = blk_status(n, off, MIN(size - off, GiB), base, &s);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (!job_point(j, 0)) {
+            return -ECANCELED;
+        }
+        if (((s.flags & BLK_STATUS_HERE) != 0) == have) {
+            job_filter_mark(j->filter, off, s.len);
+        }
+        off += s.len;
+    }
+    return 0;
+}
+
+/* Copies one marked run: 0, or what ends the job. */
+static int copy_run(Job *j, uint64_t *off, uint64_t len)
+{
+    bool read = false, skip = false;
+
+    if (!job_point(j, len)) {
+        return -ECANCELED;
+    }
+    int ret = job_filter_copy(j, *off, len, &read);
+    if (ret < 0) {
+        ret = job_failed(j, read, ret, &skip);
+    } else {
+        skip = true;
+        job_add(j, len, 0);
+    }
+    *off += skip ? len : 0;
+    return ret;
+}
+
+/* Copies all that is marked, once through. */
+static int copy_marked(Job *j)
+{
+    uint64_t off = 0, len;
+    int ret = 0;
+
+    while (ret == 0 && job_filter_next(j->filter, &off, &len, JOB_CHUNK)) {
+        ret = copy_run(j, &off, len);
+        if (ret == 0) {
+            ret = job_filter_error(j->filter);
+        }
+    }
+    return ret;
+}
+
+/* --- stream --- */
+
+static int stream_run(Job *j)
+{
+    uint64_t size = blk_size(j->source);
+
+    job_add(j, 0, size);
+    for (uint64_t off = 0; off < size;) {
+        BlkStatus s;
+        int ret = blk_status(j->source, off, MIN(size - off, GiB), j->target, &s);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (!job_point(j, 0)) {
+            return -ECANCELED;
+        }
+        if (s.flags & BLK_STATUS_HERE && s.depth > 0) {
+            job_filter_mark(j->filter, off, s.len);
+        }
+        off += s.len;
+    }
+    uint64_t left = job_filter_left(j->filter);
+    job_add(j, size - MIN(size, left), 0);
+    int ret = copy_marked(j);
+    /* On the disk before the image forgets what is behind it. */
+    return ret < 0 ? ret : job_io(&j->source_use, BLK_FLUSH, 0, 0, NULL, 0);
+}
+
+static bool stream_finish(Job *j, Error **errp)
+{
+    const char *name = j->backing_file ? j->backing_file : j->target ? blk_filename(j->target) : NULL;
+
+    return blk_set_backing_file(j->source, j->target ? name : NULL,
+                                j->target ? j->target->drv->name : NULL, errp) &&
+           blk_set_backing(j->source, j->target, errp);
+}
+
+static const JobDriver stream = { .kind = JOB_STREAM, .run = stream_run, .finish = stream_finish };
+
+bool job_stream(BlkNode *n, BlkNode *base, const char *backing_file, const JobOptions *o, Error **errp)
+{
+    if (base && (base == n || !blk_is_above(n, base))) {
+        return error_set(errp, "Node '%s' is not a backing image of '%s'", base->name, n->name);
+    }
+    if (n->read_only) {
+        return error_set(errp, "Block node '%s' is read-only", n->name);
+    }
+    Job *j = job_new(&stream, n, base, o, errp);
+    if (!j) {
+        return false;
+    }
+    j->backing_file = g_strdup(backing_file);
+    return job_start(j, o, "copy-on-read", errp);
+}
+
+/* --- mirror, and commit of what is written to --- */
+
+/* Copies until nothing is left and it is told to complete; the graph is held then. */
+static int follow(Job *j)
+{
+    for (;;) {
+        int ret = copy_marked(j);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (job_filter_left(j->filter)) {
+            continue;
+        }
+        ret = job_io(&j->target_use, BLK_FLUSH, 0, 0, NULL, 0);
+        if (ret < 0) {
+            return ret;
+        }
+        job_now_ready(j);
+        lock_take(&j->lock);
+        while (!j->completing && !j->cancelled && !j->paused && !job_filter_left(j->filter)) {
+            lock_wait(&j->lock, &j->changed, 20 * 1000 * 1000);
+        }
+        bool enough = j->completing || (j->cancelled && !j->force);
+        lock_drop(&j->lock);
+        if (enough) {
+            return 0;
+        }
+        if (!job_point(j, 0)) {
+            return -ECANCELED;
+        }
+    }
+}
+
+static int mirror_run(Job *j)
+{
+    BlkNode *base = j->drv->kind == JOB_COMMIT ? j->target
+                    : j->sync == JOB_SYNC_TOP ? blk_behind(j->source) : NULL;
+    int ret = 0;
+
+    if (j->drv->kind == JOB_MIRROR && j->sync == JOB_SYNC_FULL) {
+        job_filter_mark(j->filter, 0, blk_size(j->source));
+    } else if (j->sync != JOB_SYNC_NONE) {
+        ret = mark_layers(j, j->source, base, true);
+    }
+    job_add(j, 0, MIN(job_filter_left(j->filter), blk_size(j->source)));
+    ret = ret < 0 ? ret : follow(j);
+    if (ret < 0) {
+        return ret;
+    }
+    uint64_t off = 0, len;
+    bool read, skip;
+    job_hold(j);
+    while (job_filter_next(j->filter, &off, &len, JOB_CHUNK)) {
+        ret = job_filter_copy_held(j, off, len, &read);
+        if (ret < 0) {
+            job_failed(j, read, ret, &skip);
+            return ret;
+        }
+    }
+    return blk_pflush(j->target);
+}
+
+/* Those who use the source use the target. */
+static bool mirror_finish(Job *j, Error **errp)
+{
+    if (!j->completing) {
+        return true;           /* cancelled when it was ready: the target is a copy, and that was all */
+    }
+    j->was_read_only = false;
+    if (!blk_replace(j->filter, j->target, errp)) {
+        return false;
+    }
+    blk_move_drive(j->source, j->target);
+    return true;
+}
+
+static const JobDriver mirror = { .kind = JOB_MIRROR, .run = mirror_run, .finish = mirror_finish };
+
+static bool sizes_match(const BlkNode *n, const BlkNode *target, Error **errp)
+{
+    return blk_size(n) == blk_size(target) ||
+           error_set(errp, "Source and target image have different sizes");
+}
+
+bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp)
+{
+    if (n == target) {
+        return error_set(errp, "Can't mirror node into itself");
+    }
+    if (!sizes_match(n, target, errp)) {
+        return false;
+    }
+    Job *j = job_new(&mirror, n, target, o, errp);
+    if (!j) {
+        return false;
+    }
+    j->sync = sync;
+    j->active = true;
+    return job_start(j, o, "mirror_top", errp);
+}
+
+/* --- commit --- */
+
+static int commit_quiet(Job *j)
+{
+    uint64_t size = blk_size(j->source), end;
+    g_autofree uint8_t *buf = g_malloc(JOB_CHUNK);
+
+    job_add(j, 0, size);
+    for (uint64_t off = 0; off < size; off = end) {
+        BlkStatus s;
+        int ret = blk_status(j->source, off, MIN(size - off, JOB_CHUNK), j->target, &s);
+        bool copy = s.flags & BLK_STATUS_HERE, read, skip;
+
+        end = off + s.len;
+        if (ret < 0) {
+            return ret;
+        }
+        if (!job_point(j, copy ? s.len : 0)) {
+            return -ECANCELED;
+        }
+        while (copy) {
+            read = true;
+            ret = job_io(&j->source_use, BLK_READ, 0, off, buf, s.len);
+            if (ret == 0) {
+                read = false;
+                ret = job_io(&j->target_use, BLK_WRITE, 0, off, buf, s.len);
+            }
+            skip = ret == 0;
+            ret = ret < 0 ? job_failed(j, read, ret, &skip) : 0;
+            if (ret < 0 || !job_point(j, 0)) {
+                return ret < 0 ? ret : -ECANCELED;
+            }
+            copy = !skip;
+        }
+        job_add(j, s.len, 0);
+    }
+    return job_io(&j->target_use, BLK_FLUSH, 0, 0, NULL, 0);
+}
+
+static int commit_run(Job *j)
+{
+    return j->active ? mirror_run(j) : commit_quiet(j);
+}
+
+static bool commit_finish(Job *j, Error **errp)
+{
+    if (j->active) {
+        return mirror_finish(j, errp);
+    }
+    BlkNode *over = blk_overlay_of(j->source);
+    if (!over) {
+        return error_set(errp, "Node '%s' has nothing above it any more", j->source->name);
+    }
+    bool was = over->read_only;
+    if (!blk_set_read_only(over, false, errp)) {
+        return false;
+    }
+    bool ok = blk_set_backing_file(over, j->backing_file ? j->backing_file : blk_filename(j->target),
+                                   j->target->drv->name, errp) &&
+              blk_set_backing(over, j->target, errp);
+    if (was) {
+        blk_set_read_only(over, true, NULL);
+    }
+    return ok;
+}
+
+static const JobDriver commit = { .kind = JOB_COMMIT, .run = commit_run, .finish = commit_finish };
+
+bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const JobOptions *o, Error **errp)
+{
+    if (top == base || !blk_is_above(top, base)) {
+        return error_set(errp, "'%s' is not in this backing file chain", base->name);
+    }
+    if (blk_size(base) < blk_size(top) && !blk_truncate(base, blk_size(top), errp)) {
+        return false;
+    }
+    Job *j = job_new(&commit, top, base, o, errp);
+    if (!j) {
+        return false;
+    }
+    j->active = blk_overlay_of(top) == NULL;
+    j->backing_file = g_strdup(backing_file);
+    return job_start(j, o, j->active ? "commit_top" : NULL, errp);
+}
+
+/* --- backup --- */
+
+static int backup_run(Job *j)
+{
+    int ret = copy_marked(j);
+
+    return ret < 0 ? ret : job_io(&j->target_use, BLK_FLUSH, 0, 0, NULL, 0);
+}
+
+static const JobDriver backup = { .kind = JOB_BACKUP, .run = backup_run };
+
+bool job_backup(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp)
+{
+    if (n == target) {
+        return error_set(errp, "Source and target cannot be the same");
+    }
+    if (sync != JOB_SYNC_FULL) {
+        return error_set(errp, "Only sync=full is supported for backups");
+    }
+    if (!sizes_match(n, target, errp)) {
+        return false;
+    }
+    Job *j = job_new(&backup, n, target, o, errp);
+    if (!j) {
+        return false;
+    }
+    j->total = blk_size(n);
+    return job_start(j, o, "copy-before-write", errp);
+}

@@ -1,0 +1,587 @@
+/* job.c: the life of jobs, see job.h. */
+#include <errno.h>
+#include "block/job-int.h"
+#include "util/bytes.h"
+
+static Job *jobs;                      /* control */
+static const JobListener *listener;    /* set once at start */
+
+void job_set_listener(const JobListener *l)
+{
+    assert_control();
+    listener = l;
+}
+
+Job *job_next(const Job *j)
+{
+    assert_control();
+    return j ? j->next_job : jobs;
+}
+
+Job *job_find(const char *id)
+{
+    for (Job *j = jobs; j; j = j->next_job) {
+        if (!strcmp(j->id, id)) {
+            return j;
+        }
+    }
+    return NULL;
+}
+
+JobFacts job_facts(const Job *job)
+{
+    Job *j = (Job *)job;
+
+    lock_take(&j->lock);
+    JobFacts i = {
+        .id = j->id, .kind = j->drv->kind, .state = j->state, .done = j->done, .total = j->total,
+        .speed = j->speed, .paused = j->paused, .busy = !j->at_rest && j->state <= JOB_PAUSED,
+        .ready = j->is_ready, .cancelled = j->cancelled && j->force, .keep_pending = j->keep_pending,
+        .keep_concluded = j->keep_concluded, .io_status = j->io_status,
+        .error = j->err ? error_text(j->err) : NULL,
+    };
+    lock_drop(&j->lock);
+    return i;
+}
+
+/* --- states --- */
+
+static void set_state(Job *j, JobState s)
+{
+    if (j->state == s) {
+        return;
+    }
+    lock_take(&j->lock);
+    j->state = s;
+    lock_drop(&j->lock);
+    if (listener) {
+        listener->state(j, s);
+    }
+}
+
+static void job_free(Job *j)
+{
+    Job **at = &jobs;
+
+    while (*at != j) {
+        at = &(*at)->next_job;
+    }
+    *at = j->next_job;
+    lock_destroy(&j->lock);
+    error_free(j->err);
+    g_free(j->backing_file);
+    g_free(j->id);
+    g_free(j);
+}
+
+static void dismiss(Job *j)
+{
+    set_state(j, JOB_NULL);
+    job_free(j);
+}
+
+static void conclude(Job *j)
+{
+    if (listener) {
+        listener->over(j);
+    }
+    set_state(j, JOB_CONCLUDED);
+    if (!j->keep_concluded) {
+        dismiss(j);
+    }
+}
+
+/* Takes the job out of the graph, which is held. */
+static void finish_held(BlkHold *h, void *arg)
+{
+    Job *j = arg;
+    BlkNode *target = j->target;
+
+    blk_detach(&j->source_use);
+    blk_detach(&j->target_use);
+    if (j->ret == 0 && j->drv->finish && !j->drv->finish(j, &j->err)) {
+        j->ret = -EIO;
+    }
+    if (j->filter) {
+        blk_remove_filter(j->filter);
+    }
+    if (j->drv->kind == JOB_COMMIT) {
+        blk_backing_written(j->source, target, false);
+    }
+    if (target && j->was_read_only && blk_overlay_of(target)) {
+        blk_set_read_only(target, true, NULL);
+    }
+    blk_release(h);
+    if (j->filter) {
+        blk_close(j->filter, NULL);
+        j->filter = NULL;
+    } else {
+        blk_close_unused(j->source);
+    }
+    if (j->ret < 0 && j->state != JOB_ABORTING) {
+        set_state(j, JOB_ABORTING);
+    }
+    conclude(j);
+}
+
+static void finish(Job *j)
+{
+    BlkNode *nodes[3];
+    unsigned n = 0;
+
+    if (j->hold) {
+        finish_held(j->hold, j);
+        return;
+    }
+    nodes[n++] = j->filter ? j->filter : j->source;
+    nodes[n++] = j->source;
+    if (j->target) {
+        nodes[n++] = j->target;
+    }
+    blk_hold(nodes, n, finish_held, j);
+}
+
+/* The thread has ended. */
+static void ended(void *arg)
+{
+    Job *j = arg;
+
+    if (j->ret < 0 || (j->cancelled && j->force)) {
+        if (j->ret < 0 && j->ret != -ECANCELED && !j->err) {
+            error_set(&j->err, "%s", errno_text(-j->ret));
+        }
+        j->ret = j->ret < 0 ? j->ret : -ECANCELED;
+        set_state(j, JOB_ABORTING);
+        finish(j);
+        return;
+    }
+    set_state(j, JOB_WAITING);
+    set_state(j, JOB_PENDING);
+    if (!j->keep_pending) {
+        finish(j);
+    }
+}
+
+/* --- the thread --- */
+
+static void thread_run(void *arg)
+{
+    Job *j = arg;
+    int ret = job_point(j, 0) ? j->drv->run(j) : -ECANCELED;
+
+    lock_take(&j->lock);
+    j->ret = ret;
+    lock_drop(&j->lock);
+    loop_call(loop_control(), ended, j);
+}
+
+static void tell_paused(void *arg)
+{
+    Job *j = arg;
+
+    set_state(j, j->is_ready ? JOB_STANDBY : JOB_PAUSED);
+}
+
+static void tell_running(void *arg)
+{
+    Job *j = arg;
+
+    set_state(j, j->is_ready ? JOB_READY : JOB_RUNNING);
+}
+
+static bool must_end_locked(const Job *j)
+{
+    return j->cancelled && (j->force || !j->is_ready);
+}
+
+bool job_point(Job *j, uint64_t bytes)
+{
+    int64_t now = clock_now(CLOCK_HOST);
+
+    lock_take(&j->lock);
+    if (j->speed && bytes) {
+        j->next = MAX(j->next, now) + (int64_t)(bytes * 1e9 / (double)j->speed);
+    }
+    while (j->speed && j->next > now && !j->paused && !must_end_locked(j) && !j->completing) {
+        lock_wait(&j->lock, &j->changed, j->next - now);
+        now = clock_now(CLOCK_HOST);
+    }
+    if (j->paused && !must_end_locked(j)) {
+        j->at_rest = true;
+        loop_call(loop_control(), tell_paused, j);
+        while (j->paused && !must_end_locked(j)) {
+            lock_wait(&j->lock, &j->changed, -1);
+        }
+        j->at_rest = false;
+        loop_call(loop_control(), tell_running, j);
+    }
+    bool go = !must_end_locked(j);
+    lock_drop(&j->lock);
+    return go;
+}
+
+void job_add(Job *j, uint64_t done, uint64_t total)
+{
+    lock_take(&j->lock);
+    j->done += done;
+    j->total += total;
+    lock_drop(&j->lock);
+}
+
+static void tell_ready(void *arg)
+{
+    Job *j = arg;
+
+    set_state(j, JOB_READY);
+    if (listener) {
+        listener->ready(j);
+    }
+}
+
+void job_now_ready(Job *j)
+{
+    lock_take(&j->lock);
+    bool news = !j->is_ready;
+    j->is_ready = true;
+    lock_drop(&j->lock);
+    if (news) {
+        loop_call(loop_control(), tell_ready, j);
+    }
+}
+
+typedef struct JobIo {
+    BlkReq req;
+    BlkUser *user;
+    struct iovec iov;
+    Post post;
+    Lock lock;
+    LockCond over;
+    bool is_over;
+    int ret;
+} JobIo;
+
+static void io_over(BlkReq *r, int ret)
+{
+    JobIo *io = container_of(r, JobIo, req);
+
+    lock_take(&io->lock);
+    io->ret = ret;
+    io->is_over = true;
+    lock_broadcast(&io->over);
+    lock_drop(&io->lock);
+}
+
+static void io_go(Post *p)
+{
+    JobIo *io = container_of(p, JobIo, post);
+
+    blk_user_submit(io->user, &io->req);
+}
+
+int job_io(BlkUser *u, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len)
+{
+    JobIo io = { .user = u, .iov = { buf, len }, .post.run = io_go };
+
+    io.req = (BlkReq){ .op = op, .flags = flags | BLK_QUIET, .off = off, .len = len,
+                       .loop = blk_bridge_loop(), .done = io_over };
+    if (buf) {
+        io.req.iov = &io.iov;
+        io.req.niov = 1;
+    }
+    lock_init(&io.lock, RANK_LEAF, "job-io");
+    loop_post(io.req.loop, &io.post);
+    lock_take(&io.lock);
+    while (!io.is_over) {
+        lock_wait(&io.lock, &io.over, -1);
+    }
+    lock_drop(&io.lock);
+    lock_destroy(&io.lock);
+    return io.ret;
+}
+
+int job_failed(Job *j, bool read, int err, bool *skip)
+{
+    BlkOnError policy = read ? j->on_read_error : j->on_write_error;
+    BlkErrorAction action = BLK_ERROR_REPORT;
+
+    if (policy == BLK_ON_ERROR_IGNORE) {
+        action = BLK_ERROR_IGNORE;
+    } else if (policy == BLK_ON_ERROR_STOP || (policy == BLK_ON_ERROR_ENOSPC && err == -ENOSPC)) {
+        action = BLK_ERROR_STOP;
+    }
+    if (action == BLK_ERROR_STOP) {
+        lock_take(&j->lock);
+        j->paused = true;
+        j->io_status = err == -ENOSPC ? BLK_IO_NOSPACE : BLK_IO_FAILED;
+        lock_drop(&j->lock);
+    }
+    if (listener) {
+        listener->error(j, read, action);
+    }
+    *skip = action == BLK_ERROR_IGNORE;
+    return action == BLK_ERROR_REPORT ? err : 0;
+}
+
+static void is_held(BlkHold *h, void *arg)
+{
+    Job *j = arg;
+
+    j->hold = h;
+    lock_take(&j->lock);
+    j->held = true;
+    lock_broadcast(&j->changed);
+    lock_drop(&j->lock);
+}
+
+static void ask_hold(void *arg)
+{
+    Job *j = arg;
+    BlkNode *nodes[] = { j->filter, j->source, j->target };
+
+    blk_hold(nodes, ARRAY_LEN(nodes), is_held, j);
+}
+
+void job_hold(Job *j)
+{
+    loop_call(loop_control(), ask_hold, j);
+    lock_take(&j->lock);
+    while (!j->held) {
+        lock_wait(&j->lock, &j->changed, -1);
+    }
+    lock_drop(&j->lock);
+}
+
+/* --- what people ask --- */
+
+static bool in_state(const Job *j, const char *verb, bool ok, Error **errp)
+{
+    static const char *const names[] = {
+        "undefined", "created", "running", "paused", "ready", "standby", "waiting", "pending", "aborting",
+        "concluded", "null",
+    };
+
+    return ok || error_set(errp, "Job '%s' in state '%s' cannot accept command verb '%s'", j->id,
+                           names[j->state], verb);
+}
+
+static bool works(const Job *j)
+{
+    return j->state >= JOB_CREATED && j->state <= JOB_STANDBY;
+}
+
+bool job_pause(Job *j, Error **errp)
+{
+    if (!in_state(j, "pause", works(j), errp)) {
+        return false;
+    }
+    lock_take(&j->lock);
+    bool already = j->paused;
+    j->paused = true;
+    lock_broadcast(&j->changed);
+    lock_drop(&j->lock);
+    return !already || error_set(errp, "Job is already paused");
+}
+
+bool job_resume(Job *j, Error **errp)
+{
+    if (!in_state(j, "resume", works(j), errp)) {
+        return false;
+    }
+    lock_take(&j->lock);
+    bool was = j->paused;
+    j->paused = false;
+    j->io_status = BLK_IO_OK;
+    lock_broadcast(&j->changed);
+    lock_drop(&j->lock);
+    return was || error_set(errp, "Can't resume a job that was not paused");
+}
+
+bool job_cancel(Job *j, bool force, Error **errp)
+{
+    bool pending = j->state == JOB_PENDING;
+
+    if (!in_state(j, "cancel", works(j) || j->state == JOB_WAITING || pending, errp)) {
+        return false;
+    }
+    lock_take(&j->lock);
+    j->cancelled = true;
+    j->force = force || !j->is_ready;
+    if (j->force) {
+        j->paused = false;
+    }
+    lock_broadcast(&j->changed);
+    lock_drop(&j->lock);
+    if (pending) {
+        j->force = true;
+        j->ret = -ECANCELED;
+        set_state(j, JOB_ABORTING);
+        finish(j);
+    }
+    return true;
+}
+
+bool job_complete(Job *j, Error **errp)
+{
+    if (!in_state(j, "complete", j->state == JOB_READY, errp)) {
+        return false;
+    }
+    lock_take(&j->lock);
+    bool refused = j->cancelled || j->paused;
+    j->completing = !refused;
+    lock_broadcast(&j->changed);
+    lock_drop(&j->lock);
+    return !refused || error_set(errp, "The active block job '%s' cannot be completed", j->id);
+}
+
+bool job_finalize(Job *j, Error **errp)
+{
+    if (!in_state(j, "finalize", j->state == JOB_PENDING, errp)) {
+        return false;
+    }
+    finish(j);
+    return true;
+}
+
+bool job_dismiss(Job *j, Error **errp)
+{
+    if (!in_state(j, "dismiss", j->state == JOB_CONCLUDED, errp)) {
+        return false;
+    }
+    dismiss(j);
+    return true;
+}
+
+bool job_set_speed(Job *j, int64_t speed, Error **errp)
+{
+    if (!in_state(j, "set-speed", works(j), errp)) {
+        return false;
+    }
+    if (speed < 0) {
+        return error_set(errp, "Parameter 'speed' expects a non-negative value");
+    }
+    lock_take(&j->lock);
+    j->speed = speed;
+    j->next = 0;
+    lock_broadcast(&j->changed);
+    lock_drop(&j->lock);
+    return true;
+}
+
+/* --- making --- */
+
+static bool id_ok(const char *id)
+{
+    if (!g_ascii_isalpha(*id)) {
+        return false;
+    }
+    while (g_ascii_isalnum(*id) || *id == '-' || *id == '.' || *id == '_') {
+        id++;
+    }
+    return !*id;
+}
+
+Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOptions *o, Error **errp)
+{
+    const char *id = o->id ? o->id : blk_drive_id(source);
+
+    assert_control();
+    if (!id_ok(id)) {
+        error_set(errp, "Invalid job ID '%s'", id);
+        return NULL;
+    }
+    if (job_find(id)) {
+        error_set(errp, "Job ID '%s' already in use", id);
+        return NULL;
+    }
+    if (o->speed < 0) {
+        error_set(errp, "Parameter 'speed' expects a non-negative value");
+        return NULL;
+    }
+    if (!blk_bridge_open(errp)) {
+        return NULL;
+    }
+    Job *j = g_new0(Job, 1), **at = &jobs;
+    *j = (Job){ .drv = d, .id = g_strdup(id), .source = source, .target = target, .speed = o->speed,
+                .keep_pending = o->keep_pending, .keep_concluded = o->keep_concluded,
+                .on_read_error = o->on_read_error, .on_write_error = o->on_write_error };
+    lock_init(&j->lock, RANK_NODE, "job");
+    while (*at) {
+        at = &(*at)->next_job;
+    }
+    *at = j;
+    return j;
+}
+
+/* The filter is in its place, and the job may begin. */
+static void begin_held(BlkHold *h, void *arg)
+{
+    Job *j = arg;
+    Error *err = NULL;
+
+    if (j->drv->kind == JOB_BACKUP) {  /* the moment that is copied is this one */
+        job_filter_mark(j->filter, 0, blk_size(j->source));
+    }
+    if (j->filter && !blk_insert_filter(j->filter, &err)) {
+        g_assert_not_reached();        /* it needs nothing that its users did not have */
+    }
+    blk_release(h);
+    if (!thread_start(NULL, THREAD_POOL, "job", false, thread_run, j, &err)) {
+        j->err = err;
+        j->ret = -EAGAIN;
+        ended(j);
+    }
+}
+
+/* Attaches the job to its nodes. */
+static bool attach(Job *j, Error **errp)
+{
+    g_autofree char *who = g_strdup_printf("block job '%s'", j->id);
+
+    j->source_use.stays = j->target_use.stays = true;
+    if (!blk_attach(j->filter ? j->filter : j->source, &j->source_use, who, BLK_PERM_READ, BLK_PERM_ALL, errp)) {
+        return false;
+    }
+    if (!j->target || j->drv->kind == JOB_STREAM) {
+        return true;
+    }
+    j->was_read_only = j->target->read_only;
+    return blk_set_read_only(j->target, false, errp) &&
+           blk_attach(j->target, &j->target_use, who, BLK_PERM_READ | BLK_PERM_WRITE,
+                      BLK_PERM_READ | BLK_PERM_RESIZE, errp);
+}
+
+bool job_start(Job *j, const JobOptions *o, const char *filter, Error **errp)
+{
+    BlkOptions f = { .driver = filter, .node_name = o->filter_name, .child_ref = j->source->name,
+                     .read_only = j->source->read_only };
+    bool commit = j->drv->kind == JOB_COMMIT;
+
+    if (commit) {
+        blk_backing_written(j->source, j->target, true);
+    }
+    if (filter) {
+        j->filter = blk_open_inner(&f, errp);
+    }
+    if ((filter && !j->filter) || !attach(j, errp)) {
+        blk_detach(&j->source_use);
+        if (j->target && j->was_read_only) {
+            blk_set_read_only(j->target, true, NULL);
+        }
+        if (commit) {
+            blk_backing_written(j->source, j->target, false);
+        }
+        if (j->filter) {
+            blk_close(j->filter, NULL);
+        }
+        job_free(j);
+        return false;
+    }
+    if (j->filter) {
+        job_filter_setup(j);
+    }
+    set_state(j, JOB_CREATED);
+    set_state(j, JOB_RUNNING);
+    BlkNode *nodes[] = { j->source };
+    blk_hold(nodes, 1, begin_held, j);
+    return true;
+}

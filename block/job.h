@@ -1,0 +1,84 @@
+/* job.h: long work on block nodes: its life, and the kinds there are.
+ *
+ *   created -> running <-> paused -> (ready <-> standby) -> waiting -> pending -> concluded -> null
+ *                  \-> aborting -> concluded -> null
+ *
+ * 1. A job is made, told and ended on control; its work is plain code on a thread of its own, which only
+ *    waits for requests that run on a loop.
+ * 2. Whatever the end, nothing of the job stays in the graph. */
+#ifndef BLOCK_JOB_H
+#define BLOCK_JOB_H
+
+#include "block/front.h"
+
+typedef struct Job Job;
+
+typedef enum JobKind { JOB_COMMIT, JOB_STREAM, JOB_MIRROR, JOB_BACKUP, JOB_KINDS } JobKind;
+/* In the order of the states of query-jobs. */
+typedef enum JobState {
+    JOB_UNDEFINED, JOB_CREATED, JOB_RUNNING, JOB_PAUSED, JOB_READY, JOB_STANDBY, JOB_WAITING, JOB_PENDING,
+    JOB_ABORTING, JOB_CONCLUDED, JOB_NULL,
+} JobState;
+
+typedef enum JobSync { JOB_SYNC_TOP, JOB_SYNC_FULL, JOB_SYNC_NONE } JobSync;
+
+/* What commands say of every job; strings are borrowed during the call. */
+typedef struct JobOptions {
+    const char *id;
+    int64_t speed;             /* bytes a second; 0: no limit */
+    bool keep_pending, keep_concluded;         /* auto-finalize=off, auto-dismiss=off */
+    BlkOnError on_read_error, on_write_error;  /* of the source and of the target; AUTO is REPORT */
+    const char *filter_name;   /* node-name of what watches the guest's writes, or NULL */
+} JobOptions;
+
+typedef struct JobFacts {
+    const char *id;
+    JobKind kind;
+    JobState state;
+    uint64_t done, total;      /* bytes */
+    int64_t speed;
+    bool paused, busy, ready, cancelled, keep_pending, keep_concluded;
+    BlkIoStatus io_status;
+    const char *error;         /* of one that failed, or NULL */
+} JobFacts;
+
+/* Who tells people; on control, but for error(). */
+typedef struct JobListener {
+    void (*state)(const Job *j, JobState s);
+    void (*ready)(const Job *j);
+    void (*over)(const Job *j);            /* completed, failed or cancelled: see job_facts() */
+    void (*error)(const Job *j, bool read, BlkErrorAction action);
+} JobListener;
+
+CTX_CONTROL void job_set_listener(const JobListener *l);
+CTX_ANY JobFacts job_facts(const Job *j);
+CTX_CONTROL Job *job_find(const char *id);
+/* The job after @j in the order of creation; the first for NULL. */
+CTX_CONTROL Job *job_next(const Job *j);
+
+/* What people ask of jobs; each fails in a state where it makes no sense. */
+CTX_CONTROL bool job_pause(Job *j, Error **errp);
+CTX_CONTROL bool job_resume(Job *j, Error **errp);
+/* @force: a ready one is given up too; else it ends well, without its last step. */
+CTX_CONTROL bool job_cancel(Job *j, bool force, Error **errp);
+CTX_CONTROL bool job_complete(Job *j, Error **errp);
+CTX_CONTROL bool job_finalize(Job *j, Error **errp);
+CTX_CONTROL bool job_dismiss(Job *j, Error **errp);
+CTX_CONTROL bool job_set_speed(Job *j, int64_t speed, Error **errp);
+
+/* --- the kinds --- */
+
+/* Copies what @n gets from below, down to @base (NULL: all), into it; then @base is behind it, by the name
+ * @backing_file (NULL: the base's own).  @n and @base in one chain. */
+CTX_CONTROL bool job_stream(BlkNode *n, BlkNode *base, const char *backing_file, const JobOptions *o,
+                            Error **errp);
+/* Copies what @top and the layers above @base have into @base.  With users that write to @top it gets ready,
+ * and completing makes them users of @base; else what is above @top gets @base behind it. */
+CTX_CONTROL bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const JobOptions *o,
+                            Error **errp);
+/* Keeps @target the same as @n; completing makes the users of @n use @target. */
+CTX_CONTROL bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp);
+/* Copies @n as it is now to @target. */
+CTX_CONTROL bool job_backup(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp);
+
+#endif
