@@ -4,10 +4,10 @@
  *   copy-before-write        a write waits until the old contents of its grains are at the target
  *   copy-on-stream           a write waits while its range is being copied into the image
  *
- * 1. A mark is a grain that is to be copied.  A copy takes the marks away before it reads, and puts them back when
- *    it fails.
- * 2. The gate is a list of ranges in the order of arrival; one that overlaps an earlier one waits if either of them
- *    is a copy.  Only the two kinds that need it use it. */
+ * 1. A mark is a grain that is to be copied.  A copy takes the marks away before it reads, and puts them back
+ *    when it fails.
+ * 2. The gate is a list of ranges in the order of arrival; one that overlaps an earlier one waits if either of
+ *    them is a copy.  Only the two kinds that need it use it. */
 #include <errno.h>
 #include <stdlib.h>
 #include "block/job-int.h"
@@ -70,7 +70,8 @@ static void mark_locked(JobFilter *f, uint64_t off, uint64_t end, bool on)
 }
 
 /* The first marked run in [@*off, @end), at most @most long. */
-static bool run_locked(const JobFilter *f, uint64_t *off, uint64_t end, uint64_t size, uint64_t most, uint64_t *len)
+static bool run_locked(const JobFilter *f, uint64_t *off, uint64_t end, uint64_t size, uint64_t most,
+                       uint64_t *len)
 {
     uint64_t i = *off / JOB_GRAIN, last = MIN(DIV_ROUND_UP(end, JOB_GRAIN), f->grains);
 
@@ -326,8 +327,8 @@ static void copy_next(Pass *p)
         return;
     }
     p->iov = (struct iovec){ p->buf, p->len };
-    p->req = (BlkReq){ .op = BLK_READ, .flags = BLK_QUIET, .off = p->at, .len = p->len, .iov = &p->iov, .niov = 1,
-                       .loop = p->up->loop, .done = copy_read };
+    p->req = (BlkReq){ .op = BLK_READ, .flags = BLK_QUIET, .off = p->at, .len = p->len, .iov = &p->iov,
+                       .niov = 1, .loop = p->up->loop, .done = copy_read };
     blk_submit_below(n->child, &p->req);
 }
 

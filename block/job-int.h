@@ -2,7 +2,7 @@
  *
  * 1. A job's thread owns its work; j->lock guards what control and the thread both touch.
  * 2. A guest's write and a job's copy of the same range never overlap where that matters: both pass the
- *    filter's gate.  A copy is one request at the filter, so a change of the graph waits for it as a whole. */
+ *    filter's gate.  A copy is one request at the filter: a change of the graph waits for it as a whole. */
 #ifndef BLOCK_JOB_INT_H
 #define BLOCK_JOB_INT_H
 
@@ -15,7 +15,7 @@
 typedef struct JobDriver {
     JobKind kind;
     int (*run)(Job *j);        /* on the thread; 0 or -errno */
-    /* On control, with everything of the job held: the graph as it is to be.  False: *errp is set, and the job
+    /* On control, with everything of the job held: the graph as it is to be.  False: *errp is set, the job
      * has failed. */
     bool (*finish)(Job *j, Error **errp);
 } JobDriver;

@@ -538,7 +538,8 @@ static bool attach(Job *j, Error **errp)
     g_autofree char *who = g_strdup_printf("block job '%s'", j->id);
 
     j->source_use.stays = j->target_use.stays = true;
-    if (!blk_attach(j->filter ? j->filter : j->source, &j->source_use, who, BLK_PERM_READ, BLK_PERM_ALL, errp)) {
+    if (!blk_attach(j->filter ? j->filter : j->source, &j->source_use, who, BLK_PERM_READ, BLK_PERM_ALL,
+                    errp)) {
         return false;
     }
     if (!j->target || j->drv->kind == JOB_STREAM) {

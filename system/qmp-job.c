@@ -32,7 +32,8 @@ static void on_over(const Job *j)
     if (i.cancelled) {
         qmp_event_block_job_cancelled((JobType)i.kind, i.id, (int64_t)i.total, (int64_t)i.done, i.speed);
     } else {
-        qmp_event_block_job_completed((JobType)i.kind, i.id, (int64_t)i.total, (int64_t)i.done, i.speed, i.error);
+        qmp_event_block_job_completed((JobType)i.kind, i.id, (int64_t)i.total, (int64_t)i.done, i.speed,
+                                      i.error);
     }
 }
 
@@ -216,8 +217,8 @@ bool qmp_block_stream(const BlockStream *a, Error **errp)
                      .on_write_error = on_error_of(a->on_error), .filter_name = a->filter_node_name };
     BlkNode *n = qmp_find_node(a->device, a->device, errp), *base = NULL;
 
-    if (n == NULL || !find_layer(n, a->base_node, a->base, "'base' and 'base-node' cannot be specified at the same time",
-                                 &base, errp)) {
+    if (n == NULL || !find_layer(n, a->base_node, a->base,
+                                 "'base' and 'base-node' cannot be specified at the same time", &base, errp)) {
         return false;
     }
     if (a->backing_file != NULL && base == NULL) {
@@ -233,7 +234,8 @@ bool qmp_block_commit(const BlockCommit *a, Error **errp)
                      .on_write_error = on_error_of(a->on_error), .filter_name = a->filter_node_name };
     BlkNode *n = find_device(a->device, errp), *top = n, *base = NULL;
 
-    if (n == NULL || !find_layer(n, a->top_node, a->top, "'top-node' and 'top' are mutually exclusive", &top, errp) ||
+    if (n == NULL ||
+        !find_layer(n, a->top_node, a->top, "'top-node' and 'top' are mutually exclusive", &top, errp) ||
         !find_layer(n, a->base_node, a->base, "'base-node' and 'base' are mutually exclusive", &base, errp)) {
         return false;
     }

@@ -52,7 +52,8 @@ def disk_node(m):
 def test_mirror():
     with Disks(*DISK) as m:
         q = m.qmp
-        q.fails("blockdev-mirror", text="node-name='x'", device="r", target="x", sync="full", **{"job-id": "j"})
+        q.fails("blockdev-mirror", text="node-name='x'", device="r", target="x", sync="full",
+                **{"job-id": "j"})
         q.fails("blockdev-mirror", text="Invalid job ID ''", device="r", target="a", sync="full")
         q.cmd("blockdev-mirror", device="r", target="a", sync="full",
               **{"job-id": "j", "auto-finalize": False, "auto-dismiss": False})
@@ -114,7 +115,8 @@ def test_stream():
 def test_backup():
     with Disks(*DISK) as m:
         q = m.qmp
-        q.fails("blockdev-backup", text="Only sync=full", device="r", target="a", sync="top", **{"job-id": "b"})
+        q.fails("blockdev-backup", text="Only sync=full", device="r", target="a", sync="top",
+                **{"job-id": "b"})
         q.cmd("blockdev-backup", device="r", target="a", sync="full", speed=1, **{"job-id": "b"})
         q.cmd("block-job-set-speed", device="b", speed=1000)
         q.cmd("job-cancel", id="b")
