@@ -6,8 +6,8 @@
  *
  * 1. A mark is a grain that is to be copied.  A copy takes the marks away before it reads, and puts them back
  *    when it fails.
- * 2. The gate is a list of ranges in the order of arrival; one that overlaps an earlier one waits if either of
- *    them is a copy.  Only the two kinds that need it use it. */
+ * 2. The gate is a list of ranges in the order of arrival; one that overlaps an earlier one waits if either
+ *    of them is a copy.  Only the two kinds that need it use it. */
 #include <errno.h>
 #include <stdlib.h>
 #include "block/job-int.h"

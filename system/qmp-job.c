@@ -218,7 +218,8 @@ bool qmp_block_stream(const BlockStream *a, Error **errp)
     BlkNode *n = qmp_find_node(a->device, a->device, errp), *base = NULL;
 
     if (n == NULL || !find_layer(n, a->base_node, a->base,
-                                 "'base' and 'base-node' cannot be specified at the same time", &base, errp)) {
+                                 "'base' and 'base-node' cannot be specified at the same time", &base,
+                                 errp)) {
         return false;
     }
     if (a->backing_file != NULL && base == NULL) {
