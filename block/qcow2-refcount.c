@@ -257,11 +257,53 @@ int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters)
     return ret;
 }
 
+/* What metadata there is in [@at, @at + @len), which counts say is free; NULL: none that we know of. */
+static const char *metadata_in(const Qcow2 *q, uint64_t at, uint64_t len)
+{
+    const struct { uint64_t off, len; const char *what; } tables[] = {
+        { 0, q->cluster, "the header" }, { q->h.l1_off, (uint64_t)q->h.l1_size * 8, "the L1 table" },
+        { q->h.rt_off, q->rt_size * 8, "the refcount table" },
+        { q->h.snapshots_off, q->h.snapshots, "the snapshot table" },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(tables); i++) {
+        if (tables[i].len && at < tables[i].off + tables[i].len && tables[i].off < at + len) {
+            return tables[i].what;
+        }
+    }
+    for (uint64_t i = 0; i < q->h.l1_size; i++) {
+        if ((q->l1[i] & QCOW2_OFFSET) - at < len) {
+            return "an L2 table";
+        }
+    }
+    for (uint64_t i = 0; i < q->rt_size; i++) {
+        if ((q->rt[i] & ~UINT64_C(511)) - at < len) {
+            return "a refcount block";
+        }
+    }
+    return NULL;
+}
+
+/* False: the counts lie about [@at, @at + @len), and the image is marked. */
+static bool really_free_locked(BlkNode *n, uint64_t at, uint64_t len)
+{
+    const char *what = metadata_in(n->state, at, len);
+
+    if (what) {
+        qcow2_corrupt_locked(n, "the reference counts say that %" PRIu64 " bytes at %#" PRIx64
+                             " are free, but %s is there", len, at, what);
+    }
+    return !what;
+}
+
 /* Makes the block for the space of @block at @at, which the file has for nobody; it counts nothing yet. */
 static int block_put_locked(BlkNode *n, uint64_t block, uint64_t at, Slice **out) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
 
+    if (!really_free_locked(n, at, q->cluster)) {
+        return -EIO;
+    }
     /* What the file has there is left over: the block must read as zeroes. */
     uint64_t grown = q->grow_from;
     blk_grow(n->child, at + q->cluster);
@@ -443,6 +485,9 @@ int qcow2_refill_locked(BlkNode *n) LOCK_UNCHECKED
     }
     q->refilling = true;
     ret = find_free_locked(n, q->hint, CLAMP(RUN_BYTES >> q->cluster_bits, 1, RUN), &first, &count);
+    if (ret == 0 && !really_free_locked(n, first << q->cluster_bits, count << q->cluster_bits)) {
+        ret = -EIO;
+    }
     ret = ret < 0 ? ret : qcow2_refcount_add_locked(n, first << q->cluster_bits, count, 1);
     ret = ret < 0 ? ret : run_zero_locked(n, first, count);
     if (ret == 0) {

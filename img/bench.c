@@ -94,7 +94,7 @@ static int bench(Bench *b, uint8_t pattern)
 static bool bench_numbers(const Args *a, Bench *b, uint64_t *pattern, Error **errp)
 {
     *b = (Bench){ .count = 75000, .depth = 64, .buffer = 4096, .write = a->write, .drain = !a->no_drain };
-    if (a->count && !number_read(a->count, 1, INT32_MAX, &b->count)) {
+    if (a->count && !number_read(a->count, 0, INT32_MAX, &b->count)) {
         return error_set(errp, "Invalid request count specified");
     }
     if (a->depth && !number_read(a->depth, 1, 4096, &b->depth)) {

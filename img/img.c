@@ -54,7 +54,7 @@ static const Command commands[] = {
     { "rebase", "f:F:b:uhpt:T:qU", "object image-opts force-share", 1, 1, one_file, cmd_rebase,
       "[--image-opts] [-U] [-q] [-f fmt] [-t cache] [-T src_cache] [-p] [-u] -b backing_file -F backing_fmt "
       "filename" },
-    { "resize", "f:q", "object image-opts preallocation shrink", 2, 2, "Expecting image file name and size",
+    { "resize", "f:q", "object image-opts preallocation shrink", 2, 2, "Not enough arguments",
       cmd_resize, "[--image-opts] [-f fmt] [--preallocation=prealloc] [-q] [--shrink] filename [+ | -]size" },
 };
 
