@@ -13,6 +13,7 @@
 #include "core/x86.h"
 
 enum { SLOT_READONLY = 1, SLOT_LOG_DIRTY = 2 };
+#define SLOT_SMM (1u << 16)    /* in the number of a slot: what processors see in SMM only */
 
 /* How vCPU 0 starts after every machine reset, for kernels that are entered without firmware. */
 typedef enum CpuBootMode {
@@ -103,6 +104,10 @@ struct AccelOps {
     /* Puts every (parked) vCPU into its reset state; from machine_reset(), between the devices' reset
      * and settle.  NULL: there are none. */
     void (*vcpus_reset)(ResetKind kind);
+    /* Processors have system management mode: the board may use SPACE_SMM and smi().  NULL: no. */
+    bool (*has_smm)(void);
+    /* A system management interrupt for the vCPU whose thread this is, else for vCPU 0. */
+    void (*smi)(void);
     /* Pulls the vCPU's non-maskable interrupt pin (inject-nmi, watchdog). */
     void (*nmi)(unsigned index);
     /* Fixed ids of thread (-1: no such vCPU) and APIC of vCPU @index. */

@@ -311,7 +311,7 @@ static void slot_give(unsigned slot) LOCK_HELD(map_lock)
 /* Only whole pages can be a slot; what is left is reached by exits. */
 static bool wants_slot(const Space *s, const FlatRange *r)
 {
-    return s->kind == SPACE_MEM && r->flags & RANGE_READS_RAM &&
+    return (s->kind == SPACE_MEM || s->kind == SPACE_SMM) && r->flags & RANGE_READS_RAM &&
            ((r->at | (r->span + 1) | (uintptr_t)r->host) & (PAGE - 1)) == 0;
 }
 
@@ -353,14 +353,14 @@ static void update_slots(const Space *s, const FlatMap *old, FlatMap *new) LOCK_
             }
         } else {
             slot_tell(o->slot, o, 0);
-            slot_give(o->slot);
+            slot_give(o->slot & ~SLOT_SMM);
         }
     }
     for (unsigned i = 0; new && i < new->count; i++) {
         FlatRange *n = &new->ranges[i];
 
         if (n->slot == NO_SLOT && wants_slot(s, n)) {
-            n->slot = slot_take();
+            n->slot = slot_take() | (s->kind == SPACE_SMM ? SLOT_SMM : 0);
             slot_tell(n->slot, n, n->span + 1);
         }
     }
@@ -417,10 +417,14 @@ static void tell_accel(const Space *s, const FlatMap *old, FlatMap *new) LOCK_HE
     if (s->kind == SPACE_BUS) {
         return;
     }
-    tell_bells_missing(s, old, new, false);
-    tell_coalesced_missing(s, old, new, false);
+    /* Doorbells and coalesced ranges are the VM's, whatever mode a processor is in. */
+    bool own = s->kind != SPACE_SMM;
+    if (own) {
+        tell_bells_missing(s, old, new, false);
+        tell_coalesced_missing(s, old, new, false);
+    }
     update_slots(s, old, new);
-    if (new) {
+    if (new && own) {
         tell_coalesced_missing(s, new, old, true);
         tell_bells_missing(s, new, old, true);
     }

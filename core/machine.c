@@ -101,6 +101,12 @@ void machine_free(Machine *m)
     device_destroy(m->root);
     space_free(m->mem);
     space_free(m->io);
+    if (m->smm != NULL) {
+        space_free(m->smm);
+        map_drop_one(&m->smm_below);
+        region_free(&m->smm_below);
+        region_free(&m->smm_root);
+    }
     region_free(&m->mem_root);
     region_free(&m->io_root);
     g_ptr_array_unref(m->boot_devices);
@@ -109,6 +115,15 @@ void machine_free(Machine *m)
     g_free(m->dimm_ranges);
     __atomic_store_n(&the_machine, NULL, __ATOMIC_RELEASE);
     g_free(m);
+}
+
+void machine_add_smm(Machine *m)
+{
+    assert_control();
+    region_box(&m->smm_root, NULL, "smm", UINT64_MAX);
+    region_window(&m->smm_below, NULL, "smm-system", &m->mem_root, 0, UINT64_MAX);
+    m->smm = space_new("memory-smm", SPACE_SMM, &m->smm_root);
+    map_put_one(&m->smm_root, &m->smm_below, 0, 0);
 }
 
 Machine *machine(void)

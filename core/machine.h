@@ -46,7 +46,8 @@ typedef struct BoardConfig {
     char *boot_splash;
     int boot_splash_time_ms, boot_reboot_timeout_ms;       /* -1: unset */
 
-    bool graphics, acpi, hpet, i8042, vmport, usb, smm, nographic;
+    bool graphics, acpi, hpet, i8042, vmport, usb, nographic;
+    bool smm;                  /* system management mode is asked for */
     bool no_fd_bootchk;        /* -no-fd-bootchk */
     bool cpu_pm;               /* -overcommit cpu-pm=on: HLT, PAUSE and MWAIT do not exit */
     int kernel_irqchip;        /* 0 off, 1 on, 2 split */
@@ -130,6 +131,10 @@ struct Machine {
     BoardConfig cfg;
     Region mem_root, io_root;
     Space *mem, *io;
+    /* What processors see in system management mode: @smm_root with the common memory @smm_below, and over it
+     * what only SMM sees.  @smm NULL: there is no such mode. */
+    Region smm_root, smm_below;
+    Space *smm;
     GPtrArray *ram_blocks;     /* RamBlock *: guest RAM in order of address, made by system/ */
     uint64_t below_4g, above_4g;       /* bytes of RAM */
     IrqSink *gsi;              /* global interrupt inputs, 24 for a PC */
@@ -158,6 +163,8 @@ struct Machine {
 /* --- building (control) --- */
 CTX_CONTROL Machine *machine_new(const MachineType *t, Loop *device_loop, Error **errp);
 CTX_CONTROL void machine_free(Machine *m);
+/* Gives the processors system management mode; before the first of them is made. */
+CTX_CONTROL void machine_add_smm(Machine *m);
 CTX_ANY Machine *machine(void);                /* the process's machine; NULL before machine_new() */
 CTX_CONTROL void machine_types_register(const MachineType *const *types);
 CTX_ANY const MachineType *const *machine_types(void);

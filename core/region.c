@@ -250,6 +250,14 @@ LOCK_UNCHECKED void map_resize(Region *r, uint64_t size)
     mark_locked(r, 0);
 }
 
+LOCK_UNCHECKED void map_ram_to(Region *r, RamBlock *ram, uint64_t at)
+{
+    lock_assert_held(&map_lock);
+    r->ram = ram;
+    r->ram_at = at;
+    mark_locked(r, 0);
+}
+
 LOCK_UNCHECKED void map_window_to(Region *window, Region *to, uint64_t at)
 {
     lock_assert_held(&map_lock);

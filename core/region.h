@@ -105,6 +105,8 @@ CTX_ANY void map_begin(void);
 CTX_ANY void map_put(Region *box, Region *r, uint64_t at, int priority);
 CTX_ANY void map_drop(Region *r);              /* no effect when it is not in a box */
 CTX_ANY void map_resize(Region *r, uint64_t size);
+/* RAM region @r, which is in no box, shows what is @at in @ram from now on. */
+CTX_ANY void map_ram_to(Region *r, RamBlock *ram, uint64_t at);
 CTX_ANY void map_window_to(Region *window, Region *to, uint64_t at);
 CTX_ANY void map_romd_mode(Region *r, bool rom);
 CTX_ANY void map_readonly(Region *r, bool readonly);
@@ -117,7 +119,8 @@ CTX_ANY void map_drop_one(Region *r);
 CTX_CONTROL void map_hold(bool on);
 
 /* --- spaces --- */
-typedef enum SpaceKind { SPACE_MEM, SPACE_PIO, SPACE_BUS } SpaceKind;   /* BUS: DMA views; no slots */
+/* SMM: memory as processors see it in system management mode; BUS: DMA views, without slots. */
+typedef enum SpaceKind { SPACE_MEM, SPACE_PIO, SPACE_SMM, SPACE_BUS } SpaceKind;
 CTX_CONTROL Space *space_new(const char *name, SpaceKind kind, Region *root);
 CTX_CONTROL void space_free(Space *s);
 CTX_ANY const char *space_name(const Space *s);

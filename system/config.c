@@ -76,9 +76,6 @@ static bool check_machine_options(const MachineConfig *m, Error **errp)
     if (m->nvdimm) {
         return error_set(errp, "-machine: nvdimm=on is not supported");
     }
-    if (m->smm == ON_OFF_AUTO_ON) {
-        return error_set(errp, "-machine: smm=on is not supported");
-    }
     if (m->vmport == ON_OFF_AUTO_ON && !m->i8042) {
         return error_set(errp, "-machine: vmport=on needs i8042=on");
     }
@@ -131,6 +128,7 @@ static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp
     b->mem_merge = set->mem_merge;
     b->acpi = set->acpi != ON_OFF_AUTO_OFF && !cmdline_has(cmd, OPT_NO_ACPI);
     b->hpet = (!set->has_hpet || set->hpet) && !cmdline_has(cmd, OPT_NO_HPET);
+    b->smm = set->smm == ON_OFF_AUTO_ON;   /* "auto" goes without: docs/design/smm.md */
     b->i8042 = set->i8042;
     b->vmport = set->i8042 && set->vmport != ON_OFF_AUTO_OFF;
     c->machine->has_hpet = true;

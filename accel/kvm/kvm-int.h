@@ -22,7 +22,7 @@
 typedef enum VcpuState { VCPU_PARKED, VCPU_RUNNING, VCPU_PARKING, VCPU_QUIT } VcpuState;
 
 /* Bits of KvmVcpu.todo: what a kicked vCPU finds to do. */
-enum { TODO_STATE = 1, TODO_NMI = 2, TODO_EXTINT = 4, TODO_HOLD = 8, TODO_CALL = 16 };
+enum { TODO_STATE = 1, TODO_NMI = 2, TODO_EXTINT = 4, TODO_HOLD = 8, TODO_CALL = 16, TODO_SMI = 32 };
 
 typedef struct KvmSegment {
     uint64_t base;
@@ -68,7 +68,7 @@ typedef struct KvmCpuDevice {
 typedef struct KvmVcpu {
     /* used on every exit */
     struct kvm_run *run;
-    Space *io, *mem;
+    Space *io, *mem, *smm;    /* @smm: memory in system management mode, may be NULL */
     int fd;
     unsigned todo;             /* atomic: TODO_ bits */
     bool stuck;                /* own thread: cannot go on until it was parked and run again */
@@ -167,6 +167,8 @@ void kvm_vcpus_park(Barrier *home);
 void kvm_vcpu_hold(void);
 unsigned kvm_vcpu_count(void);
 void kvm_nmi(unsigned index);
+bool kvm_has_smm(void);
+void kvm_smi(void);
 int kvm_vcpu_thread_id(unsigned index);
 /* The vCPU whose thread this is, or NULL. */
 KvmVcpu *kvm_vcpu_self(void);

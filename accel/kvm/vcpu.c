@@ -172,6 +172,9 @@ static bool on_interrupted(KvmVcpu *v)
     if (todo & TODO_NMI) {
         ioctl(v->fd, KVM_NMI);
     }
+    if (todo & TODO_SMI) {
+        ioctl(v->fd, KVM_SMI);
+    }
     if (todo & TODO_EXTINT) {
         inject_extint(v);
     }
@@ -236,11 +239,12 @@ static inline void on_io(KvmVcpu *v)
 static inline void on_mmio(KvmVcpu *v)
 {
     struct kvm_run *run = v->run;
+    Space *mem = __builtin_expect(run->flags & KVM_RUN_X86_SMM, 0) && v->smm ? v->smm : v->mem;
 
     if (run->mmio.is_write) {
-        space_write(v->mem, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+        space_write(mem, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
     } else {
-        space_read(v->mem, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+        space_read(mem, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
     }
 }
 
@@ -440,6 +444,21 @@ void kvm_nmi(unsigned index)
     }
 }
 
+/* A second view of memory, and a processor mode that looks at it. */
+bool kvm_has_smm(void)
+{
+    return kvm_cap(KVM_CAP_X86_SMM) > 0 && kvm_cap(KVM_CAP_MULTI_ADDRESS_SPACE) > 1;
+}
+
+void kvm_smi(void)
+{
+    if (current != NULL) {
+        ioctl(current->fd, KVM_SMI);
+    } else if (kvm_vcpu_get(0) != NULL) {
+        kvm_vcpu_kick(kvm_vcpu_get(0), TODO_SMI);
+    }
+}
+
 int kvm_vcpu_thread_id(unsigned index)
 {
     KvmVcpu *v = kvm_vcpu_get(index);
@@ -536,6 +555,7 @@ static KvmVcpu *vcpu_new(KvmVm *vm, unsigned index, Error **errp)
     v->fd = -1;
     v->io = vm->machine->io;
     v->mem = vm->machine->mem;
+    v->smm = vm->machine->smm;
     /* One that comes later gets its state put: KVM finds APICs by a table that it makes when one of them
      * is changed, not when one is made. */
     v->fresh = !machine_was_reset();

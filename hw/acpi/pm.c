@@ -5,6 +5,7 @@
  * 2. SCI is the OR of enabled PM1 and GPE0 status while SCI_EN is set. */
 #include "hw/acpi/pm.h"
 
+#include "core/accel.h"
 #include "core/machine.h"
 #include "util/bytes.h"
 #include "util/trace.h"
@@ -12,7 +13,7 @@
 enum { PM1_EVENTS = ACPI_PM1_TMR | ACPI_PM1_GBL | ACPI_PM1_PWRBTN | ACPI_PM1_SLPBTN | ACPI_PM1_RTC };
 enum { SLP_TYP_SHIFT = 10, SLP_TYP_MASK = 7 };
 enum { RCR_SYS_RST = 2, RCR_RST_CPU = 4 };
-enum { SMI_EN_APMC = 1u << 5, SMI_STS_APM = 1u << 5 };
+enum { SMI_EN_GBL = 1, SMI_EN_APMC = 1u << 5, SMI_STS_APM = 1u << 5 };
 #define CARRY_TICKS (UINT64_C(1) << 23)
 
 static uint64_t ticks(void)
@@ -180,6 +181,17 @@ static uint64_t apm_read(void *arg, uint64_t off, unsigned size)
     return off ? pm->apms : pm->apmc;
 }
 
+/* ICH9 13.8.3.10: GBL_SMI_EN and APMC_EN; PIIX4 7.1.18: APMC_EN of the owner's DEVACTB. */
+static bool apm_interrupts(const AcpiPm *pm)
+{
+    const uint32_t both = SMI_EN_GBL | SMI_EN_APMC;
+
+    if (pm->cfg.no_smm || accel()->smi == NULL) {
+        return false;
+    }
+    return pm->cfg.ich9 ? (pm->smi_en & both) == both : pm->apmc_enabled && pm->apmc_enabled(pm->owner);
+}
+
 static void apm_write(void *arg, uint64_t off, uint64_t val, unsigned size)
 {
     AcpiPm *pm = arg;
@@ -196,8 +208,9 @@ static void apm_write(void *arg, uint64_t off, uint64_t val, unsigned size)
         pm->pm1_cnt &= ~ACPI_PM1_SCI_EN;
     }
     update(pm);
-    if (pm->apm_wrote) {
-        pm->apm_wrote(pm->owner, pm->apmc);
+    if (apm_interrupts(pm)) {
+        pm->smi_sts |= SMI_STS_APM;
+        accel()->smi();
     }
 }
 

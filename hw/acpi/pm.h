@@ -66,8 +66,8 @@ typedef struct AcpiPm {
     bool asleep;               /* in S3, until wake */
     bool woke;                 /* out of S3 and WAK_STS not yet cleared: survives the reset of waking */
     uint64_t carry;            /* timer tick from which TMR_STS is set (bit 23 changes) */
-    /* Optional, set by the owner after init: a write of @cmd to the APM command port. */
-    void (*apm_wrote)(Device *owner, uint8_t cmd);
+    /* PIIX4, set by the owner after init: commands to the APM port are system management interrupts. */
+    bool (*apmc_enabled)(const Device *owner);
 } AcpiPm;
 
 extern const StateDesc acpi_pm_state;

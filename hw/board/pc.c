@@ -64,6 +64,13 @@ Device *pc_make(Machine *m, Bus *bus, const char *type, const char *id, const ch
 
 /* --- chips --- */
 
+/* The chip that has the power management: @type at @addr. */
+static Device *make_power(Machine *m, const char *type, const char *addr, Error **errp)
+{
+    return device_make(device_type_find(type), m->root, m->pci, NULL, errp, "addr", addr, "smm-enabled",
+                       m->smm != NULL ? "on" : "off", NULL);
+}
+
 static bool make_bridges(PcBoard *b, Machine *m, Error **errp)
 {
     b->host = pc_host_make(m, b->q35, errp);
@@ -71,13 +78,13 @@ static bool make_bridges(PcBoard *b, Machine *m, Error **errp)
         return false;
     }
     if (b->q35) {
-        b->south = pc_make(m, m->pci, "ICH9-LPC", NULL, "1f.0", errp);
+        b->south = make_power(m, "ICH9-LPC", "1f.0", errp);
         return b->south != NULL && pc_make(m, m->pci, "ich9-ahci", NULL, "1f.2", errp) != NULL &&
                pc_make(m, m->pci, "ICH9-SMB", NULL, "1f.3", errp) != NULL;
     }
     b->south = pc_make(m, m->pci, "PIIX3", NULL, "01.0", errp);
     return b->south != NULL && pc_make(m, m->pci, "piix3-ide", NULL, "01.1", errp) != NULL &&
-           pc_make(m, m->pci, "PIIX4_PM", NULL, "01.3", errp) != NULL;
+           make_power(m, "PIIX4_PM", "01.3", errp) != NULL;
 }
 
 /* The legacy timers' interrupts pass through the HPET, which can take their places. */
@@ -140,6 +147,18 @@ static bool map_firmware(PcBoard *b, Machine *m, Error **errp)
     return firmware_map(&b->rom, &b->dev, box, c->firmware != NULL ? c->firmware : "bios-256k.bin", errp);
 }
 
+static bool add_smm(Machine *m, Error **errp)
+{
+    if (m->cfg.smm && (accel()->has_smm == NULL || !accel()->has_smm())) {
+        return error_set(errp, "-machine: smm=on: accelerator '%s' has no system management mode here",
+                         accel()->name);
+    }
+    if (m->cfg.smm) {
+        machine_add_smm(m);
+    }
+    return true;
+}
+
 bool pc_build(Machine *m, bool q35, Error **errp)
 {
     Device *d = device_make(&pc_board_type, m->root, NULL, "board", errp, NULL);
@@ -153,7 +172,7 @@ bool pc_build(Machine *m, bool q35, Error **errp)
     b->files = g_ptr_array_new();
     pc_irqs_begin(b, m);
     pc_cpus_begin(m);
-    return pc_cpus_make(m, errp) && pc_map_ram(b, m, errp) && make_bridges(b, m, errp) &&
+    return add_smm(m, errp) && pc_cpus_make(m, errp) && pc_map_ram(b, m, errp) && make_bridges(b, m, errp) &&
            pc_irqs_make(b, m, errp) &&
            make_chips(b, m, errp) && map_firmware(b, m, errp);
 }

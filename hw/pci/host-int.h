@@ -23,6 +23,9 @@ typedef struct PciHost {
 typedef struct Pam {
     Region ram[PAM_SEGMENTS];
     Region hole, pci, smram, tseg;
+    /* seen in system management mode only */
+    Region smm_low, smm_high, smm_tseg;
+    bool smm_low_shown, smm_high_shown;
     uint8_t shown[PAM_SEGMENTS];       /* bit 0: reads, bit 1: writes go to RAM */
     bool smram_shown;
     uint64_t tseg_size;
@@ -33,6 +36,8 @@ void pam_free(Pam *pam);
 /* @regs: PAM0 to PAM6.  @smram_open: RAM instead of VGA at 0xa0000.  @tseg: bytes hidden below the end
  * of low RAM. */
 void pam_update(Pam *pam, const uint8_t *regs, bool smram_open, uint64_t tseg);
+/* What is behind 0xa0000 is seen there in SMM (@low), or at 0xfeda0000 (@high).  TSEG is always. */
+void pam_smm(Pam *pam, bool low, bool high);
 
 void host_ecam_place(PciHost *h, uint64_t at, uint64_t size, bool on);
 

@@ -18,6 +18,7 @@ static void i440fx_update(I440fx *s)
     bool open = (c[I440FX_SMRAM] & (SMRAM_OPEN | SMRAM_E)) == (SMRAM_OPEN | SMRAM_E);
 
     pam_update(&s->pam, c + I440FX_PAM, open, 0);
+    pam_smm(&s->pam, c[I440FX_SMRAM] & SMRAM_E, false);
 }
 
 static void i440fx_config_wrote(PciDevice *p, unsigned off, unsigned size)

@@ -9,6 +9,7 @@
 #define HOLE_AT 0xa0000
 #define HOLE_SIZE 0x60000
 #define SMRAM_SIZE 0x20000
+#define HIGH_SMRAM 0xfeda0000u
 
 static Gpa segment_at(unsigned i)
 {
@@ -62,6 +63,9 @@ bool pam_init(Pam *pam, Device *d, Region *pci_mem, Error **errp)
         pam->shown[i] = 0;
     }
     region_ram(&pam->smram, d, "smram", ram, off, SMRAM_SIZE);
+    region_ram(&pam->smm_low, d, "smm-smram", ram, off, SMRAM_SIZE);
+    region_ram(&pam->smm_high, d, "smm-smram-high", ram, off, SMRAM_SIZE);
+    region_ram(&pam->smm_tseg, d, "smm-tseg", ram, off, SMRAM_SIZE);
     region_window(&pam->pci, d, "pci-hole-isa", pci_mem, HOLE_AT, HOLE_SIZE);
     region_io(&pam->hole, d, "isa-hole", &blackhole_ops, HOLE_SIZE);
     region_io(&pam->tseg, d, "tseg-blackhole", &blackhole_ops, 0x800000);
@@ -74,7 +78,8 @@ bool pam_init(Pam *pam, Device *d, Region *pci_mem, Error **errp)
 
 void pam_free(Pam *pam)
 {
-    Region *const others[] = { &pam->smram, &pam->pci, &pam->hole, &pam->tseg };
+    Region *const others[] = { &pam->smram, &pam->pci, &pam->hole, &pam->tseg, &pam->smm_low, &pam->smm_high,
+                               &pam->smm_tseg };
 
     map_begin();
     for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
@@ -107,6 +112,38 @@ static void show_segment(Pam *pam, Region *root, unsigned i, uint8_t mode)
     pam->shown[i] = mode;
 }
 
+/* TSEG is taken from the end of low RAM: a hole, but for SMM. */
+static void show_tseg(Pam *pam, Machine *m, uint64_t tseg)
+{
+    Gpa at = m->below_4g - tseg;
+    uint64_t off;
+
+    map_drop(&pam->tseg);
+    map_drop(&pam->smm_tseg);
+    if (tseg) {
+        RamBlock *ram = m->smm != NULL ? low_ram(&m->mem_root, at, &off) : NULL;
+
+        map_resize(&pam->tseg, tseg);
+        map_put(&m->mem_root, &pam->tseg, at, 3);
+        if (ram != NULL && fits(off, tseg, ram->size)) {
+            map_ram_to(&pam->smm_tseg, ram, off);
+            map_resize(&pam->smm_tseg, tseg);
+            map_put(&m->smm_root, &pam->smm_tseg, at, 1);
+        }
+    }
+    pam->tseg_size = tseg;
+}
+
+static void show_in_smm(Machine *m, Region *r, Gpa at, bool on, bool *shown)
+{
+    if (on && !*shown) {
+        map_put(&m->smm_root, r, at, 1);
+    } else if (!on) {
+        map_drop(r);
+    }
+    *shown = on;
+}
+
 void pam_update(Pam *pam, const uint8_t *regs, bool smram_open, uint64_t tseg)
 {
     Machine *m = pam->pci.dev->machine;
@@ -128,13 +165,21 @@ void pam_update(Pam *pam, const uint8_t *regs, bool smram_open, uint64_t tseg)
         pam->smram_shown = smram_open;
     }
     if (tseg != pam->tseg_size && tseg < m->below_4g) {
-        map_drop(&pam->tseg);
-        if (tseg) {
-            map_resize(&pam->tseg, tseg);
-            map_put(root, &pam->tseg, m->below_4g - tseg, 3);
-        }
-        pam->tseg_size = tseg;
+        show_tseg(pam, m, tseg);
     }
+    map_commit();
+}
+
+void pam_smm(Pam *pam, bool low, bool high)
+{
+    Machine *m = pam->pci.dev->machine;
+
+    if (m->smm == NULL) {
+        return;
+    }
+    map_begin();
+    show_in_smm(m, &pam->smm_low, HOLE_AT, low, &pam->smm_low_shown);
+    show_in_smm(m, &pam->smm_high, HIGH_SMRAM, high, &pam->smm_high_shown);
     map_commit();
 }
 

@@ -80,6 +80,11 @@ static const PowerOps piix4_power = {
     .power_button = power_button, .sleep_button = sleep_button, .wake = wake,
 };
 
+static bool apmc_enabled(const Device *d)
+{
+    return ((const Piix4Pm *)d)->p.config[PM_DEVACTB + 3] & 2;
+}
+
 static bool piix4_realize(Device *d, Error **errp)
 {
     Piix4Pm *s = (Piix4Pm *)d;
@@ -91,6 +96,7 @@ static bool piix4_realize(Device *d, Error **errp)
     };
 
     acpi_pm_init(&s->pm, d, &cfg);
+    s->pm.apmc_enabled = apmc_enabled;
     acpi_pm_place_fixed(&s->pm, &m->io_root);
     if (m->isa) {
         irq_connect(&s->pm.sci, isa_bus_irqs(m->isa), 9);

@@ -10,7 +10,7 @@
 #define MCH_SMRAM 0x9d
 #define MCH_ESMRAMC 0x9e
 
-enum { ESMRAMC_T_EN = 1, ESMRAMC_TSEG_SZ = 6 };
+enum { ESMRAMC_T_EN = 1, ESMRAMC_TSEG_SZ = 6, ESMRAMC_H_SMRAME = 0x80 };
 
 typedef struct Mch {
     PciDevice p;
@@ -50,7 +50,10 @@ static void mch_update(Mch *s)
     const uint8_t *c = s->p.config;
     bool open = (c[MCH_SMRAM] & (SMRAM_OPEN | SMRAM_E)) == (SMRAM_OPEN | SMRAM_E);
 
+    bool high = c[MCH_ESMRAMC] & ESMRAMC_H_SMRAME;
+
     pam_update(&s->pam, c + MCH_PAM, open, tseg_bytes(s));
+    pam_smm(&s->pam, c[MCH_SMRAM] & SMRAM_E && !high, c[MCH_SMRAM] & SMRAM_E && high);
 }
 
 static void mch_unlock(PciDevice *p)

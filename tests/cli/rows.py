@@ -179,6 +179,8 @@ WRONG = [
     (["-audiodev", "none"], r"-audiodev none: Parameter 'id' is missing", None),
     (["-audiodev", "alsa,id=a"], r"-audiodev alsa,id=a: Parameter 'driver' .* 'alsa'", None),
     (["-audiodev", "none,id=a,foo=1"], r"-audiodev none,id=a,foo=1: Parameter 'foo' is unexpected", None),
+    (["-M", "pc,smm=on", "-accel", "qtest"],
+     r"-machine: smm=on: accelerator 'qtest' has no system management mode here", None),
     (["-M", "pc,i8042=off,vmport=on"], r"-machine: vmport=on needs i8042=on", None),
     (["-M", "pc,usb=on"], r"-machine: usb=on is not supported: there is no USB controller", None),
     (["-usb"], r"-usb: not supported: there are no USB controllers", None),

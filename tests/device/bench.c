@@ -41,6 +41,9 @@ static void give_up_error(const char *what, Error *e)
 
 static void fake_slot_set(unsigned slot, Gpa at, void *host, uint64_t size, unsigned flags)
 {
+    bool smm = slot & SLOT_SMM;
+
+    slot &= ~SLOT_SMM;
     if (slot >= BENCH_SLOTS) {
         give_up("slot %u", slot);
     }
@@ -51,11 +54,11 @@ static void fake_slot_set(unsigned slot, Gpa at, void *host, uint64_t size, unsi
     for (unsigned i = 0; size && i < BENCH_SLOTS; i++) {
         const BenchSlot *s = &bench->slots[i];
 
-        if (i != slot && s->size && at < s->at + s->size && s->at < at + size) {
+        if (i != slot && s->size && s->smm == smm && at < s->at + s->size && s->at < at + size) {
             give_up("slots %u and %u overlap", slot, i);
         }
     }
-    bench->slots[slot] = (BenchSlot){ .at = at, .host = host, .size = size, .flags = flags };
+    bench->slots[slot] = (BenchSlot){ .at = at, .host = host, .size = size, .flags = flags, .smm = smm };
 }
 
 static bool same_bell(const BenchBell *a, const BenchBell *b)
@@ -260,6 +263,11 @@ static void fake_self_set(const CpuSelf *c)
     bench->self = *c;
 }
 
+static void fake_smi(void)
+{
+    bench->smis++;
+}
+
 static void fake_pit_replaced(bool on)
 {
     bench->pit_replaced = on;
@@ -280,6 +288,7 @@ static const AccelOps fake_accel = {
     .vcpus_park = fake_vcpus_park,
     .vcpu_count = fake_vcpu_count,
     .vcpus_reset = fake_vcpus_reset,
+    .smi = fake_smi,
     .self_get = fake_self_get,
     .self_set = fake_self_set,
 };
@@ -609,16 +618,26 @@ void bench_msi_clear(Bench *b)
 
 /* --- the accelerator's records --- */
 
-const BenchSlot *bench_slot_at(Bench *b, Gpa at)
+static const BenchSlot *slot_at(Bench *b, Gpa at, bool smm)
 {
     for (unsigned i = 0; i < BENCH_SLOTS; i++) {
         const BenchSlot *s = &b->slots[i];
 
-        if (s->size && at >= s->at && at - s->at < s->size) {
+        if (s->size && s->smm == smm && at >= s->at && at - s->at < s->size) {
             return s;
         }
     }
     return NULL;
+}
+
+const BenchSlot *bench_slot_at(Bench *b, Gpa at)
+{
+    return slot_at(b, at, false);
+}
+
+const BenchSlot *bench_smm_slot_at(Bench *b, Gpa at)
+{
+    return slot_at(b, at, true);
 }
 
 const BenchBell *bench_bell_at(Bench *b, SpaceKind kind, Gpa at)

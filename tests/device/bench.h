@@ -41,6 +41,7 @@ typedef struct BenchSlot {
     void *host;
     uint64_t size;             /* 0: not in use */
     unsigned flags;
+    bool smm;                  /* of SPACE_SMM */
 } BenchSlot;
 
 typedef struct BenchBell {
@@ -72,6 +73,7 @@ typedef struct Bench {
     Notifier *route_raise[BENCH_MSIS];
     bool has_self;             /* accesses are a vCPU's whose registers are... */
     CpuSelf self;
+    unsigned smis;             /* to the vCPU that asked */
     unsigned vcpu_resets;
     bool pit_replaced;         /* by the HPET */
     unsigned dimms_plugged, dimms_asked, dimms_unplugged;
@@ -142,7 +144,8 @@ const MsiMsg *bench_msi(Bench *b, unsigned i);
 void bench_msi_clear(Bench *b);
 
 /* --- what the accelerator was told --- */
-const BenchSlot *bench_slot_at(Bench *b, Gpa at);
+const BenchSlot *bench_slot_at(Bench *b, Gpa at);       /* of SPACE_MEM */
+const BenchSlot *bench_smm_slot_at(Bench *b, Gpa at);
 const BenchBell *bench_bell_at(Bench *b, SpaceKind kind, Gpa at);
 
 /* --- vCPU-like threads --- */

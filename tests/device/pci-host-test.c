@@ -12,7 +12,10 @@
 static Device *make(Bench *b, const DeviceType *t, const char *addr)
 {
     Error *e = NULL;
-    Device *d = device_make(t, b->m->root, b->m->pci, NULL, &e, "addr", addr, NULL);
+    bool power = t == &ich9_lpc_type || t == &piix4_pm_type;
+    Device *d = power ? device_make(t, b->m->root, b->m->pci, NULL, &e, "addr", addr, "smm-enabled",
+                                    b->m->smm != NULL ? "on" : "off", NULL)
+                      : device_make(t, b->m->root, b->m->pci, NULL, &e, "addr", addr, NULL);
 
     if (!d) {
         fail_msg("%s", error_text(e));
@@ -20,11 +23,14 @@ static Device *make(Bench *b, const DeviceType *t, const char *addr)
     return d;
 }
 
-static Bench *board(bool q35)
+static Bench *board_with(bool q35, bool smm)
 {
     Bench *b = bench_new();
     Error *e = NULL;
 
+    if (smm) {
+        machine_add_smm(b->m);
+    }
     b->m->below_4g = bench_ram_size();
     Device *host = pc_host_make(b->m, q35, &e);
     if (!host) {
@@ -36,6 +42,11 @@ static Bench *board(bool q35)
     make(b, q35 ? &ich9_smb_type : &piix4_pm_type, q35 ? "1f.3" : "1.3");
     bench_reset(b);
     return b;
+}
+
+static Bench *board(bool q35)
+{
+    return board_with(q35, false);
 }
 
 static uint32_t conf(Bench *b, unsigned slot, unsigned fn, unsigned off)
@@ -225,6 +236,132 @@ static void test_smbus(void **state)
     bench_free(b);
 }
 
+/* A byte as a processor in system management mode sees it. */
+static uint8_t in_smm(Bench *b, Gpa at)
+{
+    uint8_t v = 0;
+
+    space_read(b->m->smm, at, &v, 1);
+    return v;
+}
+
+static void smram(bool q35)
+{
+    Bench *b = board_with(q35, true);
+    unsigned reg = q35 ? 0x9d : 0x72;
+    uint8_t byte = 0x77;
+
+    *bench_ram(b, 0xa0010, 1) = 0x5a;
+    *bench_ram(b, 0x1000, 1) = 0x12;
+    assert_int_equal(in_smm(b, 0x1000), 0x12);
+    assert_int_equal(in_smm(b, 0xa0010), 0xff);            /* G_SMRAME is clear */
+    conf8(b, 0, 0, reg, 0x0a);
+    assert_int_equal(in_smm(b, 0xa0010), 0x5a);
+    assert_int_equal(bench_read8(b, 0xa0010), 0xff);
+    assert_non_null(bench_smm_slot_at(b, 0xa0000));
+    assert_null(bench_slot_at(b, 0xa0000));
+    space_write(b->m->smm, 0xa0011, &byte, 1);
+    assert_int_equal(*bench_ram(b, 0xa0011, 1), 0x77);
+    bench_write8(b, 0xa0011, 0x11);
+    assert_int_equal(*bench_ram(b, 0xa0011, 1), 0x77);
+    conf8(b, 0, 0, reg, 0x4a);                             /* D_OPEN */
+    assert_int_equal(bench_read8(b, 0xa0010), 0x5a);
+    bench_save_load(b, b->m->root);
+    assert_int_equal(bench_read8(b, 0xa0010), 0x5a);
+    conf8(b, 0, 0, reg, 0x1a);                             /* D_LCK */
+    conf8(b, 0, 0, reg, 0x42);
+    assert_int_equal(bench_read8(b, 0xa0010), 0xff);
+    assert_int_equal(in_smm(b, 0xa0010), 0x5a);
+    bench_reset(b);
+    assert_int_equal(in_smm(b, 0xa0010), 0xff);
+    bench_free(b);
+}
+
+static void test_smram_pc(void **state) { smram(false); }
+static void test_smram_q35(void **state) { smram(true); }
+
+static void test_tseg_and_high_smram(void **state)
+{
+    Bench *b = board_with(true, true);
+    Gpa top = bench_ram_size();
+
+    *bench_ram(b, 0xa0010, 1) = 0x5a;
+    *bench_ram(b, top - 1, 1) = 0xa1;
+    *bench_ram(b, top - MiB, 1) = 0xa2;
+    *bench_ram(b, top - MiB - 1, 1) = 0xa3;
+    conf8(b, 0, 0, 0x9e, 0x81);                            /* H_SMRAME, T_EN: TSEG of 1 MiB */
+    assert_int_equal(bench_read8(b, top - 1), 0xa1);       /* nothing without G_SMRAME */
+    assert_int_equal(in_smm(b, 0xfeda0010), 0xff);
+    conf8(b, 0, 0, 0x9d, 0x0a);
+    assert_int_equal(in_smm(b, 0xfeda0010), 0x5a);
+    assert_int_equal(in_smm(b, 0xa0010), 0xff);
+    assert_int_equal(bench_read8(b, 0xfeda0010), 0xff);
+    assert_int_equal(bench_read8(b, top - 1), 0xff);
+    assert_int_equal(bench_read8(b, top - MiB), 0xff);
+    assert_int_equal(bench_read8(b, top - MiB - 1), 0xa3);
+    assert_int_equal(in_smm(b, top - 1), 0xa1);
+    assert_int_equal(in_smm(b, top - MiB), 0xa2);
+    assert_int_equal(in_smm(b, top - MiB - 1), 0xa3);
+    assert_non_null(bench_smm_slot_at(b, top - MiB));
+    bench_save_load(b, b->m->root);
+    assert_int_equal(in_smm(b, top - MiB), 0xa2);
+    conf8(b, 0, 0, 0x9e, 0x03);                            /* 2 MiB, low SMRAM */
+    assert_int_equal(bench_read8(b, top - MiB - 1), 0xff);
+    assert_int_equal(in_smm(b, top - MiB - 1), 0xa3);
+    assert_int_equal(in_smm(b, 0xa0010), 0x5a);
+    assert_int_equal(in_smm(b, 0xfeda0010), 0xff);
+    conf8(b, 0, 0, 0x9d, 0x1a);                            /* locked: ESMRAMC too */
+    conf8(b, 0, 0, 0x9e, 0x00);
+    assert_int_equal(bench_read8(b, top - MiB - 1), 0xff);
+    bench_reset(b);
+    assert_int_equal(bench_read8(b, top - 1), 0xa1);
+    bench_free(b);
+}
+
+static void test_apm_smi_q35(void **state)
+{
+    Bench *b = board_with(true, true);
+
+    conf32(b, 31, 0, 0x40, 0x601);
+    conf8(b, 31, 0, 0x44, 0x80);
+    assert_int_equal(bench_in32(b, 0x630), 0);
+    bench_out8(b, 0xb2, 0x55);
+    bench_out32(b, 0x630, 0x20);                           /* APMC_EN without GBL_SMI_EN */
+    bench_out8(b, 0xb2, 0x55);
+    assert_int_equal(b->smis, 0);
+    assert_int_equal(bench_in32(b, 0x634), 0);
+    bench_out32(b, 0x630, 0x21);
+    bench_out8(b, 0xb3, 0x55);                             /* status: only a byte */
+    assert_int_equal(b->smis, 0);
+    bench_out8(b, 0xb2, 0x55);
+    assert_int_equal(b->smis, 1);
+    assert_int_equal(bench_in32(b, 0x634), 0x20);
+    bench_out32(b, 0x634, 0x20);
+    assert_int_equal(bench_in32(b, 0x634), 0);
+    bench_free(b);
+    /* Without the mode firmware is told that it is in use, and there is no interrupt. */
+    b = board(true);
+    conf32(b, 31, 0, 0x40, 0x601);
+    conf8(b, 31, 0, 0x44, 0x80);
+    assert_int_equal(bench_in32(b, 0x630), 0x20);
+    bench_out32(b, 0x630, 0x21);
+    bench_out8(b, 0xb2, 0x55);
+    assert_int_equal(b->smis, 0);
+    bench_free(b);
+}
+
+static void test_apm_smi_pc(void **state)
+{
+    Bench *b = board_with(false, true);
+
+    bench_out8(b, 0xb2, 0x55);
+    assert_int_equal(b->smis, 0);
+    conf8(b, 1, 3, 0x5b, 2);
+    bench_out8(b, 0xb2, 0x55);
+    assert_int_equal(b->smis, 1);
+    bench_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +373,11 @@ int main(void)
         cmocka_unit_test(test_pirq_q35),
         cmocka_unit_test(test_pm_ports),
         cmocka_unit_test(test_smbus),
+        cmocka_unit_test(test_smram_pc),
+        cmocka_unit_test(test_smram_q35),
+        cmocka_unit_test(test_tseg_and_high_smram),
+        cmocka_unit_test(test_apm_smi_q35),
+        cmocka_unit_test(test_apm_smi_pc),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
