@@ -99,6 +99,7 @@ static inline void load_start(Load *l, BlkNode *n, uint8_t *model, unsigned seed
                     &err)) {
         fail_msg("%s", error_text(err));
     }
+    loop_control();            /* made here: only control may */
     for (unsigned i = 0; i < LOAD_LOOPS; i++) {
         l->loops[i] = worker_new(i ? "load1" : "load0");
     }
