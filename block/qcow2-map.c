@@ -475,7 +475,8 @@ static int zero_locked(BlkNode *n, const BlkReq *r, Extent *e)
 static int discard_locked(BlkNode *n, const BlkReq *r, Extent *e)
 {
     const Qcow2 *q = n->state;
-    uint64_t whole = n->unmap && (q->h.version >= 3 || !q->backing) ? whole_clusters(n, r) : 0;
+    /* Version 2 cannot say "zeroes" where something shows through. */
+    uint64_t whole = n->unmap && (q->h.version >= 3 || nothing_below(q, r->pos)) ? whole_clusters(n, r) : 0;
 
     if (whole) {
         return clear_locked(n, r, whole, e);
