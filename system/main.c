@@ -348,9 +348,14 @@ static bool ask_only(const CmdLine *cmd, const char *argv0, bool *help, Error **
     return err == NULL || error_move(errp, err);
 }
 
-/* What is opened on first use elsewhere: under the sandbox nothing maps code. */
-static void load_libraries(void)
+/* What is opened on first use elsewhere: under the sandbox nothing maps code later.  Without anybody to give
+ * commands there is no such use; and who only looks around is not kept waiting. */
+static void load_libraries(const CmdLine *cmd)
 {
+    if (!sandbox_is_on() || machine()->type->empty ||
+        !(streams_have_monitor() || cmdline_has(cmd, OPT_GDB) || cmdline_has(cmd, OPT_GDB_DEFAULT))) {
+        return;
+    }
     blk_load_libraries();
     tls_load_library();
     for (DumpFormat f = 0; f < DUMP_FORMATS; f++) {
@@ -397,9 +402,7 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
         return false;
     }
     machine_reset(RESET_POWER);
-    if (sandbox_is_on() && !machine()->type->empty) {  /* who only looks around is not kept waiting */
-        load_libraries();
-    }
+    load_libraries(cmd);
     if (!qtest_chardev_start(cmd, machine(), errp) || !process_settle(errp) || !sandbox_close(errp)) {
         return false;
     }

@@ -319,6 +319,11 @@ bool streams_monitors(const CmdLine *cmd, const Config *c, Error **errp)
     return true;
 }
 
+bool streams_have_monitor(void)
+{
+    return monitors != NULL && monitors->len > 0;
+}
+
 static void drain_timeout(Timer *t)
 {
     drain_is_over = true;

@@ -13,6 +13,8 @@ CTX_CONTROL bool streams_open(const CmdLine *cmd, bool *help, Error **errp);
 CTX_CONTROL bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp);
 /* Starts the monitors. */
 CTX_CONTROL bool streams_monitors(const CmdLine *cmd, const Config *c, Error **errp);
+/* Is there a monitor, and so somebody who may give commands? */
+CTX_CONTROL bool streams_have_monitor(void);
 /* The id of the back end that the short form @text of -@option means, made as @new_id if need be;
  * *@id NULL: none.  Owned by the caller. */
 CTX_CONTROL bool streams_open_short(const char *option, const char *text, const char *new_id,
