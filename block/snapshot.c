@@ -73,7 +73,7 @@ bool blk_snapshot_apply(BlkNode *n, unsigned at, Error **errp)
 {
     assert_control();
     if (n->bitmaps) {
-        return error_set(errp, "Node '%s' has dirty bitmaps, which would not tell of this", n->name);
+        return error_set(errp, "Device has active dirty bitmaps");
     }
     return can_change(n, errp) && n->drv->snapshots->apply(n, at, errp);
 }

@@ -7,7 +7,7 @@
 #include "qapi/keyval.h"
 #include "util/bytes.h"
 
-enum { LONG_FIRST = 256 };
+enum { LONG_FIRST = 256, BITMAP_ACTION = 1024 };
 
 /* Every long option of every command; a command's words say which it has. */
 static const struct option all[] = {
@@ -28,7 +28,24 @@ static const struct option all[] = {
     { "flush-interval", required_argument, NULL, LONG_FIRST + 10 },
     { "no-drain", no_argument, NULL, LONG_FIRST + 11 },
     { "pattern", required_argument, NULL, LONG_FIRST + 12 },
+    { "add", no_argument, NULL, BITMAP_ACTION },
+    { "remove", no_argument, NULL, BITMAP_ACTION + 1 },
+    { "clear", no_argument, NULL, BITMAP_ACTION + 2 },
+    { "enable", no_argument, NULL, BITMAP_ACTION + 3 },
+    { "disable", no_argument, NULL, BITMAP_ACTION + 4 },
+    { "merge", required_argument, NULL, BITMAP_ACTION + 5 },
 };
+
+static void take_bitmap_action(Args *a, int which)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+        if (all[i].val == which) {
+            BitmapAction action = { all[i].name, all[i].has_arg ? optarg : NULL };
+
+            g_array_append_val(a->bitmap_actions, action);
+        }
+    }
+}
 
 static bool take_long(Args *a, int which, Error **errp)
 {
@@ -63,6 +80,7 @@ static bool take_letter(Args *a, int letter)
         { 'r', check ? &a->repair : &a->rate, NULL }, { 'S', bench ? &a->step : &a->sparse, NULL },
         { 'q', NULL, &a->quiet }, { 'p', NULL, &a->progress }, { 'u', NULL, &a->unsafe },
         { 'U', NULL, &a->share }, { 'n', NULL, &a->no_create }, { 'C', NULL, &a->offload },
+        { 'g', &a->granularity, NULL },
         { 'W', NULL, &a->any_order }, { 'w', NULL, &a->write }, { 'i', &a->aio, NULL },
         { 'c', bench ? &a->count : NULL, &a->compress }, { 'd', bench ? &a->depth : NULL, &a->keep },
         { 's', compare || create ? NULL : &a->buffer, &a->strict },
@@ -106,6 +124,7 @@ bool args_read(Args *a, int argc, char **argv, const char *letters, const char *
     int got;
 
     a->options = g_string_new(NULL);
+    a->bitmap_actions = g_array_new(false, false, sizeof(BitmapAction));
     optind = 1;
     while ((got = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         if (got == '?') {
@@ -119,6 +138,18 @@ bool args_read(Args *a, int argc, char **argv, const char *letters, const char *
         if (got == 'h') {
             a->command = "help";
             return true;
+        }
+        if (got >= BITMAP_ACTION) {
+            take_bitmap_action(a, got);
+            continue;
+        }
+        if (!strcmp(a->command, "snapshot") && strchr("lacd", got)) {
+            if (a->action) {
+                return error_set(errp, "Cannot mix '-l', '-a', '-c', '-d'");
+            }
+            a->action = got;
+            a->snapshot = optarg;
+            continue;
         }
         if (got >= LONG_FIRST ? !take_long(a, got - LONG_FIRST, errp) : !take_letter(a, got)) {
             return false;
@@ -134,6 +165,7 @@ bool args_read(Args *a, int argc, char **argv, const char *letters, const char *
 void args_clear(Args *a)
 {
     g_string_free(a->options, true);
+    g_array_unref(a->bitmap_actions);
 }
 
 /* --- numbers --- */

@@ -48,12 +48,12 @@ static void print_human(const BlkCheck *c)
         printf("\n%" PRIu64 " leaked clusters were found on the image.\n"
                "This means waste of disk space, but no harm to data.\n", c->leaks);
     }
-    if (c->total) {
+    if (c->total && c->allocated) {
         printf("%" PRIu64 "/%" PRIu64 " = %0.2f%% allocated, %0.2f%% fragmented, %0.2f%% compressed "
                "clusters\n",
                c->allocated, c->total, 100.0 * (double)c->allocated / (double)c->total,
-               c->allocated ? 100.0 * (double)c->fragmented / (double)c->allocated : 0,
-               c->allocated ? 100.0 * (double)c->compressed / (double)c->allocated : 0);
+               100.0 * (double)c->fragmented / (double)c->allocated,
+               100.0 * (double)c->compressed / (double)c->allocated);
     }
     if (c->image_end) {
         printf("Image end offset: %" PRIu64 "\n", c->image_end);

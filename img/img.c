@@ -24,6 +24,10 @@ static const Command commands[] = {
       "[-c count] [-d depth] [-f fmt] [--flush-interval=flush_interval] [-i aio] [-n] [--no-drain] [-o "
           "offset] "
       "[--pattern=pattern] [-q] [-s buffer_size] [-S step_size] [-t cache] [-w] [-U] filename" },
+    { "bitmap", "b:f:F:g:", "object image-opts add remove clear enable disable merge", 2, 2,
+      "Expecting filename and bitmap name", cmd_bitmap,
+      "(--merge SOURCE | --add | --remove | --clear | --enable | --disable)... [-b source_file "
+      "[-F source_fmt]] [-g granularity] [--image-opts | -f fmt] filename bitmap" },
     { "check", "f:qr:T:U", "object image-opts output force-share", 1, 1, one_file, cmd_check,
       "[--image-opts] [-q] [-f fmt] [--output=ofmt] [-r [leaks | all]] [-T src_cache] [-U] filename" },
     { "commit", "f:t:b:dpqr:", "object image-opts", 1, 1, one_file, cmd_commit,
@@ -56,6 +60,8 @@ static const Command commands[] = {
       "filename" },
     { "resize", "f:q", "object image-opts preallocation shrink", 2, 2, "Not enough arguments",
       cmd_resize, "[--image-opts] [-f fmt] [--preallocation=prealloc] [-q] [--shrink] filename [+ | -]size" },
+    { "snapshot", "la:c:d:qU", "object image-opts force-share", 1, 1, one_file, cmd_snapshot,
+      "[--image-opts] [-U] [-q] [-l | -a snapshot | -c snapshot | -d snapshot] filename" },
 };
 
 static int try_help(Error *err)

@@ -19,13 +19,21 @@ typedef struct Args {
     const char *repair, *sparse, *workers, *rate, *snapshot;    /* -r, -S, -m, -r, -l */
     const char *prealloc, *size, *start, *length;
     const char *count, *depth, *offset, *buffer, *step, *aio, *interval, *pattern;
+    const char *granularity;                       /* -g */
     GString *options;                              /* all of -o, joined by commas */
+    int action;                                    /* snapshot: the letter of -l, -a, -c or -d */
+    GArray *bitmap_actions;                        /* BitmapAction, in order */
     bool quiet, progress, unsafe, share, image_opts, target_opts, target_zero;
     bool no_create, compress, offload, any_order, strict, keep, shrink, chain, write, no_drain, salvage;
     char **rest;                                   /* what is no option, NULL-terminated */
     unsigned count_rest;
     bool json;
 } Args;
+
+typedef struct BitmapAction {
+    const char *name;          /* the option's */
+    const char *source;        /* --merge */
+} BitmapAction;
 
 /* --- args.c --- */
 
@@ -128,5 +136,10 @@ int cmd_commit(Args *a);
 int cmd_rebase(Args *a);
 int cmd_bench(Args *a);
 int cmd_dd(Args *a);
+int cmd_snapshot(Args *a);
+int cmd_bitmap(Args *a);
+
+/* The list as `snapshot -l` and `info` print it. */
+void snapshots_print(const GArray *list);
 
 #endif

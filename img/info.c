@@ -1,15 +1,81 @@
 /* info.c: rhea-img info. */
 #include <inttypes.h>
 #include <jansson.h>
+#include "block/bitmap.h"
 #include "img/img.h"
 #include "util/bytes.h"
+
+#define SEC UINT64_C(1000000000)
 
 static const char *on_off(bool v)
 {
     return v ? "true" : "false";
 }
 
-static void human(const BlkNode *n, const char *name, const char *below, const BlkImageInfo *i)
+static void human_bitmaps(const BlkNode *n)
+{
+    unsigned at = 0;
+
+    for (BlkBitmap *b = blk_bitmap_next(n, NULL); b; b = blk_bitmap_next(n, b)) {
+        BlkBitmapInfo i = blk_bitmap_info(b);
+        const char *flags[] = { i.inconsistent ? "in-use" : NULL, i.recording ? "auto" : NULL };
+        unsigned shown = 0;
+
+        printf("%s        [%u]:\n            flags:\n", at ? "" : "    bitmaps:\n", at);
+        at++;
+        for (unsigned f = 0; f < ARRAY_LEN(flags); f++) {
+            if (flags[f]) {
+                printf("                [%u]: %s\n", shown++, flags[f]);
+            }
+        }
+        printf("            name: %s\n            granularity: %" PRIu64 "\n", i.name, i.granularity);
+    }
+}
+
+static json_t *json_bitmaps(const BlkNode *n)
+{
+    json_t *all = json_array();
+
+    for (BlkBitmap *b = blk_bitmap_next(n, NULL); b; b = blk_bitmap_next(n, b)) {
+        BlkBitmapInfo i = blk_bitmap_info(b);
+        json_t *flags = json_array();
+
+        if (i.inconsistent) {
+            json_array_append_new(flags, json_string("in-use"));
+        }
+        if (i.recording) {
+            json_array_append_new(flags, json_string("auto"));
+        }
+        json_array_append_new(all, json_pack("{so ss sI}", "flags", flags, "name", i.name, "granularity",
+                                             (json_int_t)i.granularity));
+    }
+    return all;
+}
+
+static json_t *json_snapshots(const GArray *list)
+{
+    json_t *all = json_array();
+
+    for (unsigned n = 0; n < list->len; n++) {
+        const BlkSnapshot *s = &g_array_index(list, BlkSnapshot, n);
+        json_t *one = json_object();
+
+        if (s->icount != UINT64_MAX) {
+            json_object_set_new(one, "icount", json_integer((json_int_t)s->icount));
+        }
+        json_object_set_new(one, "vm-clock-nsec", json_integer((json_int_t)(s->vm_clock_ns % SEC)));
+        json_object_set_new(one, "name", json_string(s->name));
+        json_object_set_new(one, "date-sec", json_integer(s->date_sec));
+        json_object_set_new(one, "date-nsec", json_integer(s->date_nsec));
+        json_object_set_new(one, "vm-clock-sec", json_integer((json_int_t)(s->vm_clock_ns / SEC)));
+        json_object_set_new(one, "id", json_string(s->id));
+        json_object_set_new(one, "vm-state-size", json_integer((json_int_t)s->vm_state_size));
+        json_array_append_new(all, one);
+    }
+    return all;
+}
+
+static void human(BlkNode *n, const char *name, const char *below, const BlkImageInfo *i)
 {
     g_autofree char *size = size_text(blk_size(n)), *used = size_text(i->allocated);
 
@@ -32,10 +98,15 @@ static void human(const BlkNode *n, const char *name, const char *below, const B
     if (!i->qcow2) {
         return;
     }
+    g_autoptr(GArray) snapshots = blk_snapshots(n, NULL);
+    if (snapshots && snapshots->len) {
+        snapshots_print(snapshots);
+    }
     printf("Format specific information:\n    compat: %s\n    compression type: %s\n",
            i->version >= 3 ? "1.1" : "0.10", i->zstd ? "zstd" : "zlib");
     if (i->version >= 3) {
         printf("    lazy refcounts: %s\n", on_off(i->lazy_refcounts));
+        human_bitmaps(n);
     }
     printf("    refcount bits: %u\n", i->refcount_bits);
     if (i->data_file) {
@@ -46,13 +117,16 @@ static void human(const BlkNode *n, const char *name, const char *below, const B
     }
 }
 
-static json_t *specific(const BlkImageInfo *i)
+static json_t *specific(const BlkNode *n, const BlkImageInfo *i)
 {
     json_t *data = json_pack("{ss ss}", "compat", i->version >= 3 ? "1.1" : "0.10", "compression-type",
                              i->zstd ? "zstd" : "zlib");
 
     if (i->version >= 3) {
         json_object_set_new(data, "lazy-refcounts", json_boolean(i->lazy_refcounts));
+    }
+    if (blk_bitmap_next(n, NULL)) {
+        json_object_set_new(data, "bitmaps", json_bitmaps(n));
     }
     json_object_set_new(data, "refcount-bits", json_integer(i->refcount_bits));
     if (i->data_file) {
@@ -66,10 +140,14 @@ static json_t *specific(const BlkImageInfo *i)
     return json_pack("{ss so}", "type", "qcow2", "data", data);
 }
 
-static json_t *as_json(const BlkNode *n, const char *name, const char *below, const BlkImageInfo *i)
+static json_t *as_json(BlkNode *n, const char *name, const char *below, const BlkImageInfo *i)
 {
+    g_autoptr(GArray) snapshots = i->qcow2 ? blk_snapshots(n, NULL) : NULL;
     json_t *out = json_object();
 
+    if (snapshots && snapshots->len) {
+        json_object_set_new(out, "snapshots", json_snapshots(snapshots));
+    }
     if (i->backing_format) {
         json_object_set_new(out, "backing-filename-format", json_string(i->backing_format));
     }
@@ -81,7 +159,7 @@ static json_t *as_json(const BlkNode *n, const char *name, const char *below, co
     json_object_set_new(out, "format", json_string(blk_driver_name(n)));
     json_object_set_new(out, "actual-size", json_integer((json_int_t)i->allocated));
     if (i->qcow2) {
-        json_object_set_new(out, "format-specific", specific(i));
+        json_object_set_new(out, "format-specific", specific(n, i));
     }
     if (i->backing_file) {
         json_object_set_new(out, "full-backing-filename", json_string(below));

@@ -4,6 +4,7 @@ those of
 Debian's tools, word for word where a script would look.  Arguments: rhea-img, rhea-io.
 """
 import json
+import re
 
 from tools import IMG, IO, main, outcome, run, same
 
@@ -46,6 +47,20 @@ ALIKE = [
     "rebase -u -b base.qcow2 -F qcow2 top.qcow2",
     "dd if=plain.raw of=out bs=64k count=2", "dd if=plain.raw of=out bs=0", "foo", "",
     "bench -c 0 -f raw plain.raw", "check",
+    "snapshot kept.qcow2", "snapshot -l kept.qcow2", "snapshot -l base.qcow2", "snapshot -c s base.qcow2",
+    "snapshot -a one kept.qcow2", "snapshot -a 1 kept.qcow2", "snapshot -a x kept.qcow2",
+    "snapshot -d one kept.qcow2", "snapshot -d 1 kept.qcow2", "snapshot -l -c x kept.qcow2", "snapshot",
+    "snapshot -l none", "info kept.qcow2", "info --output=json kept.qcow2", "check kept.qcow2",
+    "info marked.qcow2", "info --output=json marked.qcow2", "check marked.qcow2",
+    "snapshot -c s marked.qcow2",
+    "snapshot -a two marked.qcow2",
+    "bitmap --add base.qcow2 b", "bitmap --add -g 4k --disable base.qcow2 b", "bitmap --add marked.qcow2 on",
+    "bitmap --clear marked.qcow2 on", "bitmap --merge off marked.qcow2 on",
+    "bitmap --remove marked.qcow2 off",
+    "bitmap --merge on -b marked.qcow2 -F qcow2 --add base.qcow2 b", "bitmap --merge x marked.qcow2 on",
+    "bitmap --enable marked.qcow2 x", "bitmap marked.qcow2 on", "bitmap --add marked.qcow2", "bitmap --add",
+    "bitmap --clear -g 64k marked.qcow2 on", "bitmap --add -b base.qcow2 marked.qcow2 b",
+    "bitmap --merge on -F qcow2 marked.qcow2 off",
 ]
 # What differs knowingly: Debian's are words of a longer story.
 ONLY_STATUS = {"create -f qcow2 -b base.qcow2 out", "info --backing-chain top.qcow2",
@@ -81,6 +96,12 @@ def prepare():
     run(IMG["theirs"], "create", "-q", "-f", "raw", "empty.raw", "1M")
     run(IMG["theirs"], "create", "-q", "-f", "qcow2", "-o", "compat=0.10", "old.qcow2", "1M")
     run(IMG["theirs"], "create", "-q", "-f", "qcow2", "-o", "data_file=d.raw", "ext.qcow2", "1M")
+    run(IMG["theirs"], "create", "-q", "-f", "qcow2", "kept.qcow2", "1M")
+    run(IMG["theirs"], "snapshot", "-c", "one", "kept.qcow2")
+    run(IMG["theirs"], "snapshot", "-c", "two", "kept.qcow2")
+    run("cp", "kept.qcow2", "marked.qcow2")
+    run(IMG["theirs"], "bitmap", "--add", "marked.qcow2", "on")
+    run(IMG["theirs"], "bitmap", "--add", "--disable", "-g", "512", "marked.qcow2", "off")
 
 
 def as_json(text):
@@ -100,12 +121,14 @@ def alike(command):
             status, out, err = outcome(side, command.split(" ") if command else [])
             warnings = [line for line in err.splitlines() if "robing" not in line and not line.startswith(" ")
                         and "dangerous" not in line]
-            out = "\n".join(line for line in out.splitlines()
-                            if "disk size" not in line and "bitmaps" not in line)
+            out = "\n".join(re.sub(r"\d+-\d+-\d+ \d+:\d+:\d+", "DATE", line) for line in out.splitlines()
+                            if "disk size" not in line)
             body = as_json(out)
             for image in body if isinstance(body, list) else [body]:
                 if isinstance(image, dict):
                     image.pop("actual-size", None)
+                    for snapshot in image.get("snapshots", []):
+                        snapshot.update({"date-sec": 0, "date-nsec": 0})
             got[side] = (status,) if command in ONLY_STATUS else (
                 status, None if command in NOT_OUTPUT else body, warnings[:1])
         same(got["ours"], got["theirs"], command)
