@@ -12,7 +12,7 @@ static int setup(void **state)
 {
     b = bench_new();
     b->has_self = true;
-    b->m->cfg.uuid = g_strdup("00112233-4455-6677-8899-aabbccddeeff");
+    b->m->cfg.uuid = (char *)"00112233-4455-6677-8899-aabbccddeeff";
     b->m->cfg.ram_size = 5 * GiB + 4096;
     return 0;
 }
