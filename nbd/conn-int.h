@@ -21,10 +21,8 @@ struct NbdExport {
     BlkUser use;
     char *name, *description;
     bool writable, writethrough, multi_conn, depth, removing;
-    char **bitmaps;
-    NbdDirtyFn *dirty;
-    void **dirty_args;
-    unsigned bitmap_count;
+    GPtrArray *bitmaps;        /* BlkBitmap, busy while this is here */
+    char **bitmap_names;
     unsigned clients;          /* under the server's lock */
     void (*removed)(void *arg);
     void *arg;

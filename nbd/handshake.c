@@ -272,7 +272,7 @@ static char *context_name(const NbdExport *e, unsigned id)
 {
     return id == CONTEXT_ALLOCATION ? g_strdup("base:allocation")
            : id == CONTEXT_DEPTH ? g_strdup("qemu:allocation-depth")
-           : g_strdup_printf("qemu:dirty-bitmap:%s", e->bitmaps[id - CONTEXT_BITMAPS]);
+           : g_strdup_printf("qemu:dirty-bitmap:%s", e->bitmap_names[id - CONTEXT_BITMAPS]);
 }
 
 /* "base:" and the like list what is in the name space; "set" wants the whole name. */
@@ -285,7 +285,7 @@ static bool query_matches(const char *query, const char *name, bool set)
 static void meta_one(const NbdExport *e, void *arg)
 {
     Meta *m = arg;
-    unsigned ids = CONTEXT_BITMAPS + e->bitmap_count;
+    unsigned ids = CONTEXT_BITMAPS + e->bitmaps->len;
     uint64_t known = 0;
 
     for (unsigned id = 0; id < ids; id++) {

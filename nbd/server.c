@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "block/bitmap.h"
 #include "nbd/conn-int.h"
 #include "util/epoch.h"
 
@@ -112,6 +113,52 @@ static void server_end(NbdServer *s)
     g_free(s);
 }
 
+/* The bitmap @name of @n or of the nearest image behind it that has one. */
+static BlkBitmap *bitmap_find(BlkNode *n, const char *name, bool writable, Error **errp)
+{
+    BlkBitmap *b = NULL;
+
+    for (BlkNode *at = n; at && !b; at = blk_child(at, 1)) {
+        b = blk_bitmap_find(at, name);
+    }
+    if (!b) {
+        error_set(errp, "Bitmap '%s' is not found", name);
+        return NULL;
+    }
+    if (!writable && !blk_read_only(n) && blk_bitmap_info(b).recording) {
+        error_set(errp, "Enabled bitmap '%s' incompatible with readonly export", name);
+        return NULL;
+    }
+    return blk_bitmap_usable(b, false, false, errp) ? b : NULL;
+}
+
+static void bitmaps_release(NbdExport *e)
+{
+    for (unsigned i = 0; e->bitmaps && i < e->bitmaps->len; i++) {
+        blk_bitmap_set_busy(e->bitmaps->pdata[i], false);
+    }
+    g_clear_pointer(&e->bitmaps, g_ptr_array_unref);
+    g_clear_pointer(&e->bitmap_names, g_strfreev);
+}
+
+static bool bitmaps_take(NbdExport *e, BlkNode *n, const NbdExportOptions *o, Error **errp)
+{
+    e->bitmaps = g_ptr_array_new();
+    e->bitmap_names = g_strdupv((char **)(uintptr_t)o->bitmaps);
+    for (unsigned i = 0; e->bitmap_names && e->bitmap_names[i]; i++) {
+        BlkBitmap *b = i < CONTEXT_MAX - CONTEXT_BITMAPS
+                       ? bitmap_find(n, e->bitmap_names[i], o->writable, errp) : NULL;
+
+        if (!b) {
+            return i < CONTEXT_MAX - CONTEXT_BITMAPS ? false
+                   : error_set(errp, "too many bitmaps for one export");
+        }
+        blk_bitmap_set_busy(b, true);
+        g_ptr_array_add(e->bitmaps, b);
+    }
+    return true;
+}
+
 static void export_end(NbdExport *e)
 {
     NbdServer *s = e->server;
@@ -127,8 +174,7 @@ static void export_end(NbdExport *e)
     if (e->removed) {
         e->removed(e->arg);
     }
-    g_strfreev(e->bitmaps);
-    g_free(e->dirty_args);
+    bitmaps_release(e);
     g_free(e->name);
     g_free(e->description);
     g_free(e);
@@ -301,8 +347,6 @@ unsigned nbd_export_clients(const NbdExport *e)
 
 static bool export_check(NbdServer *s, const NbdExportOptions *o, Error **errp)
 {
-    unsigned bitmaps = o->bitmaps ? g_strv_length((char **)(uintptr_t)o->bitmaps) : 0;
-
     if (strlen(o->name) > NBD_MAX_STRING) {
         return error_set(errp, "export name '%.32s...' too long", o->name);
     }
@@ -312,7 +356,7 @@ static bool export_check(NbdServer *s, const NbdExportOptions *o, Error **errp)
     if (nbd_export_find(s, o->name)) {
         return error_set(errp, "NBD server already has export named '%s'", o->name);
     }
-    return bitmaps <= CONTEXT_MAX - CONTEXT_BITMAPS || error_set(errp, "too many bitmaps for one export");
+    return true;
 }
 
 NbdExport *nbd_export_new(NbdServer *s, BlkNode *n, const NbdExportOptions *o, Error **errp)
@@ -322,7 +366,9 @@ NbdExport *nbd_export_new(NbdServer *s, BlkNode *n, const NbdExportOptions *o, E
     NbdExport *e = g_new0(NbdExport, 1);
     unsigned need = BLK_PERM_READ | (o->writable ? BLK_PERM_WRITE : 0);
 
-    if (!export_check(s, o, errp) || !blk_attach(n, &e->use, who, need, BLK_PERM_ALL, errp)) {
+    if (!export_check(s, o, errp) || !bitmaps_take(e, n, o, errp) ||
+        !blk_attach(n, &e->use, who, need, BLK_PERM_ALL, errp)) {
+        bitmaps_release(e);
         g_free(e);
         return NULL;
     }
@@ -334,10 +380,6 @@ NbdExport *nbd_export_new(NbdServer *s, BlkNode *n, const NbdExportOptions *o, E
     e->writethrough = o->writethrough;
     e->multi_conn = o->multi_conn;
     e->depth = o->allocation_depth;
-    e->bitmaps = g_strdupv((char **)(uintptr_t)o->bitmaps);
-    e->bitmap_count = e->bitmaps ? g_strv_length(e->bitmaps) : 0;
-    e->dirty = o->dirty;
-    e->dirty_args = g_memdup2(o->dirty_args, e->bitmap_count * sizeof(void *));
     e->removed = o->removed;
     e->arg = o->arg;
     lock_take(&s->lock);

@@ -34,10 +34,6 @@ CTX_CONTROL void nbd_server_adopt(NbdServer *s, int take_fd);
 CTX_CONTROL void nbd_server_stop(NbdServer *s, void (*done)(void *arg), void *arg);
 CTX_CONTROL unsigned nbd_server_connections(const NbdServer *s);
 
-/* Answers what is dirty: sets *@dirty for @off and returns for how many bytes, up to @len, it holds.  On the
- * pool. */
-typedef uint64_t NbdDirtyFn(void *arg, uint64_t off, uint64_t len, bool *dirty);
-
 typedef struct NbdExportOptions {
     const char *name;          /* at most NBD_MAX_STRING bytes */
     const char *description;   /* NULL: none */
@@ -45,9 +41,9 @@ typedef struct NbdExportOptions {
     bool writethrough;         /* a write ends when it is durable */
     bool multi_conn;           /* tell clients that several connections see one another's writes */
     bool allocation_depth;     /* the context qemu:allocation-depth is there */
-    const char *const *bitmaps;    /* contexts qemu:dirty-bitmap:NAME; NULL-terminated or NULL */
-    NbdDirtyFn *dirty;
-    void *const *dirty_args;   /* one for each of @bitmaps */
+    /* Dirty bitmaps of the node or of what is behind it, told of as qemu:dirty-bitmap:NAME and in use
+     * meanwhile; NULL-terminated or NULL. */
+    const char *const *bitmaps;
     /* The export is gone and its node not used any more; control thread.  May be NULL. */
     void (*removed)(void *arg);
     void *arg;

@@ -6,6 +6,7 @@
  *    where it ends. */
 #include <errno.h>
 #include <string.h>
+#include "block/bitmap.h"
 #include "block/pool.h"
 #include "nbd/conn-int.h"
 
@@ -25,11 +26,10 @@ static int64_t look(const NbdExport *e, unsigned id, uint64_t off, uint64_t len,
     BlkStatus s;
 
     if (id >= CONTEXT_BITMAPS) {
-        bool dirty = true;
-        uint64_t n = e->dirty(e->dirty_args[id - CONTEXT_BITMAPS], off, len, &dirty);
+        uint64_t at = off, n = blk_bitmap_dirty(e->bitmaps->pdata[id - CONTEXT_BITMAPS], &at, len);
 
-        *flags = dirty;
-        return (int64_t)MIN(n, len);
+        *flags = n > 0 && at <= off;       /* a granule may begin before @off */
+        return (int64_t)MIN(n == 0 ? len : at > off ? at - off : at + n - off, len);
     }
     int ret = blk_status(e->node, off, len, NULL, &s);
     if (ret < 0) {

@@ -23,7 +23,7 @@
 #include "util/trace.h"
 
 typedef struct Tool {
-    const char *file, *format, *name, *description, *socket, *port, *bind, *pid_file, *tls_creds;
+    const char *file, *format, *name, *description, *socket, *port, *bind, *pid_file, *tls_creds, *bitmap;
     const char *cache, *aio, *discard;
     uint64_t offset;
     unsigned shared;
@@ -109,6 +109,7 @@ static bool take_option(int c, const char *value, Error **errp)
         break;
     case 't': tool.persistent = true; break;
     case 'v': tool.verbose = true; break;
+    case 'B': tool.bitmap = value; break;
     case 'x':
         tool.name = value;
         return strlen(value) <= NBD_MAX_STRING || error_set(errp, "export name '%s' too long", value);
@@ -323,7 +324,8 @@ static const char help[] =
     "  -D, --description=TEXT    export a human-readable description\n\n"
     "Exposing part of the image:\n"
     "  -o, --offset=OFFSET       offset into the image\n"
-    "  -A, --allocation-depth    expose the allocation depth\n\n"
+    "  -A, --allocation-depth    expose the allocation depth\n"
+    "  -B, --bitmap=NAME         expose a persistent dirty bitmap\n\n"
     "General purpose options:\n"
     "  -L, --list                list exports available from another NBD server\n"
     "  --object type,id=ID,...   define an object: tls-creds-x509, -psk, -anon, secret\n"
@@ -346,8 +348,9 @@ static const char help[] =
 static bool serve(Error **errp)
 {
     NbdServerOptions so = { .max_connections = tool.shared ? tool.shared : 0, .gone = client_gone };
-    NbdExportOptions eo = { .name = tool.name, .description = tool.description, .writable = !tool.read_only,
-                            .multi_conn = tool.shared != 1, .allocation_depth = tool.depth };
+    const char *const bitmaps[] = { tool.bitmap, NULL };
+    NbdExportOptions eo = { .name = tool.name, .description = tool.description, .bitmaps = bitmaps,
+                            .writable = !tool.read_only, .multi_conn = tool.shared != 1, .allocation_depth = tool.depth };
     BlkNode *n;
     bool over = false;
 

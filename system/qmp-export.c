@@ -210,6 +210,7 @@ static BlkNode *node_of(const char *name, const char *device, Error **errp)
 bool qmp_block_export_add(const BlockExportOptions *args, Error **errp)
 {
     const BlockExportOptionsNbd *nbd = &args->u.nbd;
+    g_autoptr(GPtrArray) bitmaps = g_ptr_array_new();
     BlkNode *n = node_of(args->node_name, "", errp);
     NbdExportOptions o = { .name = nbd->name != NULL ? nbd->name : args->node_name,
                            .description = nbd->description, .writable = args->writable,
@@ -224,9 +225,11 @@ bool qmp_block_export_add(const BlockExportOptions *args, Error **errp)
     if (args->iothread != NULL) {
         return error_set(errp, "Parameter 'iothread' is not supported: exports have threads of their own");
     }
-    if (nbd->has_bitmaps && nbd->bitmaps.n > 0) {
-        return error_set(errp, "Bitmap '%s' is not found", nbd->bitmaps.at[0]);
+    for (unsigned i = 0; i < nbd->bitmaps.n; i++) {
+        g_ptr_array_add(bitmaps, nbd->bitmaps.at[i]);
     }
+    g_ptr_array_add(bitmaps, NULL);
+    o.bitmaps = (const char *const *)bitmaps->pdata;
     return add(n, args->id, &o, errp);
 }
 
@@ -235,14 +238,12 @@ bool qmp_nbd_server_add(const char *device, const char *export_name, const char 
 {
     BlkNode *n = node_of(device, device, errp);
     const char *name = export_name != NULL ? export_name : device;
-    NbdExportOptions o = { .name = name, .description = description,
+    const char *const bitmaps[] = { bitmap, NULL };
+    NbdExportOptions o = { .name = name, .description = description, .bitmaps = bitmaps,
                            .writable = writable && n != NULL && !blk_read_only(n) };
 
     if (n == NULL) {
         return false;
-    }
-    if (bitmap != NULL) {
-        return error_set(errp, "Bitmap '%s' is not found", bitmap);
     }
     return add(n, name, &o, errp);
 }

@@ -129,7 +129,7 @@ class Server(Nbd):
                 (["-L", image], "List mode is incompatible with a file name"),
                 (["-L", "-k", "/none"], "Failed to connect to '/none': No such file or directory"),
                 (["-d", "/dev/nonbd"], "Cannot open /dev/nonbd: No such file or directory"),
-                (["-B", "b", image], "--bitmap is not supported"),
+                (["-B", "b", image], "Bitmap 'b' is not found"),
                 (["-c", "/dev/nbd0", image], "--connect is not supported"),
                 (["--image-opts", "driver=nope,filename=x"], "Failed to blk_.*: Unknown driver 'nope'"),
                 (["--foo", image], "unrecognized option '--foo'")):

@@ -58,6 +58,27 @@ def test_errors():
         same(ids(q), ["e0"])
 
 
+def test_bitmaps():
+    """What a client writes is what the bitmap tells clients."""
+    with still() as m:
+        q, uri = m.qmp, start(m)
+        q.cmd("blockdev-add", **{"driver": "null-co", "node-name": "z", "size": 1 << 20})
+        q.cmd("block-dirty-bitmap-add", node="z", name="b", granularity=4096)
+        q.fails("block-export-add", text="Enabled bitmap 'b' incompatible with readonly export", type="nbd", id="e",
+                name="n", bitmaps=["b"], **{"node-name": "z"})
+        q.cmd("block-export-add", type="nbd", id="e", name="n", writable=True, bitmaps=["b"], **{"node-name": "z"})
+        q.fails("block-dirty-bitmap-clear", text="Bitmap 'b' is currently in use by another operation", node="z",
+                name="b")
+        client(uri % "n", "write 4096 4096", "write 65536 512", "write 66000 10k")
+        done = subprocess.run(["nbdinfo", "--map=qemu:dirty-bitmap:b", uri % "n"], timeout=30, check=True,
+                              stdout=subprocess.PIPE, text=True)
+        same([[int(word) for word in line.split()[:3]] for line in done.stdout.splitlines()],
+             [[0, 4096, 0], [4096, 4096, 1], [8192, 57344, 0], [65536, 12288, 1], [77824, 970752, 0]])
+        q.cmd("block-export-del", id="e")
+        q.event("BLOCK_EXPORT_DELETED")
+        q.cmd("block-dirty-bitmap-clear", node="z", name="b")
+
+
 def test_life():
     with still() as m:
         q, uri = m.qmp, start(m)

@@ -170,7 +170,7 @@ static void test_random(void **state)
         skip();
     }
     const char *seed = g_getenv("SEED");
-    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+    for (unsigned i = 0; i < cases_to_run(G_N_ELEMENTS(cases)); i++) {
         Bench b;
 
         print_message("%s%s\n", cases[i].options, cases[i].backing ? ", backing" : "");
