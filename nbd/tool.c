@@ -350,7 +350,8 @@ static bool serve(Error **errp)
     NbdServerOptions so = { .max_connections = tool.shared ? tool.shared : 0, .gone = client_gone };
     const char *const bitmaps[] = { tool.bitmap, NULL };
     NbdExportOptions eo = { .name = tool.name, .description = tool.description, .bitmaps = bitmaps,
-                            .writable = !tool.read_only, .multi_conn = tool.shared != 1, .allocation_depth = tool.depth };
+                            .writable = !tool.read_only, .multi_conn = tool.shared != 1,
+                            .allocation_depth = tool.depth };
     BlkNode *n;
     bool over = false;
 

@@ -64,11 +64,12 @@ def test_bitmaps():
         q, uri = m.qmp, start(m)
         q.cmd("blockdev-add", **{"driver": "null-co", "node-name": "z", "size": 1 << 20})
         q.cmd("block-dirty-bitmap-add", node="z", name="b", granularity=4096)
-        q.fails("block-export-add", text="Enabled bitmap 'b' incompatible with readonly export", type="nbd", id="e",
-                name="n", bitmaps=["b"], **{"node-name": "z"})
-        q.cmd("block-export-add", type="nbd", id="e", name="n", writable=True, bitmaps=["b"], **{"node-name": "z"})
-        q.fails("block-dirty-bitmap-clear", text="Bitmap 'b' is currently in use by another operation", node="z",
-                name="b")
+        q.fails("block-export-add", text="Enabled bitmap 'b' incompatible with readonly export",
+                type="nbd", id="e", name="n", bitmaps=["b"], **{"node-name": "z"})
+        q.cmd("block-export-add", type="nbd", id="e", name="n", writable=True, bitmaps=["b"],
+              **{"node-name": "z"})
+        q.fails("block-dirty-bitmap-clear", text="Bitmap 'b' is currently in use by another operation",
+                node="z", name="b")
         client(uri % "n", "write 4096 4096", "write 65536 512", "write 66000 10k")
         done = subprocess.run(["nbdinfo", "--map=qemu:dirty-bitmap:b", uri % "n"], timeout=30, check=True,
                               stdout=subprocess.PIPE, text=True)

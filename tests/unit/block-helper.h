@@ -17,7 +17,7 @@
 #include "util/epoch.h"
 #include "util/fault.h"
 
-/* How many of @n cases to run: ThreadSanitizer takes ten times as long, and has little to say of one thread. */
+/* How many of @n cases to run: ThreadSanitizer takes ten times as long and says little of one thread. */
 static inline unsigned cases_to_run(unsigned n)
 {
     return EPOCH_TSAN ? MIN(n, 2) : n;
