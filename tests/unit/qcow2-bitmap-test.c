@@ -210,7 +210,7 @@ static void lists(const char *path, const char *text)
 /* Disabled, removed, crashed. */
 static void test_kept(void **state)
 {
-    g_autofree char *crashed = NULL, *bytes = NULL;
+    g_autofree char *bytes = NULL;
     Error *err = NULL;
     char *path;
     gsize len;
