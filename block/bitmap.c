@@ -10,6 +10,7 @@
 
 #define PIECE_WORDS 16384u
 #define PIECE_BITS (PIECE_WORDS * UINT64_C(64))
+#define GRANULES_MAX (UINT64_C(1) << 33)               /* a GiB of bits */
 
 typedef struct Pieces {
     EpochItem epoch;
@@ -150,9 +151,19 @@ static Pieces *pieces_for(const BlkBitmap *b, const Pieces *old, uint64_t size)
     return p;
 }
 
+static bool size_ok(uint64_t size, unsigned bits)
+{
+    return size >> bits <= GRANULES_MAX;
+}
+
 void blk_bitmaps_resize(BlkNode *n, uint64_t size)
 {
     for (BlkBitmap *b = n->bitmaps; b; b = b->next) {
+        if (!size_ok(size, b->bits)) {     /* it cannot tell of all of the disk any more */
+            blk_bitmap_record(b, false);
+            b->inconsistent = true;
+            continue;
+        }
         Pieces *old = b->pieces;
         Pieces *new = pieces_for(b, old, size);
 
@@ -217,8 +228,12 @@ static bool granularity_ok(uint64_t g, Error **errp)
 
 BlkBitmap *blk_bitmap_make(BlkNode *n, const char *name, unsigned bits, bool persistent, bool broken)
 {
-    BlkBitmap *b = g_new0(BlkBitmap, 1), **at = &n->bitmaps;
+    BlkBitmap *b, **at = &n->bitmaps;
 
+    if (!size_ok(blk_size(n), bits)) {
+        return NULL;
+    }
+    b = g_new0(BlkBitmap, 1);
     *b = (BlkBitmap){ .node = n, .name = g_strdup(name), .bits = bits, .persistent = persistent,
                       .inconsistent = broken, .size = blk_size(n) };
     b->pieces = pieces_for(b, NULL, b->size);
@@ -246,8 +261,12 @@ BlkBitmap *blk_bitmap_add(BlkNode *n, const char *name, uint64_t granularity, bo
                                       n->drv->name))) {
             BlkBitmap *b = blk_bitmap_make(n, name, (unsigned)__builtin_ctzll(g), persistent, false);
 
-            b->recording = true;
-            return b;
+            if (b) {
+                b->recording = true;
+                return b;
+            }
+            error_set(errp, "Granularity %" PRIu64 " is too fine for a disk of %" PRIu64 " bytes", g,
+                      blk_size(n));
         }
     }
     return NULL;

@@ -233,7 +233,8 @@ void blk_bitmaps_mark(BlkNode *n, uint64_t off, uint64_t len);
 /* @n is about to have @size bytes. */
 void blk_bitmaps_resize(BlkNode *n, uint64_t size);
 void blk_bitmaps_free(BlkNode *n);
-/* A bitmap as an image has it, no bits set, not recording; @broken: inconsistent. */
+/* A bitmap as an image has it, no bits set, not recording; @broken: inconsistent.  NULL: it would have too
+ * many bits. */
 struct BlkBitmap *blk_bitmap_make(BlkNode *n, const char *name, unsigned bits, bool persistent, bool broken);
 
 /* snapshot.c: an empty list of BlkSnapshot, and what one of them owns. */

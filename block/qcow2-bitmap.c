@@ -149,11 +149,11 @@ static int read_bits(BlkNode *n, const Qcow2Bitmap *stored, BlkBitmap *b)
     uint64_t per = q->cluster * 8 << stored->bits;     /* bytes of the disk a cluster of bits stands for */
     g_autofree uint8_t *bits = g_malloc(q->cluster);
     int ret;
-    g_autofree uint64_t *table = qcow2_bitmap_table(n, stored, &ret);
 
-    if (ret == 0 && stored->table_size != DIV_ROUND_UP(blk_size(n), per)) {
-        ret = -EUCLEAN;
+    if (stored->table_size != DIV_ROUND_UP(blk_size(n), per)) {
+        return -EUCLEAN;
     }
+    g_autofree uint64_t *table = qcow2_bitmap_table(n, stored, &ret);
     for (uint64_t i = 0; ret == 0 && i < stored->table_size; i++) {
         uint64_t at = table[i] & QCOW2_OFFSET;
 
@@ -206,7 +206,7 @@ bool qcow2_bitmaps_load(BlkNode *n, Error **errp)
             return error_set(errp, "Bitmap directory: two bitmaps have the name '%s'", s->name);
         }
         b = blk_bitmap_make(n, s->name, s->bits, true, broken);
-        ret = broken ? 0 : read_bits(n, s, b);
+        ret = !b ? -EFBIG : broken ? 0 : read_bits(n, s, b);
         if (ret < 0) {
             return error_set_errno(errp, -ret, "Could not read bitmap '%s'", s->name);
         }

@@ -96,6 +96,10 @@ static void test_refused(void **state)
     refused(n, "c", 3000, false, "Granularity must be power of 2");
     refused(n, "c", 256, false, "Granularity must be at least 512");
     refused(n, "c", 4 * GiB, false, "Granularity must be at most 2 GiB");
+    BlkOptions huge = { .driver = "null-co", .has_size = true, .size = UINT64_C(1) << 62 };
+    BlkNode *h = open_ok(&huge);
+    refused(h, "c", 512, false, "Granularity 512 is too fine for a disk of 4611686018427387904 bytes");
+    close_ok(h);
     refused(n, "c", 0, true, "Block driver 'null-co' does not support persistent bitmaps");
     close_ok(n);
 }
