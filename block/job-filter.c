@@ -9,6 +9,7 @@
  * 2. The gate is a list of ranges in the order of arrival; one that overlaps an earlier one waits if either
  *    of them is a copy.  Only the two kinds that need it use it. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include "block/job-int.h"
 #include "util/bytes.h"
@@ -386,16 +387,22 @@ int job_filter_copy_held(Job *j, uint64_t off, uint64_t len, bool *read)
 
 /* --- the drivers --- */
 
+#define GRAINS_MAX (UINT64_C(1) << 33)         /* a GiB of marks */
+
 static bool filter_open(BlkNode *n, const BlkOptions *o, Error **errp)
 {
     JobFilter *f = n->state;
 
-    lock_init(&f->lock, RANK_LEAF, "job-filter");
     n->size = blk_size(n->child);
     n->limits = n->child->limits;
     n->read_only = n->child->read_only;
     f->grains = DIV_ROUND_UP(n->size, JOB_GRAIN);
-    f->marks = g_new0(uint64_t, f->grains / 64 + 1);
+    f->marks = f->grains <= GRAINS_MAX ? g_try_new0(uint64_t, f->grains / 64 + 1) : NULL;
+    if (!f->marks) {
+        return error_set(errp, "Node '%s' is too large for a job: %" PRIu64 " bytes", n->child->name,
+                         n->size);
+    }
+    lock_init(&f->lock, RANK_LEAF, "job-filter");
     return true;
 }
 

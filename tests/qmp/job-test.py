@@ -55,6 +55,10 @@ def test_mirror():
         q.fails("blockdev-mirror", text="node-name='x'", device="r", target="x", sync="full",
                 **{"job-id": "j"})
         q.fails("blockdev-mirror", text="Invalid job ID ''", device="r", target="a", sync="full")
+        for name in "xy":
+            q.cmd("blockdev-add", driver="null-co", size=1 << 62, **{"node-name": "huge" + name})
+        q.fails("blockdev-mirror", text="Node 'hugex' is too large for a job", device="hugex", target="hugey",
+                sync="full", **{"job-id": "h"})
         q.cmd("blockdev-mirror", device="r", target="a", sync="full",
               **{"job-id": "j", "auto-finalize": False, "auto-dismiss": False})
         same(states(m, "j", "ready"), ["created", "running", "ready"])
