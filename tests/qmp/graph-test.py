@@ -6,38 +6,8 @@ The first argument is the program; words behind it choose tests by name.
 import subprocess
 import sys
 
-from qmp import check, main, same, still
-
-DISK = ["-blockdev", "driver=file,node-name=f,filename=@FOLDER/d",
-        "-blockdev", "driver=raw,node-name=r,file=f",
-        "-device", "virtio-blk-pci,id=vd0,drive=r"]
-
-
-class Disks:
-    """still() with a disk of 1 MiB and images for overlays."""
-
-    def __init__(self, *args):
-        self.m = still(*args)
-        folder = self.m.folder.name
-        with open(folder + "/d", "wb") as f:
-            f.truncate(1 << 20)
-        for name in "abc":
-            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", folder + "/" + name, "1M"], check=True)
-
-    def __enter__(self):
-        return self.m.__enter__()
-
-    def __exit__(self, *exc):
-        self.m.__exit__(*exc)
-
-
-def add(m, name):
-    m.qmp.cmd("blockdev-add", driver="qcow2", backing=None,
-              file={"driver": "file", "filename": m.folder.name + "/" + name}, **{"node-name": name})
-
-
-def disk_node(m):
-    return m.qmp.cmd("query-block")[0]["inserted"]["node-name"]
+from disks import DISK, Disks, add, disk_node
+from qmp import check, main, same
 
 
 def test_blockdev_snapshot():

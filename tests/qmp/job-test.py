@@ -6,33 +6,8 @@ The first argument is the program; words behind it choose tests by name.
 import subprocess
 import sys
 
-from qmp import main, same, still
-
-DISK = ["-blockdev", "driver=file,node-name=f,filename=@FOLDER/d",
-        "-blockdev", "driver=raw,node-name=r,file=f",
-        "-device", "virtio-blk-pci,id=vd0,drive=r"]
-
-
-class Disks:
-    """still() with a disk of 1 MiB and two images."""
-
-    def __init__(self, *args):
-        self.m = still(*args)
-        folder = self.m.folder.name
-        with open(folder + "/d", "wb") as f:
-            f.write(b"rhea" * (1 << 18))
-        for name in "ab":
-            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", folder + "/" + name, "1M"], check=True)
-
-    def __enter__(self):
-        m = self.m.__enter__()
-        for name in "ab":
-            m.qmp.cmd("blockdev-add", driver="qcow2", backing=None,
-                      file={"driver": "file", "filename": m.folder.name + "/" + name}, **{"node-name": name})
-        return m
-
-    def __exit__(self, *exc):
-        self.m.__exit__(*exc)
+from disks import DISK, Disks, disk_node
+from qmp import main, same
 
 
 def states(m, job, last="null"):
@@ -45,12 +20,8 @@ def states(m, job, last="null"):
     return got
 
 
-def disk_node(m):
-    return m.qmp.cmd("query-block")[0]["inserted"]["node-name"]
-
-
 def test_mirror():
-    with Disks(*DISK) as m:
+    with Disks(*DISK, added="ab") as m:
         q = m.qmp
         q.fails("blockdev-mirror", text="node-name='x'", device="r", target="x", sync="full",
                 **{"job-id": "j"})
@@ -87,7 +58,7 @@ def test_mirror():
 
 
 def test_snapshot_and_commit():
-    with Disks(*DISK) as m:
+    with Disks(*DISK, added="ab") as m:
         q = m.qmp
         q.cmd("blockdev-snapshot", node="r", overlay="a")
         q.cmd("blockdev-snapshot", node="a", overlay="b")
@@ -105,7 +76,7 @@ def test_snapshot_and_commit():
 
 
 def test_stream():
-    with Disks(*DISK) as m:
+    with Disks(*DISK, added="ab") as m:
         q = m.qmp
         q.cmd("blockdev-snapshot", node="r", overlay="a")
         q.fails("block-stream", text="node-name='x'", device="a", **{"job-id": "s", "base-node": "x"})
@@ -117,7 +88,7 @@ def test_stream():
 
 
 def test_backup():
-    with Disks(*DISK) as m:
+    with Disks(*DISK, added="ab") as m:
         q = m.qmp
         q.fails("blockdev-backup", text="Only sync=full", device="r", target="a", sync="top",
                 **{"job-id": "b"})
