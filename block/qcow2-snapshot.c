@@ -531,11 +531,13 @@ static bool apply(BlkNode *n, unsigned at, Error **errp)
         return false;
     }
     h.size = s->info.has_disk_size ? s->info.disk_size : q->h.size;
-    h.l1_size = (uint32_t)DIV_ROUND_UP(h.size, UINT64_C(1) << (q->cluster_bits + q->l2_bits));
-    h.l1_size = MAX(h.l1_size, s->l1_size);
-    if (h.size > (uint64_t)INT64_MAX - q->cluster || h.l1_size * UINT64_C(8) > L1_MAX_BYTES) {
+    uint64_t entries = h.size >> (q->cluster_bits + q->l2_bits);
+    entries += entries << (q->cluster_bits + q->l2_bits) < h.size;
+    entries = MAX(entries, s->l1_size);
+    if (h.size > (uint64_t)INT64_MAX - q->cluster || entries * 8 > L1_MAX_BYTES) {
         return error_set(errp, "Snapshot '%s': disk size %" PRIu64 " is too big", s->info.name, h.size);
     }
+    h.l1_size = (uint32_t)entries;
     g_autofree uint64_t *l1 = l1_read(n, s, h.l1_size, errp);
     if (!l1) {
         return false;

@@ -254,11 +254,39 @@ static void test_refused(void **state)
     refused("cluster_size=4096,refcount_bits=1", "a reference count would be larger than its width allows");
 }
 
+/* A snapshot that claims a disk for which no L1 table is large enough. */
+static void test_huge(void **state)
+{
+    static const Case c = { "cluster_size=512", MiB, false, 0 };
+    Bench b;
+    Error *err = NULL;
+    g_autofree char *bytes = NULL;
+    gsize len;
+
+    if (!have_tools()) {
+        skip();
+    }
+    bench_begin(&b, &c, 1);
+    assert_true(blk_snapshot_create(b.n, &(BlkSnapshot){ .name = (char *)"claims" }, &err));
+    close_ok(b.n);
+    assert_true(g_file_get_contents(b.path, &bytes, &len, NULL));
+    char *name = memmem(bytes, len, "claims", 6);
+    assert_non_null(name);
+    *(Be64 *)(name - 1 - 16) = to_be64(UINT64_C(1) << 49);     /* before the id: VM state, disk, icount */
+    assert_true(g_file_set_contents(b.path, bytes, (gssize)len, NULL));
+    b.n = open_image(&b);
+    assert_false(blk_snapshot_apply(b.n, 0, &err));
+    assert_string_equal(error_text(err), "Snapshot 'claims': disk size 562949953421312 is too big");
+    error_free(err);
+    bench_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_huge),
         cmocka_unit_test(test_random),
     };
 
