@@ -36,7 +36,9 @@ typedef struct Extent {
 } Extent;
 
 enum {
-    BLK_QUIET = 1 << 8,        /* a flag of requests: not counted in the statistics */
+    /* Flags of requests. */
+    BLK_QUIET = 1 << 8,        /* not counted in the statistics */
+    BLK_VISIT = 1 << 9,        /* nothing goes down: r->visit is called */
 };
 
 enum {

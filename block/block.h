@@ -56,6 +56,7 @@ struct BlkReq {
 
     /* Private to block/ from here; needs no initialisation. */
     BlkUser *user;
+    void (*visit)(BlkReq *r, BlkNode *n);
     struct BlkLane *lane, *at;
     uint64_t pos, left, bits;
     const struct iovec *cur;
@@ -75,6 +76,11 @@ struct BlkReq {
 CTX_LOOP void blk_submit(BlkNode *n, BlkReq *r);
 /* The same on the node that @u uses when the request starts: it may wait for a change of the graph. */
 CTX_LOOP void blk_user_submit(BlkUser *u, BlkReq *r);
+/* For who looks at the graph below @u away from control: calls visit() with the node that @u uses, on
+ * r->loop, when no change is under way; none begins until blk_visit_end(), which leads to r->done(@r, @ret).
+ * Only r->loop and r->done need be set. */
+CTX_LOOP void blk_user_visit(BlkUser *u, BlkReq *r, void (*visit)(BlkReq *r, BlkNode *n));
+CTX_LOOP void blk_visit_end(BlkReq *r, int ret);
 
 /* Enters @home for every loop that uses @n and leaves it as soon as the requests in flight there
  * have completed.  The caller has stopped its submitters, or more may be in flight when @home

@@ -449,6 +449,11 @@ static void submit(BlkNode *n, BlkReq *r, bool outside)
     r->ncur = r->niov;
     r->aux = NULL;
     r->phases = 0;
+    if (G_UNLIKELY(r->flags & BLK_VISIT)) {
+        lane_enter(l, r);
+        r->visit(r, n);
+        return;
+    }
     int ret = check_request(n, r);
     if (ret == 0 && (r->left || r->op == BLK_FLUSH)) {
         descend(r, l);
@@ -468,6 +473,22 @@ void blk_user_submit(BlkUser *u, BlkReq *r)
 {
     r->user = u;
     submit(__atomic_load_n(&u->node, __ATOMIC_RELAXED), r, true);
+}
+
+void blk_user_visit(BlkUser *u, BlkReq *r, void (*visit)(BlkReq *r, BlkNode *n))
+{
+    r->op = BLK_READ;          /* of nothing */
+    r->flags = BLK_QUIET | BLK_VISIT;
+    r->off = r->len = 0;
+    r->iov = NULL;
+    r->niov = 0;
+    r->visit = visit;
+    blk_user_submit(u, r);
+}
+
+void blk_visit_end(BlkReq *r, int ret)
+{
+    blk_complete_later(r, ret);
 }
 
 void blk_submit_below(BlkNode *n, BlkReq *r)

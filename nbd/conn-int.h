@@ -17,8 +17,9 @@ typedef struct NbdRequest NbdRequest;
 
 struct NbdExport {
     NbdServer *server;
-    BlkNode *node;
-    BlkUser use;
+    BlkUser use;               /* the node may change under it */
+    uint64_t size;             /* bytes; atomic, written on control */
+    uint32_t preferred;        /* block size, bytes */
     char *name, *description;
     bool writable, writethrough, multi_conn, depth, removing;
     GPtrArray *bitmaps;        /* BlkBitmap, busy while this is here */
@@ -101,6 +102,8 @@ struct NbdConn {
 
 /* server.c */
 
+/* In bytes; any thread. */
+uint64_t nbd_export_size(const NbdExport *e);
 /* Makes @c a client of the export @name; false: there is none. */
 bool nbd_export_choose(NbdConn *c, const char *name);
 /* Calls fn for each export that can be chosen, under the server's lock. */

@@ -166,7 +166,7 @@ static void do_export_name(NbdConn *c, Cursor *p)
         nbd_conn_close(c);
         return;
     }
-    say64(c->said, blk_size(c->exp->node));
+    say64(c->said, nbd_export_size(c->exp));
     say16(c->said, nbd_export_flags(c->exp, c->structured));
     if (!c->no_zeroes) {
         say(c, zeroes, sizeof(zeroes));
@@ -215,10 +215,9 @@ static void say_info(const Info *i, uint16_t type, const void *data, size_t n)
 static void info_one(const NbdExport *e, void *arg)
 {
     const Info *i = arg;
-    const BlkLimits *l = blk_limits(e->node);
-    Be64 size = to_be64(blk_size(e->node));
+    Be64 size = to_be64(nbd_export_size(e));
     Be16 flags = to_be16(nbd_export_flags(e, i->c->structured));
-    Be32 sizes[3] = { to_be32(1), to_be32(MAX(MAX(l->align, l->physical), 4096)), to_be32(NBD_MAX_PAYLOAD) };
+    Be32 sizes[3] = { to_be32(1), to_be32(e->preferred), to_be32(NBD_MAX_PAYLOAD) };
     uint8_t both[10];
 
     memcpy(both, &size, 8);

@@ -154,7 +154,7 @@ static void submit(NbdRequest *r, BlkOp op, unsigned flags, uint64_t off, uint64
     r->blk.niov = 1;
     r->blk.loop = r->conn->loop;
     r->blk.done = blk_done;
-    blk_submit(r->conn->exp->node, &r->blk);
+    blk_user_submit(&r->conn->exp->use, &r->blk);
 }
 
 /* The next piece of a request that is for the host's cache alone. */
@@ -205,7 +205,7 @@ static int check(const NbdRequest *r)
     if (r->type == NBD_CMD_FLUSH) {
         return r->off || r->len ? EINVAL : 0;
     }
-    if (!fits(r->off, r->len, blk_size(e->node))) {
+    if (!fits(r->off, r->len, nbd_export_size(e))) {
         return writes ? ENOSPC : EINVAL;
     }
     if (r->type == NBD_CMD_READ && r->len > NBD_MAX_PAYLOAD) {

@@ -340,6 +340,17 @@ void nbd_exports_each(NbdServer *s, void (*fn)(const NbdExport *e, void *arg), v
     lock_drop(&s->lock);
 }
 
+uint64_t nbd_export_size(const NbdExport *e)
+{
+    return __atomic_load_n(&e->size, __ATOMIC_RELAXED);
+}
+
+BlkNode *nbd_export_node(const NbdExport *e)
+{
+    assert_control();
+    return e->use.node;
+}
+
 unsigned nbd_export_clients(const NbdExport *e)
 {
     return e->clients;
@@ -359,6 +370,14 @@ static bool export_check(NbdServer *s, const NbdExportOptions *o, Error **errp)
     return true;
 }
 
+/* The node has another size, or is another one. */
+static void export_changed(BlkUser *u)
+{
+    NbdExport *e = container_of(u, NbdExport, use);
+
+    __atomic_store_n(&e->size, blk_size(u->node), __ATOMIC_RELAXED);
+}
+
 NbdExport *nbd_export_new(NbdServer *s, BlkNode *n, const NbdExportOptions *o, Error **errp)
 {
     assert_control();
@@ -366,6 +385,7 @@ NbdExport *nbd_export_new(NbdServer *s, BlkNode *n, const NbdExportOptions *o, E
     NbdExport *e = g_new0(NbdExport, 1);
     unsigned need = BLK_PERM_READ | (o->writable ? BLK_PERM_WRITE : 0);
 
+    e->use.resized = e->use.moved = export_changed;
     if (!export_check(s, o, errp) || !bitmaps_take(e, n, o, errp) ||
         !blk_attach(n, &e->use, who, need, BLK_PERM_ALL, errp)) {
         bitmaps_release(e);
@@ -373,7 +393,8 @@ NbdExport *nbd_export_new(NbdServer *s, BlkNode *n, const NbdExportOptions *o, E
         return NULL;
     }
     e->server = s;
-    e->node = n;
+    e->size = blk_size(n);
+    e->preferred = MAX(MAX(blk_limits(n)->align, blk_limits(n)->physical), 4096);
     e->name = g_strdup(o->name);
     e->description = g_strdup(o->description);
     e->writable = o->writable;

@@ -52,6 +52,8 @@ typedef struct NbdExportOptions {
 /* Offers @n, of which the export becomes a user. */
 CTX_CONTROL NbdExport *nbd_export_new(NbdServer *s, BlkNode *n, const NbdExportOptions *o, Error **errp);
 CTX_CONTROL NbdExport *nbd_export_find(NbdServer *s, const char *name);
+/* What it shows; another one when the graph changes under it. */
+CTX_CONTROL BlkNode *nbd_export_node(const NbdExport *e);
 /* How many clients have chosen it. */
 CTX_CONTROL unsigned nbd_export_clients(const NbdExport *e);
 /* Nobody can choose it from now on, and its clients are disconnected; it is gone when removed() is called. */

@@ -15,14 +15,16 @@
 typedef struct StatusJob {
     PoolJob job;
     NbdRequest *r;
+    BlkNode *node;
     GByteArray *chunks;
     int ret;
 } StatusJob;
 
 /* The state of @off in context @id in *@flags, and for how many bytes, up to @len, it is the same; or
  * -errno. */
-static int64_t look(const NbdExport *e, unsigned id, uint64_t off, uint64_t len, uint32_t *flags)
+static int64_t look(const StatusJob *j, unsigned id, uint64_t off, uint64_t len, uint32_t *flags)
 {
+    const NbdExport *e = j->r->conn->exp;
     BlkStatus s;
 
     if (id >= CONTEXT_BITMAPS) {
@@ -31,7 +33,7 @@ static int64_t look(const NbdExport *e, unsigned id, uint64_t off, uint64_t len,
         *flags = n > 0 && at <= off;       /* a granule may begin before @off */
         return (int64_t)MIN(n == 0 ? len : at > off ? at - off : at + n - off, len);
     }
-    int ret = blk_status(e->node, off, len, NULL, &s);
+    int ret = blk_status(j->node, off, len, NULL, &s);
     if (ret < 0) {
         return ret;
     }
@@ -66,7 +68,7 @@ static int add_context(StatusJob *j, unsigned id, bool last)
     put32(j->chunks, id);
     for (unsigned count = 0; at < r->len && count < limit;) {
         uint32_t flags = 0;
-        int64_t n = look(r->conn->exp, id, r->off + at, r->len - at, &flags);
+        int64_t n = look(j, id, r->off + at, r->len - at, &flags);
 
         if (n <= 0) {
             return n < 0 ? (int)n : -EIO;
@@ -119,14 +121,28 @@ static void status_over(Post *p)
     }
     g_byte_array_unref(j->chunks);
     g_free(j);
-    nbd_request_done(r, ret);
+    blk_visit_end(&r->blk, ret);
+}
+
+/* The graph stays as it is while the pool looks at it. */
+static void visit(BlkReq *blk, BlkNode *n)
+{
+    NbdRequest *r = container_of(blk, NbdRequest, blk);
+    StatusJob *j = g_new0(StatusJob, 1);
+
+    *j = (StatusJob){ .job = { .run = status_run, .loop = r->conn->loop, .post.run = status_over }, .r = r,
+                      .node = n, .chunks = g_byte_array_new() };
+    pool_add(&j->job, 1);
+}
+
+static void visited(BlkReq *blk, int ret)
+{
+    nbd_request_done(container_of(blk, NbdRequest, blk), ret);
 }
 
 void nbd_status_start(NbdRequest *r)
 {
-    StatusJob *j = g_new0(StatusJob, 1);
-
-    *j = (StatusJob){ .job = { .run = status_run, .loop = r->conn->loop, .post.run = status_over }, .r = r,
-                      .chunks = g_byte_array_new() };
-    pool_add(&j->job, 1);
+    r->blk.loop = r->conn->loop;
+    r->blk.done = visited;
+    blk_user_visit(&r->conn->exp->use, &r->blk, visit);
 }

@@ -15,7 +15,7 @@
 
 typedef struct Export Export;
 struct Export {
-    char *id, *node;
+    char *id;
     NbdExport *nbd;
     bool going;
     Export *next;
@@ -46,7 +46,6 @@ static void export_gone(void *arg)
     *at = e->next;
     qmp_event_block_export_deleted(e->id);
     g_free(e->id);
-    g_free(e->node);
     g_free(e);
 }
 
@@ -187,7 +186,6 @@ static bool add(BlkNode *n, const char *id, NbdExportOptions *o, Error **errp)
         return false;
     }
     e->id = g_strdup(id);
-    e->node = g_strdup(blk_name(n));
     e->next = exports;
     exports = e;
     return true;
@@ -284,7 +282,7 @@ bool qmp_query_block_exports(BlockExportInfoList *ret, Error **errp)
 
         i->id = g_strdup(e->id);
         i->type = BLOCK_EXPORT_TYPE_NBD;
-        i->node_name = g_strdup(e->node);
+        i->node_name = g_strdup(blk_name(nbd_export_node(e->nbd)));
         i->shutting_down = e->going || stopping;
         qapi_append(ret, i);
     }

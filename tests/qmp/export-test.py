@@ -6,6 +6,7 @@ The first argument is the program; words behind it choose tests by name.
 import subprocess
 import sys
 
+from disks import DISK, Disks
 from qmp import check, main, same, still
 
 NODE = {"driver": "null-co", "node-name": "n0", "size": 1 << 20, "read-zeroes": True}
@@ -113,6 +114,28 @@ def test_clients():
         same(q.event("BLOCK_EXPORT_DELETED"), {"id": "e0"})
         check(b"failed" in process.communicate(b"read 0 4k\n", timeout=30)[0], "the client goes on")
         q.cmd("blockdev-del", **{"node-name": "n0"})
+
+
+def test_snapshot_under_export():
+    """A client writes on while its disk gets an overlay, and is told what is where."""
+    with Disks(*DISK[:4], added="a") as m:
+        q = m.qmp
+        q.cmd("nbd-server-start", addr=unix(m))
+        q.cmd("block-export-add", type="nbd", id="e", name="n", writable=True, **{"node-name": "r"})
+        uri = "nbd+unix:///n?socket=" + m.folder.name + "/nbd"
+        process = subprocess.Popen(["qemu-io", "-f", "raw", uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+        process.stdin.write(b"write -P 1 0 64k\n")
+        process.stdin.flush()
+        while b"ops" not in process.stdout.readline():
+            pass
+        q.cmd("blockdev-snapshot", node="r", overlay="a")
+        same(q.cmd("query-block-exports")[0]["node-name"], "a")
+        said = process.communicate(b"write -P 2 64k 64k\nread -P 1 0 64k\nread -P 2 64k 64k\nmap\n",
+                                   timeout=30)[0]
+        check(b"failed" not in said and b"1 MiB (0x100000) bytes" in said, said)
+        base = open(m.folder.name + "/d", "rb").read(1 << 17)
+        check(base == b"\1" * (1 << 16) + b"rhea" * (1 << 14), "the base after its overlay was made")
 
 
 def test_client_node():
