@@ -92,6 +92,7 @@ static void fill_slots(NbdClientConn *c)
         c->slots[slot] = call;
         c->turns[slot]++;
         c->in_flight++;
+        call->sent = false;
         call->got = 0;
         call->error = 0;
         call->state_len = 0;
@@ -222,6 +223,7 @@ static void drop_sent(NbdClientConn *c, uint64_t sent)
     c->sent += sent;
     while (c->out && c->sent >= call_bytes(c->out)) {
         c->sent -= call_bytes(c->out);
+        c->out->sent = true;
         c->out = c->out->next;
     }
     if (!c->out) {
@@ -323,11 +325,13 @@ void nbd_conn_call(NbdClientConn *c, NbdCall *call)
 
 /* --- in --- */
 
+/* The call that a reply is for, or NULL. */
 static NbdCall *call_of(const NbdClientConn *c, uint64_t handle)
 {
     unsigned i = (uint32_t)handle;
+    NbdCall *call = i < NBD_SLOTS && c->turns[i] == handle >> 32 ? c->slots[i] : NULL;
 
-    return i < NBD_SLOTS && c->turns[i] == handle >> 32 ? c->slots[i] : NULL;
+    return call && call->sent ? call : NULL;
 }
 
 static int host_error(uint32_t wire)

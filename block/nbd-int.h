@@ -33,6 +33,7 @@ struct NbdCall {
     const struct iovec *iov;
     unsigned niov;
     uint32_t piece;            /* bytes in flight */
+    bool sent;                 /* all of the piece's request: it may be answered */
     uint64_t got;              /* of a structured read's piece */
     int error;                 /* of the piece in flight */
     int ret;

@@ -7,10 +7,13 @@ import os
 import random
 import socket
 import struct
+import subprocess
 import sys
 import unittest
 
 from foreign import LIMIT_S, MIB, Nbd, needs, read, run
+
+REQUEST = struct.pack(">I", 0x25609513)
 
 
 def random_ops(seed, size, count=60):
@@ -31,6 +34,16 @@ def random_ops(seed, size, count=60):
             commands.append("%s%s %d %d" % (kind, "" if "-z" in kind else " -P %d" % value, off, length))
             disk[off:off + length] = bytes([value]) * length
     return [a for c in commands for a in ("-c", c)], bytes(disk)
+
+
+def option_reply(option, kind, data=b""):
+    return struct.pack(">QIII", 0x3e889045565a9, option, kind, len(data)) + data
+
+
+def handshake(size):
+    """What a server of one export without structured replies says to our client."""
+    return b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3) + option_reply(8, 0x80000001) + \
+        option_reply(7, 3, struct.pack(">HQH", 0, size, 1)) + option_reply(7, 1)
 
 
 class Client(Nbd):
@@ -109,17 +122,41 @@ class Client(Nbd):
                 return
         self.fail("it did not come back: " + result.stdout + result.stderr)
 
-    def test_cut(self):
-        """A server that ends after any byte of its handshake: one line, status 1."""
-        def reply(option, kind, data=b""):
-            return struct.pack(">QIII", 0x3e889045565a9, option, kind, len(data)) + data
-
-        said = b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3) + reply(8, 0x80000001) + \
-            reply(7, 3, struct.pack(">HQH", 0, MIB, 1)) + reply(7, 1)
+    def listener(self, name):
         listener = socket.socket(socket.AF_UNIX)
         self.addCleanup(listener.close)
-        listener.bind(self.path("cut"))
+        listener.bind(self.path(name))
         listener.listen()
+        return listener
+
+    def test_early_reply(self):
+        """A server that answers a write before it has come: the connection ends, and nothing else."""
+        listener = self.listener("early")
+        ours = self.start(self.tool, "-f", "raw", "-t", "-k", self.path("x"),
+                          "nbd+unix:///?socket=" + self.path("early"))
+        peer = listener.accept()[0]
+        peer.sendall(handshake(64 * MIB))
+        listener.close()
+        while not os.path.exists(self.path("x")):
+            self.assertIsNone(ours.poll(), "it ended")
+        uri = "nbd+unix:///?socket=" + self.path("x")
+        client = subprocess.Popen(["qemu-io", "-f", "raw", "-c", "write 0 16M", uri],
+                                  stdout=subprocess.PIPE, text=True)
+        request = b""
+        while len(request.partition(REQUEST)[2]) < 24:
+            request += peer.recv(4096)
+        handle = request.partition(REQUEST)[2][4:12]
+        peer.sendall(struct.pack(">II", 0x67446698, 0) + handle)
+        self.assertIn("Input/output error", client.communicate(timeout=LIMIT_S)[0])
+        peer.close()
+        result = run("qemu-io", "-f", "raw", "-c", "read 0 4k", uri, check=False)
+        self.assertIn("read failed: Input/output error", result.stdout + result.stderr)
+        self.assertIsNone(ours.poll(), "it ended")
+
+    def test_cut(self):
+        """A server that ends after any byte of its handshake: one line, status 1."""
+        said = handshake(MIB)
+        listener = self.listener("cut")
         for length in range(len(said)):
             process = self.start(self.tool, "-f", "raw", "-k", self.path("x"),
                                  "nbd+unix:///?socket=" + self.path("cut"))
