@@ -25,6 +25,21 @@ RHEA_RELEASE=(--buildtype=release -Db_lto=true -Dchecks=false -Dtests=disabled)
 # source makes them.
 link_programs() {
     ln -sfn system/rhea "$1/rhea"
+    ln -sfn img/rhea-img "$1/rhea-img"
+    ln -sfn img/rhea-io "$1/rhea-io"
+    ln -sfn img/rhea-nbd "$1/rhea-nbd"
+}
+
+# tool_beside RHEA NAME: the path of the program NAME of the same build as RHEA.
+tool_beside() {
+    local folder
+    for folder in "${1%/*}" "${1%/*}/../img" "${1%/*}/img"; do
+        if [ -x "$folder/$2" ]; then
+            echo "$folder/$2"
+            return
+        fi
+    done
+    die "$2 is not beside $1"
 }
 
 # kvm_kind: prints "hardware", "software" or "none".

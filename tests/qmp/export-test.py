@@ -123,8 +123,8 @@ def test_snapshot_under_export():
         q.cmd("nbd-server-start", addr=unix(m))
         q.cmd("block-export-add", type="nbd", id="e", name="n", writable=True, **{"node-name": "r"})
         uri = "nbd+unix:///n?socket=" + m.folder.name + "/nbd"
-        process = subprocess.Popen(["qemu-io", "-f", "raw", uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT)
+        process = subprocess.Popen(["qemu-io", "-f", "raw", uri], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         process.stdin.write(b"write -P 1 0 64k\n")
         process.stdin.flush()
         while b"ops" not in process.stdout.readline():
