@@ -39,6 +39,7 @@ enum {
     /* Flags of requests. */
     BLK_QUIET = 1 << 8,        /* not counted in the statistics */
     BLK_VISIT = 1 << 9,        /* nothing goes down: r->visit is called */
+    JOB_COPY = 1 << 10,        /* at a job's filter: a READ that copies what is marked, see job-int.h */
 };
 
 enum {

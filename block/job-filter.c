@@ -15,8 +15,6 @@
 #include "util/bytes.h"
 #include "util/fault.h"
 
-enum { JOB_COPY = 1 << 9 };    /* a flag of requests: a READ without buffers copies what is marked */
-
 typedef struct Range Range;
 struct Range {
     uint64_t off, end;
