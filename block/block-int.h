@@ -200,9 +200,6 @@ struct BlkLoop {
 
 extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio, blk_nbd;
 
-/* status.c: of a descriptor. */
-int blk_file_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
-
 /* request.c */
 
 /* Ends @r with @ret; not from within submit().  On r->loop. */

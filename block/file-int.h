@@ -17,7 +17,13 @@ typedef struct File {
     bool ordered;              /* direct with blocks above 512: writes pass the gate of file-io.c */
     Lock gate;                 /* guards the two lists */
     FileAux *writing, *waiting;
+    Lock data_lock;            /* guards the two below */
+    uint64_t data_from, data_to;       /* no hole is there: see file-status.c */
 } File;
+
+/* file-status.c: the driver's status(), and forgetting what it knows: there may be a hole now. */
+int file_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
+void file_status_forget(File *f);
 
 /* file-lock.c: takes and gives up byte locks for the rights; one line naming the file on
  * conflict. */

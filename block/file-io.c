@@ -249,6 +249,7 @@ static int punch(BlkNode *n, const char *point, uint64_t off, uint64_t len)
         return ret;
     }
     int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    file_status_forget(f);
     ret = f->is_device ? host_range(n, point, BLKDISCARD, off, len)
                        : host_allocate(n, point, mode, off, len);
     if (ret == -ENOTSUP) {

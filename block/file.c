@@ -221,6 +221,7 @@ static void file_close(BlkNode *n)
         n->fd = -1;
     }
     lock_destroy(&f->gate);
+    lock_destroy(&f->data_lock);
 }
 
 static bool is_in_memory(int fd)
@@ -236,6 +237,7 @@ static bool file_open(BlkNode *n, const BlkOptions *o, Error **errp)
 
     f->locking = o->locking;
     lock_init(&f->gate, RANK_NODE, "blk-file");
+    lock_init(&f->data_lock, RANK_LEAF, "blk-file-data");
     if (!check_engine(n, errp) || !open_fd(n, errp) || !check_type(n, errp) ||
         !read_size(n, &n->size, errp)) {
         file_close(n);
@@ -264,9 +266,10 @@ static bool file_set_read_only(BlkNode *n, bool read_only, Error **errp)
 
 static bool file_truncate(BlkNode *n, uint64_t size, Error **errp)
 {
-    const File *f = n->state;
+    File *f = n->state;
     uint64_t now = 0;
 
+    file_status_forget(f);
     if (!f->is_device) {
         if (FAULT("file-truncate") ? (errno = EIO, true) : ftruncate(n->fd, (off_t)size) < 0) {
             return error_set_errno(errp, errno, "Failed to resize '%s'", n->filename);
@@ -283,17 +286,6 @@ static bool file_truncate(BlkNode *n, uint64_t size, Error **errp)
     }
     blk_set_size(n, now);
     return true;
-}
-
-static int file_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
-{
-    if (((const File *)n->state)->is_device) {
-        *s = (BlkStatus){ .flags = BLK_STATUS_HERE | BLK_STATUS_DATA | BLK_STATUS_PLACE, .len = len, .file =
-                          n,
-                          .place = off };
-        return 0;
-    }
-    return blk_file_status(n, off, len, s);
 }
 
 #define FILE_DRIVER(text) { \

@@ -7,30 +7,6 @@
 #include "block/block-int.h"
 #include "util/bytes.h"
 
-int blk_file_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
-{
-    off_t data = lseek(n->fd, (off_t)off, SEEK_DATA);
-
-    *s = (BlkStatus){ .flags = BLK_STATUS_HERE | BLK_STATUS_PLACE | BLK_STATUS_DATA, .len = len, .file = n,
-                      .place = off };
-    if (data < 0 && errno == ENXIO) {
-        data = (off_t)(off + len);     /* a hole up to the end */
-    } else if (data < 0) {
-        return 0;                      /* the host does not tell: all of it may be data */
-    }
-    if ((uint64_t)data > off) {
-        s->flags = BLK_STATUS_HERE | BLK_STATUS_PLACE | BLK_STATUS_ZERO;
-        s->len = MIN(len, (uint64_t)data - off);
-        return 0;
-    }
-    off_t hole = lseek(n->fd, (off_t)off, SEEK_HOLE);
-    if (hole > (off_t)off) {
-        /* The last sector of a file that ends within it is one piece. */
-        s->len = MIN(len, ALIGN_UP((uint64_t)hole - off, 512));
-    }
-    return 0;
-}
-
 /* What @n itself says of the range. */
 static int ask(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
 {

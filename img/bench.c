@@ -61,7 +61,7 @@ static void bench_on(Bench *b, Slot *s)
                      .niov = 1, .loop = loop_control(), .done = slot_done };
     b->started++;
     b->in_flight++;
-    b->off += b->step;
+    b->off = (b->off + b->step) % blk_size(b->n);
     if (b->off + b->buffer > blk_size(b->n)) {
         b->off = 0;
     }

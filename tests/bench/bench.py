@@ -9,6 +9,7 @@
     tests/bench/bench.py blk          cost of 4 KiB random reads        (in the lab, with --icount)
     tests/bench/bench.py probe        libvirt's look at the program, tests/qmp/libvirt-probe.jsonl
     tests/bench/bench.py qmp          commands a second, and a busy guest's longest exit beside them
+    tests/bench/bench.py tools        and iops-raw, -allocated, -growing, -backed, image-open: see block.py
     tests/bench/bench.py all          the above, each where it belongs
 
 1. Rhea is built as it is released, without debug checks, in build/release, unless RHEA names a
@@ -28,6 +29,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import block
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.join(ROOT, "tests", "bench")
@@ -346,7 +349,7 @@ def in_lab(icount, what, folder):
 
 def main():
     tasks = {"exits": exits, "sandbox": sandbox, "start": start, "memory": memory, "linux": linux, "blk": blk,
-             "probe": probe, "qmp": qmp}
+             "probe": probe, "qmp": qmp, **block.TASKS}
     what = sys.argv[1] if len(sys.argv) > 1 else ""
     if what not in tasks and what != "all":
         sys.exit(__doc__)
@@ -355,11 +358,15 @@ def main():
         return
     if "RHEA" not in os.environ:
         shell("tools/build --release build/release")
+    names = list(tasks) if what == "all" else [what]
     with tempfile.TemporaryDirectory(prefix="rhea-bench-") as folder:
-        prepare(folder)
-        for name in tasks if what == "all" else [what]:
+        if set(names) - set(block.TASKS):
+            prepare(folder)
+        for name in names:
             if name in ("exits", "sandbox", "blk", "linux"):
                 in_lab(name != "linux", name, folder)
+            elif name in block.TASKS:
+                block.run(name)
             else:
                 print("\n%s, `bench.py %s`:\n" % (time.strftime("%Y-%m-%d"), name), flush=True)
                 tasks[name](folder)

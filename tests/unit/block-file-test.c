@@ -167,6 +167,32 @@ static void test_holes(void **state)
     g_unlink(path);
 }
 
+/* What status said of data is forgotten when the node makes a hole in it. */
+static void test_status(void **state)
+{
+    g_autofree char *path = temp_file(MiB, true);
+    BlkOptions o = { .driver = "file", .filename = path, .discard_unmap = true };
+    BlkNode *n = open_ok(&o);
+    BlkStatus s;
+
+    assert_int_equal(blk_status(n, 0, MiB, NULL, &s), 0);
+    assert_true(s.flags & BLK_STATUS_DATA && s.len == MiB);
+    assert_int_equal(blk_status(n, 65536, MiB - 65536, NULL, &s), 0);
+    assert_true(s.flags & BLK_STATUS_DATA && s.len == MiB - 65536);
+    assert_int_equal(blk_pdiscard(n, 65536, 65536), 0);
+    assert_int_equal(blk_status(n, 0, MiB, NULL, &s), 0);
+    assert_true(s.flags & BLK_STATUS_DATA && s.len == 65536);
+    assert_int_equal(blk_status(n, 65536, MiB - 65536, NULL, &s), 0);
+    assert_true(s.flags & BLK_STATUS_ZERO && s.len == 65536);
+    assert_int_equal(blk_status(n, 131072, MiB - 131072, NULL, &s), 0);
+    assert_true(s.flags & BLK_STATUS_DATA && s.len == MiB - 131072);
+    assert_int_equal(blk_pzero(n, 262144, 65536, BLK_MAY_UNMAP), 0);
+    assert_int_equal(blk_status(n, 131072, MiB - 131072, NULL, &s), 0);
+    assert_int_equal(s.len, 131072);
+    close_ok(n);
+    g_unlink(path);
+}
+
 #define PER_LOOP 200
 
 typedef struct Hammer {
@@ -473,6 +499,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_end_of_file),
         cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_status),
         cmocka_unit_test(test_several_loops),
         cmocka_unit_test(test_partial_blocks),
         cmocka_unit_test(test_host_device),
