@@ -38,12 +38,20 @@ typedef struct CpuSelf {
     bool x2apic;               /* CPUID offers it, and the accelerator has the local APIC */
 } CpuSelf;
 
+/* The interrupt controllers, to look at. */
+typedef struct IrqChips {
+    struct { uint8_t irr, imr, isr, base, elcr; } pic[2];      /* master, slave */
+    uint64_t rte[24];          /* the I/O APIC's redirection table */
+    uint32_t ioapic_id;
+} IrqChips;
+
 /* The board's own interrupt controllers, where gsi_sink() gave NULL.  Called on vCPU threads with no
  * lock held; they take their domain themselves. */
 typedef struct SoftIrqchip {
     void *arg;
     int (*pic_ack)(void *arg);                     /* INTA cycle: the vector, or -1: nothing pending */
     void (*ioapic_eoi)(void *arg, uint8_t vector); /* EOI broadcast of a level-triggered vector */
+    void (*look)(void *arg, IrqChips *out);        /* any thread */
 } SoftIrqchip;
 
 struct AccelOps {
@@ -125,6 +133,8 @@ struct AccelOps {
     /* The same, the 1 KiB of its local APIC's registers (SDM vol. 3, table 11-1); false too without one in
      * the accelerator. */
     bool (*vcpu_lapic)(unsigned index, uint8_t page[1024]);
+    /* Copies the interrupt controllers' registers; false: there are none. */
+    bool (*irq_chips)(IrqChips *out);
     /* Inside a port access of a vCPU, on its thread: its registers before the instruction, and those it goes
      * on with; a read's own result comes after that.  False: not there.  NULL, both: there are no vCPUs. */
     bool (*self_get)(CpuSelf *out);

@@ -319,6 +319,32 @@ static void print_lapic(Hmp *h, unsigned index, const uint8_t *page)
                lapic_reg(page, 0xa0) & 0xff);
 }
 
+HMP_RUN(hmp_info_pic)
+{
+    static const char *const modes[] = { "fixed", "lowest", "SMI", "mode 3",
+                                         "NMI", "INIT", "mode 6", "ExtINT" };
+    IrqChips c;
+
+    if (accel()->irq_chips == NULL || !accel()->irq_chips(&c)) {
+        hmp_printf(h, "No interrupt controllers available\n");
+        return;
+    }
+    hmp_printf(h, "ioapic0: id=0x%02x\n", c.ioapic_id >> 24 & 0xf);
+    for (unsigned i = 0; i < G_N_ELEMENTS(c.rte); i++) {         /* 82093AA, 3.2.4 */
+        uint64_t r = c.rte[i];
+
+        hmp_printf(h, "  pin %-2u 0x%016" PRIx64 " dest=%u vec=%-3u active-%s %-5s %s %s %s%s%s\n", i, r,
+                   (unsigned)(r >> 56), (unsigned)(r & 0xff), r >> 13 & 1 ? "lo" : "hi",
+                   r >> 15 & 1 ? "level" : "edge", r >> 16 & 1 ? "masked" : "enabled", modes[r >> 8 & 7],
+                   r >> 11 & 1 ? "logical" : "physical", r >> 12 & 1 ? " pending" : "",
+                   r >> 14 & 1 ? " remote-irr" : "");
+    }
+    for (unsigned i = 2; i-- > 0;) {
+        hmp_printf(h, "pic%u: irr=%02x imr=%02x isr=%02x irq_base=%02x elcr=%02x\n", i, c.pic[i].irr,
+                   c.pic[i].imr, c.pic[i].isr, c.pic[i].base, c.pic[i].elcr);
+    }
+}
+
 HMP_RUN(hmp_info_lapic)
 {
     uint8_t page[1024];

@@ -294,6 +294,44 @@ HMP_RUN(hmp_info_trace_events)
     }
 }
 
+/* --- dumps, migration --- */
+
+HMP_RUN(hmp_info_dump)
+{
+    g_autoptr(json_t) d = hmp_call(h, "query-dump", NULL);
+
+    if (d == NULL) {
+        return;
+    }
+    hmp_printf(h, "Status: %s\n", hmp_json_str(d, "status"));
+    if (strcmp(hmp_json_str(d, "status"), "active") == 0) {
+        hmp_printf(h, "Finished: %.2f %%\n", 100.0 * num(d, "completed") / MAX(num(d, "total"), 1));
+    }
+}
+
+HMP_RUN(hmp_info_migrate)
+{
+    g_autoptr(json_t) m = hmp_call(h, "query-migrate", NULL);
+    json_t *why;
+    size_t i;
+
+    json_array_foreach(json_object_get(m, "blocked-reasons"), i, why) {
+        hmp_printf(h, "%s  %s\n", i == 0 ? "Outgoing migration blocked:\n" : "", json_string_value(why));
+    }
+}
+
+HMP_RUN(hmp_info_migrate_capabilities)
+{
+    EACH_ROW(h, "query-migrate-capabilities", c) {
+        hmp_printf(h, "%s: %s\n", hmp_json_str(c, "capability"), hmp_json_true(c, "state") ? "on" : "off");
+    }
+}
+
+HMP_RUN(hmp_info_migrate_parameters)
+{
+    hmp_do(h, "query-migrate-parameters", NULL);
+}
+
 /* --- jobs --- */
 
 HMP_RUN(hmp_info_jobs)

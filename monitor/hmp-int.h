@@ -77,6 +77,10 @@ void hmp_each_register(void (*fn)(const char *name, void *arg), void *arg);
 
 /* --- the table --- */
 bool hmp_command_there(const HmpCommand *c);
+/* May it run now?  Few do before the machine is built. */
+bool hmp_command_allowed(const HmpCommand *c);
+/* Why there is no command @name of @n bytes that QEMU has; NULL: it is not known. */
+const char *hmp_absent(bool of_info, const char *name, size_t n);
 /* The command @name of @n bytes, or NULL. */
 const HmpCommand *hmp_command_find(const HmpCommand *table, const char *name, size_t n);
 /* Prints the lines of @table, each after @prefix; @only (may be NULL): only that one. */

@@ -17,7 +17,6 @@ PLAIN(hmp_system_powerdown, "system_powerdown")
 PLAIN(hmp_system_reset, "system_reset")
 PLAIN(hmp_system_wakeup, "system_wakeup")
 PLAIN(hmp_nmi, "inject-nmi")
-PLAIN(hmp_exit_preconfig, "x-exit-preconfig")
 
 /* A command with one text, @key, from the argument @arg. */
 #define ONE_TEXT(function, qmp, key, arg) \
@@ -26,6 +25,7 @@ PLAIN(hmp_exit_preconfig, "x-exit-preconfig")
         hmp_do(h, qmp, hmp_args_of(key, hmp_str(a, arg), NULL)); \
     }
 
+ONE_TEXT(hmp_closefd, "closefd", "fdname", "name")
 ONE_TEXT(hmp_device_del, "device_del", "id", "id")
 ONE_TEXT(hmp_object_del, "object-del", "id", "id")
 ONE_TEXT(hmp_chardev_remove, "chardev-remove", "id", "id")
@@ -38,6 +38,11 @@ ONE_TEXT(hmp_block_job_resume, "block-job-resume", "device", "device")
 HMP_RUN(hmp_stop)
 {
     hmp_do_later(h, "stop", NULL);
+}
+
+HMP_RUN(hmp_exit_preconfig)
+{
+    hmp_do_later(h, "x-exit-preconfig", NULL);
 }
 
 HMP_RUN(hmp_quit)

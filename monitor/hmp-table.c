@@ -24,10 +24,28 @@ const HmpCommand hmp_info_commands[] = {
 #undef HMP
 #undef INFO
 
-bool hmp_command_there(const HmpCommand *c)
-{
-    return c->needs == NULL || qmp_command_find(c->needs) != NULL;
-}
+typedef struct AbsentRow {
+    const char *name, *why;
+} AbsentRow;
+
+#define ABSENT_ROW(word, reason) { word, reason },
+#define HMP_ABSENT ABSENT_ROW
+#define INFO_ABSENT(...)
+static const AbsentRow absent_commands[] = {
+#include "monitor/hmp-absent.def"
+    { NULL, NULL },
+};
+#undef HMP_ABSENT
+#undef INFO_ABSENT
+
+#define HMP_ABSENT(...)
+#define INFO_ABSENT ABSENT_ROW
+static const AbsentRow absent_info[] = {
+#include "monitor/hmp-absent.def"
+    { NULL, NULL },
+};
+#undef HMP_ABSENT
+#undef INFO_ABSENT
 
 /* True if @name is one of the words in @names, which are separated by '|'. */
 static bool is_named(const char *names, const char *name, size_t n)
@@ -44,6 +62,34 @@ static bool is_named(const char *names, const char *name, size_t n)
     return false;
 }
 
+bool hmp_command_there(const HmpCommand *c)
+{
+    return c->needs == NULL || qmp_command_find(c->needs) != NULL;
+}
+
+bool hmp_command_allowed(const HmpCommand *c)
+{
+    const QmpCommand *q = c->needs != NULL ? qmp_command_find(c->needs) : NULL;
+
+    return !qmp_command_early() || (q != NULL && q->flags & QMP_EARLY) || c->run == hmp_help_command ||
+           c->run == hmp_info_help;
+}
+
+const char *hmp_absent(bool of_info, const char *name, size_t n)
+{
+    for (const AbsentRow *r = of_info ? absent_info : absent_commands; r->name != NULL; r++) {
+        if (strlen(r->name) == n && strncmp(r->name, name, n) == 0) {
+            return r->why;
+        }
+    }
+    for (const HmpCommand *c = of_info ? hmp_info_commands : hmp_commands; c->name != NULL; c++) {
+        if (!hmp_command_there(c) && is_named(c->name, name, n)) {
+            return "there is nothing for it to act upon";
+        }
+    }
+    return NULL;
+}
+
 const HmpCommand *hmp_command_find(const HmpCommand *table, const char *name, size_t n)
 {
     for (; table->name != NULL; table++) {
@@ -57,7 +103,7 @@ const HmpCommand *hmp_command_find(const HmpCommand *table, const char *name, si
 void hmp_help(Hmp *h, const char *prefix, const HmpCommand *table, const HmpCommand *only)
 {
     for (; table->name != NULL; table++) {
-        if ((only == NULL || only == table) && hmp_command_there(table)) {
+        if ((only == NULL || only == table) && hmp_command_there(table) && hmp_command_allowed(table)) {
             hmp_printf(h, "%s%s %s -- %s\n", prefix, table->name, table->params, table->help);
         }
     }
@@ -112,6 +158,13 @@ static void put_table(GString *out, const char *prefix, const HmpCommand *table)
     }
 }
 
+static void put_absent(GString *out, const char *prefix, const AbsentRow *r)
+{
+    for (; r->name != NULL; r++) {
+        g_string_append_printf(out, "- `%s%s`: %s\n", prefix, r->name, r->why);
+    }
+}
+
 void hmp_reference(GString *out)
 {
     g_string_append(
@@ -124,4 +177,7 @@ void hmp_reference(GString *out)
     put_table(out, "", hmp_commands);
     g_string_append(out, "\n## info\n\n");
     put_table(out, "info ", hmp_info_commands);
+    g_string_append(out, "\n## Not supported\n\nCommands of QEMU that are refused, with this reason:\n\n");
+    put_absent(out, "", absent_commands);
+    put_absent(out, "info ", absent_info);
 }

@@ -1,5 +1,6 @@
 /* hmp-tree.c: info qtree, qdm, qom-tree, mtree, pci: the machine as a tree. */
 #include <string.h>
+#include "core/ram.h"
 #include "core/region.h"
 #include "monitor/hmp-int.h"
 
@@ -282,6 +283,27 @@ HMP_RUN(hmp_info_pci)
     json_array_foreach(list, i, bus) {
         json_array_foreach(json_object_get(bus, "devices"), j, f) {
             print_function(h, f);
+        }
+    }
+}
+
+/* --- blocks of memory --- */
+
+HMP_RUN(hmp_info_ramblock)
+{
+    hmp_printf(h, "%24s %8s %18s\n", "Block Name", "PSize", "Total");
+    for (const RamBlock *b = ram_first(); b != NULL; b = b->next) {
+        g_autofree char *page = g_strdup_printf("%zu KiB", b->page_size >> 10);
+
+        hmp_printf(h, "%24s %8s 0x%016" PRIx64 "\n", b->id, page, b->size);
+    }
+}
+
+HMP_RUN(hmp_info_roms)
+{
+    for (const RamBlock *b = ram_first(); b != NULL; b = b->next) {
+        if (b->readonly) {
+            hmp_printf(h, "size=0x%06" PRIx64 " mem=rom name=\"%s\"\n", b->size, b->id);
         }
     }
 }

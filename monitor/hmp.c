@@ -244,9 +244,16 @@ static bool line_register(void *arg, const char *name, uint64_t *value)
     return hmp_try_regs(h, &r) && hmp_register(&r, name, value);
 }
 
-static void unknown(Hmp *h, const char *name, size_t n)
+/* Says that there is no command @name, @n bytes of it, which the user gave in @typed_len bytes at @typed. */
+static void unknown(Hmp *h, bool of_info, const char *name, size_t n, const char *typed, size_t typed_len)
 {
-    hmp_printf(h, "unknown command: '%.*s'\n", (int)n, name);
+    const char *why = hmp_absent(of_info, name, n);
+
+    if (why != NULL) {
+        hmp_printf(h, "Error: %s%.*s is not supported: %s\n", of_info ? "info " : "", (int)n, name, why);
+    } else {
+        hmp_printf(h, "unknown command: '%.*s'\n", (int)typed_len, typed);
+    }
 }
 
 /* The length of the command's name at the beginning of @text: to a blank or a format. */
@@ -263,6 +270,11 @@ static void run_command(Hmp *h, const HmpCommand *c, const char *text, const cha
     HmpArgs args;
     Error *err = NULL;
 
+    if (!hmp_command_allowed(c)) {
+        hmp_printf(h, "Command '%s%.*s' not available until machine initialization has completed.\n", prefix,
+                   (int)typed_len, typed);
+        return;
+    }
     if (!hmp_args_read(c->name, c->args, text, &context, &args, &err)) {
         hmp_printf(h, "%s\nTry \"help %s%.*s\" for more information\n", error_text(err), prefix,
                    (int)typed_len, typed);
@@ -296,14 +308,14 @@ static void run_line(Hmp *h, const char *line)
     const HmpCommand *c = hmp_command_find(hmp_commands, text, n);
     const char *rest = skip_blanks(text + n);
     if (c == NULL) {
-        unknown(h, text, strcspn(text, " \t"));
+        unknown(h, false, text, n, text, strcspn(text, " \t"));
     } else if (strcmp(c->name, "info") != 0 || *rest == '\0') {
         run_command(h, c, text + n, "", text, n);
     } else {
         n = name_length(rest);
         c = hmp_command_find(hmp_info_commands, rest, n);
         if (c == NULL) {
-            unknown(h, text, (rest - text) + strcspn(rest, " \t"));
+            unknown(h, true, rest, n, text, (rest - text) + strcspn(rest, " \t"));
         } else {
             run_command(h, c, rest + n, "info ", rest, n);
         }

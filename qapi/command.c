@@ -16,8 +16,24 @@ const QmpCommand *qmp_command_find(const char *name)
     return bsearch(name, qmp_commands, qmp_commands_count, sizeof(QmpCommand), by_name);
 }
 
+static bool early;                     /* control */
+
+void qmp_command_set_early(bool on)
+{
+    early = on;
+}
+
+bool qmp_command_early(void)
+{
+    return early;
+}
+
 static bool state_allows(const QmpCommand *c, unsigned state, Error **errp)
 {
+    if (early && !(c->flags & QMP_EARLY)) {
+        return error_set(errp, "The command '%s' is permitted only after machine initialization has "
+                         "completed", c->name);
+    }
     if (!c->when || (c->when & (1u << state))) {
         return true;
     }

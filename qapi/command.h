@@ -14,6 +14,7 @@ typedef struct QmpPending QmpPending;
 
 #define QMP_DEFERRED 1             /* @ret is the QmpPending */
 #define QMP_OOB 4                  /* may run out of band: "exec-oob" */
+#define QMP_EARLY 8                /* may run before the machine is built (-preconfig) */
 #define QMP_RAW 2                  /* @ret is a GString that takes the returned JSON text */
 
 typedef struct QmpCommand {
@@ -31,6 +32,9 @@ extern const QmpCommand qmp_commands[];
 extern const unsigned qmp_commands_count;
 
 CTX_ANY const QmpCommand *qmp_command_find(const char *name);
+/* While @early only commands with QMP_EARLY run: the machine is not built yet. */
+CTX_CONTROL void qmp_command_set_early(bool early);
+CTX_CONTROL bool qmp_command_early(void);
 /* A deferred command's handler returned true: exactly one of these must follow, on control, then or
  * later.  The session reads no further command before that; it may be gone by then, which is fine.
  * qmp_pending_done: success when @take_err is NULL. */

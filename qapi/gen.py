@@ -97,7 +97,7 @@ class Schema:
         'union': {'base', 'members', 'tag', 'tag_default', 'cases', 'since'},
         'alternate': {'cases', 'since'},
         'command': {'data', 'boxed', 'returns', 'when', 'since', 'session', 'deferred', 'raw', 'oob',
-                    'planned', 'features', 'example', 'errors'},
+                    'planned', 'features', 'example', 'errors', 'preconfig'},
         'event': {'data', 'since', 'rate_ms', 'rate_by', 'example'},
         'option': {'arg', 'implied', 'forms', 'since', 'group', 'repeat', 'flags'},
     }
@@ -506,7 +506,8 @@ class Output:
         when = d.raw.get('when')
         bits = sum(1 << states.index(x) for x in when) if when else 0
         ret = d.raw.get('returns')
-        flags = [f for k, f in (('deferred', 'QMP_DEFERRED'), ('raw', 'QMP_RAW'), ('oob', 'QMP_OOB'))
+        flags = [f for k, f in (('deferred', 'QMP_DEFERRED'), ('raw', 'QMP_RAW'), ('oob', 'QMP_OOB'),
+                                ('preconfig', 'QMP_EARLY'))
                  if d.raw.get(k)]
         feats = d.raw.get('features', [])
         return ('    { .name = %s, .call = call_%s, .args = %s, .ret = %s, .when = 0x%x, .flags = %s,\n'
@@ -695,6 +696,8 @@ class Output:
             o.append('\nReturns: `%s`\n' % d.raw['returns'])
         if d.raw.get('when'):
             o.append('\nOnly while: %s\n' % ', '.join(d.raw['when']))
+        if d.raw.get('preconfig'):
+            o.append('\nAlso in the state of `-preconfig`.\n')
         if d.raw.get('errors'):
             o.append('\nErrors: %s\n' % d.raw['errors'])
         if d.raw.get('rate_ms'):

@@ -1,4 +1,5 @@
-/* config-numa.c: -numa node, dist and cpu into BoardConfig. */
+/* config-numa.c: -numa node, dist and cpu, and set-numa-node, into BoardConfig.
+ * A mistake changes nothing. */
 #include "system/config-int.h"
 
 #include <string.h>
@@ -9,25 +10,27 @@ static bool read_node(BoardConfig *b, const NumaNodeConfig *n, Error **errp)
     MachineNode *node;
 
     if (id >= NUMA_NODES_MAX) {
-        return error_set(errp, "-numa: Max number of NUMA nodes reached: %u", id);
+        return error_set(errp, "Max number of NUMA nodes reached: %u", id);
     }
     if (id != b->numa_nodes) {
-        return error_set(errp, "-numa: node ids must be given in order: %u was expected, not %u",
+        return error_set(errp, "node ids must be given in order: %u was expected, not %u",
                          b->numa_nodes, id);
     }
     if (n->has_mem && n->memdev != NULL) {
-        return error_set(errp, "-numa: cannot specify both mem= and memdev=");
+        return error_set(errp, "cannot specify both mem= and memdev=");
+    }
+    for (size_t i = 0; n->has_cpus && i < n->cpus.n; i++) {
+        if (n->cpus.at[i] >= b->smp.max_cpus) {
+            return error_set(errp, "CPU index (%u) should be smaller than maxcpus (%u)", n->cpus.at[i],
+                             b->smp.max_cpus);
+        }
     }
     node = &b->numa[b->numa_nodes++];
     node->mem = n->has_mem ? n->mem : 0;
     node->memdev = g_strdup(n->memdev);
+    node->has_cpu = n->has_cpus && n->cpus.n > 0;
     for (size_t i = 0; n->has_cpus && i < n->cpus.n; i++) {
-        if (n->cpus.at[i] >= b->smp.max_cpus) {
-            return error_set(errp, "-numa: CPU index (%u) should be smaller than maxcpus (%u)",
-                             n->cpus.at[i], b->smp.max_cpus);
-        }
         b->cpu_node[n->cpus.at[i]] = id;
-        node->has_cpu = true;
     }
     return true;
 }
@@ -35,10 +38,10 @@ static bool read_node(BoardConfig *b, const NumaNodeConfig *n, Error **errp)
 static bool read_dist(BoardConfig *b, const NumaDistConfig *d, Error **errp)
 {
     if (d->src >= b->numa_nodes || d->dst >= b->numa_nodes) {
-        return error_set(errp, "-numa: Invalid node %u in dist", d->src >= b->numa_nodes ? d->src : d->dst);
+        return error_set(errp, "Invalid node %u in dist", d->src >= b->numa_nodes ? d->src : d->dst);
     }
     if (d->val < 10 || (d->src == d->dst && d->val != 10)) {
-        return error_set(errp, "-numa: NUMA distance (%u) is invalid, %s", d->val,
+        return error_set(errp, "NUMA distance (%u) is invalid, %s", d->val,
                          d->src == d->dst ? "the local distance is 10" : "it shouldn't be less than 10");
     }
     b->numa[d->src].distance[d->dst] = d->val;
@@ -52,7 +55,7 @@ static bool read_cpu(BoardConfig *b, const NumaCpuConfig *c, Error **errp)
     unsigned matched = 0;
 
     if (!c->has_node_id || c->node_id < 0 || c->node_id >= b->numa_nodes) {
-        return error_set(errp, "-numa: cpu needs the node-id of a node given before");
+        return error_set(errp, "cpu needs the node-id of a node given before");
     }
     for (unsigned i = 0; i < t->max_cpus; i++) {
         unsigned thread = i % t->threads, core = i / t->threads % t->cores;
@@ -63,8 +66,8 @@ static bool read_cpu(BoardConfig *b, const NumaCpuConfig *c, Error **errp)
             matched++;
         }
     }
-    b->numa[c->node_id].has_cpu = true;
-    return matched > 0 || error_set(errp, "-numa: no CPU matches the ids of cpu,node-id=%" PRIi64,
+    b->numa[c->node_id].has_cpu |= matched > 0;
+    return matched > 0 || error_set(errp, "no CPU matches the ids of cpu,node-id=%" PRIi64,
                                     c->node_id);
 }
 
@@ -86,7 +89,7 @@ static bool complete(BoardConfig *b, Error **errp)
     }
     if (by_backend > 0) {
         return by_backend == b->numa_nodes ||
-               error_set(errp, "-numa: memdev= must be given for all nodes or for none");
+               error_set(errp, "memdev= must be given for all nodes or for none");
     }
     if (given == 0) {
         uint64_t share = b->ram_size / b->numa_nodes / (8 << 20) * (8 << 20);
@@ -94,40 +97,58 @@ static bool complete(BoardConfig *b, Error **errp)
             b->numa[i].mem = i + 1 < b->numa_nodes ? share : b->ram_size - share * i;
         }
     } else if (sum != b->ram_size) {
-        return error_set(errp, "-numa: total memory for NUMA nodes (0x%" PRIx64 ") should equal RAM size "
+        return error_set(errp, "total memory for NUMA nodes (0x%" PRIx64 ") should equal RAM size "
                          "(0x%" PRIx64 ")", sum, b->ram_size);
     }
     return true;
 }
 
-bool config_read_numa(Config *c, const CmdLine *cmd, Error **errp)
+static void make_room(BoardConfig *b)
+{
+    if (b->numa == NULL) {
+        b->numa = g_new0(MachineNode, NUMA_NODES_MAX);
+        b->cpu_node = g_new0(uint16_t, b->smp.max_cpus);
+    }
+}
+
+bool config_add_numa(Config *c, const NumaConfig *n, Error **errp)
 {
     BoardConfig *b = &c->board;
 
-    if (!cmdline_has(cmd, OPT_NUMA) && b->ram_slots == 0 && b->ram_max <= b->ram_size) {
-        return true;
-    }
-    b->numa = g_new0(MachineNode, NUMA_NODES_MAX);
-    b->cpu_node = g_new0(uint16_t, b->smp.max_cpus);
-    if (!cmdline_has(cmd, OPT_NUMA)) {      /* plugged memory needs a node to be in: one for all */
+    make_room(b);
+    return n->type == NUMA_CONFIG_TYPE_NODE   ? read_node(b, &n->u.node, errp)
+           : n->type == NUMA_CONFIG_TYPE_DIST ? read_dist(b, &n->u.dist, errp)
+                                              : read_cpu(b, &n->u.cpu, errp);
+}
+
+bool config_complete_numa(Config *c, Error **errp)
+{
+    BoardConfig *b = &c->board;
+
+    if (b->numa == NULL && (b->ram_slots > 0 || b->ram_max > b->ram_size)) {
+        make_room(b);                       /* plugged memory needs a node to be in: one for all */
         b->numa_nodes = 1;
         b->numa[0].has_cpu = true;
-        return complete(b, errp);
     }
+    if (b->numa == NULL) {
+        return true;
+    }
+    return (b->numa_nodes > 0 ? complete(b, errp) : error_set(errp, "no node was given")) ||
+           error_context(errp, "-numa");
+}
+
+bool config_read_numa(Config *c, const CmdLine *cmd, Error **errp)
+{
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_NUMA); i++) {
         const char *text = cmdline_nth(cmd, OPT_NUMA, i);
         g_autoptr(NumaConfig) n = NULL;
-        bool ok;
 
         if (!qapi_opt_numa(text, &n, errp)) {
             return error_context(errp, "-numa %s", text);
         }
-        ok = n == NULL || (n->type == NUMA_CONFIG_TYPE_NODE   ? read_node(b, &n->u.node, errp)
-                           : n->type == NUMA_CONFIG_TYPE_DIST ? read_dist(b, &n->u.dist, errp)
-                                                              : read_cpu(b, &n->u.cpu, errp));
-        if (!ok) {
-            return false;
+        if (n != NULL && !config_add_numa(c, n, errp)) {
+            return error_context(errp, "-numa");
         }
     }
-    return b->numa_nodes > 0 ? complete(b, errp) : error_set(errp, "-numa: no node was given");
+    return cmdline_has(cmd, OPT_PRECONFIG) || config_complete_numa(c, errp);
 }

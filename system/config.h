@@ -22,6 +22,10 @@ typedef struct Config {
 /* Fills *@c; texts are borrowed from @cmd or owned by *@c for the life of the process.  *@help: a listing was
  * printed and the program shall exit with status 0. */
 CTX_CONTROL bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp);
+/* One more -numa; not with a node, a CPU or a distance that cannot be. */
+CTX_CONTROL bool config_add_numa(Config *c, const NumaConfig *n, Error **errp);
+/* Fills in what no -numa said, and checks the whole; config_read() has done it, but for -preconfig. */
+CTX_CONTROL bool config_complete_numa(Config *c, Error **errp);
 /* Drive letters that firmware knows, each once. */
 CTX_ANY bool config_check_boot_order(const char *order, Error **errp);
 

@@ -31,6 +31,7 @@
 #include "system/gdbstub.h"
 #include "system/monitor-host.h"
 #include "system/objects.h"
+#include "system/preconfig.h"
 #include "system/process.h"
 #include "system/qmp-disk.h"
 #include "system/qmp-export.h"
@@ -273,15 +274,24 @@ static bool open_back_ends(const CmdLine *cmd, Config *c, bool *help, Error **er
            streams_open(cmd, help, errp) && !*help && drives_open_all(cmd, &c->board, help, errp) && !*help;
 }
 
-static bool build(const CmdLine *cmd, Config *c, Error **errp)
+static bool make_machine(const Config *c, Error **errp)
 {
     Loop *loop = loop_new("device", THREAD_LOOP, errp);
     Machine *m = loop != NULL ? machine_new(c->type, loop, errp) : NULL;
 
-    if (m == NULL) {
-        return false;
+    if (m != NULL) {
+        m->cfg = c->board;
     }
-    m->cfg = c->board;
+    return m != NULL;
+}
+
+static bool vm_opened;
+
+static bool build(const CmdLine *cmd, Config *c, Error **errp)
+{
+    Machine *m = machine();
+
+    vm_opened = !c->type->empty;
     if (!c->type->empty &&
         (!devices_cpu_globals(cmd, m, errp) || !make_ram(m, c, errp) || !accel()->vm_open(m, errp))) {
         return false;
@@ -306,7 +316,7 @@ static void tear_down(void)
     streams_drain();
     gdbstub_stop();
     if (m != NULL) {
-        if (!m->type->empty) {
+        if (vm_opened) {
             accel()->vm_close(m);            /* first: nobody looks at slots and lines any more */
         }
         device_destroy(m->peripheral);
@@ -366,6 +376,7 @@ static void load_libraries(const CmdLine *cmd)
 static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **errp)
 {
     static Config config;
+    bool early = cmdline_has(cmd, OPT_PRECONFIG);
 
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_L); i++) {
         firmware_path_add(cmdline_nth(cmd, OPT_L, i));
@@ -397,8 +408,14 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
     if (!open_back_ends(cmd, &config, help, errp)) {
         return *help;
     }
-    if (!process_hold_pidfile(cmd, errp) || !build(cmd, &config, errp) ||
-        !streams_monitors(cmd, &config, errp) || !gdbstub_start(cmd, errp)) {
+    if (!process_hold_pidfile(cmd, errp) || !make_machine(&config, errp)) {
+        return false;
+    }
+    if (early && !preconfig(cmd, &config, errp)) {
+        return runstate_ended();
+    }
+    if (!build(cmd, &config, errp) || (!early && !streams_monitors(cmd, errp)) ||
+        !streams_shared_monitors(cmd, &config, errp) || !gdbstub_start(cmd, errp)) {
         return false;
     }
     machine_reset(RESET_POWER);
@@ -408,6 +425,9 @@ static bool start(const CmdLine *cmd, const char *argv0, bool *help, Error **err
     }
     process_ready();
     runstate_start(!cmdline_has(cmd, OPT_S));
+    if (early) {
+        preconfig_over();
+    }
     return true;
 }
 

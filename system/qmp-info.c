@@ -83,6 +83,12 @@ bool qmp_query_migrate_capabilities(MigrationCapabilityStatusList *ret, Error **
     return true;
 }
 
+bool qmp_query_migrate_parameters(MigrationParameters **ret, Error **errp)
+{
+    *ret = qapi_new_migration_parameters();
+    return true;
+}
+
 bool qmp_migrate_set_capabilities(const MigrationCapabilityStatusList *capabilities, Error **errp)
 {
     for (size_t i = 0; i < capabilities->n; i++) {

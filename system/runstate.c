@@ -423,6 +423,11 @@ void runstate_start(bool go)
     }
 }
 
+bool runstate_ended(void)
+{
+    return run.ended;
+}
+
 int runstate_main_loop(void)
 {
     while (!run.ended) {

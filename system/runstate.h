@@ -57,6 +57,8 @@ CTX_CONTROL bool runstate_wakeup(Error **errp);
 CTX_CONTROL void runstate_set_debugger(const RunDebugger *d);
 /* Ends the program with @status after the devices have come to rest. */
 CTX_CONTROL void runstate_quit(ShutdownCause cause, int status);
+/* It is carried out. */
+CTX_CONTROL bool runstate_ended(void);
 /* Runs the control loop until runstate_quit() is carried out; returns the exit status. */
 CTX_CONTROL int runstate_main_loop(void);
 

@@ -290,7 +290,7 @@ static bool add_mon(const char *text, Error **errp)
     return qapi_opt_mon(text, &m, errp) && (m == NULL || add_monitor(m->chardev, m->mode, m->pretty, errp));
 }
 
-bool streams_monitors(const CmdLine *cmd, const Config *c, Error **errp)
+bool streams_monitors(const CmdLine *cmd, Error **errp)
 {
     unsigned n = 0;
 
@@ -304,6 +304,11 @@ bool streams_monitors(const CmdLine *cmd, const Config *c, Error **errp)
             return error_context(errp, "-mon %s", cmdline_nth(cmd, OPT_MON, i));
         }
     }
+    return true;
+}
+
+bool streams_shared_monitors(const CmdLine *cmd, const Config *c, Error **errp)
+{
     for (unsigned i = 0; shared != NULL && i < shared->len; i++) {
         if (!add_monitor(g_ptr_array_index(shared, i), MONITOR_MODE_READLINE, false, errp)) {
             return error_context(errp, "mon:");

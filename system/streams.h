@@ -11,8 +11,10 @@ CTX_CONTROL bool streams_add_fds(const CmdLine *cmd, Error **errp);
 CTX_CONTROL bool streams_open(const CmdLine *cmd, bool *help, Error **errp);
 /* Makes the serial ports and the debug console; the board is built. */
 CTX_CONTROL bool streams_plug(const CmdLine *cmd, const Config *c, Error **errp);
-/* Starts the monitors. */
-CTX_CONTROL bool streams_monitors(const CmdLine *cmd, const Config *c, Error **errp);
+/* Starts the monitors that have a byte stream of their own. */
+CTX_CONTROL bool streams_monitors(const CmdLine *cmd, Error **errp);
+/* The same, those that share one with a serial port; after streams_plug(). */
+CTX_CONTROL bool streams_shared_monitors(const CmdLine *cmd, const Config *c, Error **errp);
 /* Is there a monitor, and so somebody who may give commands? */
 CTX_CONTROL bool streams_have_monitor(void);
 /* The id of the back end that the short form @text of -@option means, made as @new_id if need be;

@@ -372,13 +372,45 @@ static const DeviceType clock_type = {
 
 /* --- */
 
+static struct {
+    Device *pic, *ioapic;
+} chips;
+
+bool kvm_irq_chips(IrqChips *out)
+{
+    KvmI8259 *p = (KvmI8259 *)chips.pic;
+    KvmIoapic *a = (KvmIoapic *)chips.ioapic;
+
+    if (kvm_vm.soft != NULL) {
+        kvm_vm.soft->look(kvm_vm.soft->arg, out);
+        return true;
+    }
+    if (p == NULL || a == NULL) {
+        return false;
+    }
+    pic_before_save(p);
+    ioapic_before_save(a);
+    for (unsigned i = 0; i < 2; i++) {
+        out->pic[i].irr = p->chip[i].irr;
+        out->pic[i].imr = p->chip[i].imr;
+        out->pic[i].isr = p->chip[i].isr;
+        out->pic[i].base = p->chip[i].irq_base;
+        out->pic[i].elcr = p->chip[i].elcr;
+    }
+    memcpy(out->rte, a->redirect, sizeof(out->rte));
+    out->ioapic_id = a->ioapic_id;
+    return true;
+}
+
 bool kvm_state_devices(Machine *m, Error **errp)
 {
-    if (!kvm_vm.split &&
-        (!device_make(&pic_type, m->root, NULL, "kvm-i8259", errp, NULL) ||
-         !device_make(&ioapic_type, m->root, NULL, "kvm-ioapic", errp, NULL) ||
-         !device_make(&pit_type, m->root, NULL, "kvm-pit", errp, NULL))) {
-        return false;
+    if (!kvm_vm.split) {
+        chips.pic = device_make(&pic_type, m->root, NULL, "kvm-i8259", errp, NULL);
+        chips.ioapic = chips.pic != NULL ? device_make(&ioapic_type, m->root, NULL, "kvm-ioapic", errp, NULL)
+                                         : NULL;
+        if (chips.ioapic == NULL || !device_make(&pit_type, m->root, NULL, "kvm-pit", errp, NULL)) {
+            return false;
+        }
     }
     return device_make(&clock_type, m->root, NULL, "kvmclock", errp, NULL) != NULL;
 }

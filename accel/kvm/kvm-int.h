@@ -203,6 +203,7 @@ void kvm_vcpu_read_regs(KvmVcpu *v, X86Regs *out);
 bool kvm_self_get(CpuSelf *out);
 void kvm_self_set(const CpuSelf *c);
 bool kvm_vcpu_lapic(unsigned index, uint8_t page[KVM_APIC_REG_SIZE]);
+bool kvm_irq_chips(IrqChips *out);
 
 /* --- stats.c --- */
 /* Closes what kvm_stats() opened, if it did. */

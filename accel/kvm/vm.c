@@ -322,6 +322,7 @@ const AccelOps kvm_accel = {
     .crash_info = hyperv_crash_info,
     .vcpu_regs = kvm_vcpu_regs,
     .vcpu_lapic = kvm_vcpu_lapic,
+    .irq_chips = kvm_irq_chips,
     .self_get = kvm_self_get,
     .self_set = kvm_self_set,
     .boot_state = kvm_boot_state,

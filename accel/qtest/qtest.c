@@ -165,8 +165,19 @@ static bool irqfd_set(int gsi, Notifier *raise, Notifier *resample, bool on)
     return true;
 }
 
+static const SoftIrqchip *soft;
+
 static void soft_irqchip(const SoftIrqchip *c)
 {
+    soft = c;
+}
+
+static bool irq_chips(IrqChips *out)
+{
+    if (soft != NULL) {
+        soft->look(soft->arg, out);
+    }
+    return soft != NULL;
 }
 
 static void extint(bool level)
@@ -223,6 +234,7 @@ const AccelOps qtest_accel = {
     .route_drop = route_drop,
     .irqfd_set = irqfd_set,
     .soft_irqchip = soft_irqchip,
+    .irq_chips = irq_chips,
     .extint = extint,
     .vcpus_create = vcpus_create,
     .vcpus_run = vcpus_run,

@@ -191,6 +191,9 @@ void pc_cpus_begin(Machine *m)
     const char *model = m->cfg.cpu_model != NULL ? m->cfg.cpu_model : m->type->default_cpu;
 
     assert_control();
+    if (m->cpu_type != NULL) {
+        return;
+    }
     if (type.name == NULL) {
         type = (DeviceType){
             .name = g_strdup_printf("%.*s-x86_64-cpu", (int)strcspn(model, ","), model),

@@ -13,7 +13,7 @@ typedef struct CpuPlace {
  * without NUMA nodes. */
 CTX_CONTROL CpuPlace cpu_place(const BoardConfig *c, unsigned index);
 
-/* Makes m->cpu_type and the places of m->cpus. */
+/* Makes m->cpu_type and the places of m->cpus, if they are not there. */
 CTX_CONTROL void pc_cpus_begin(Machine *m);
 /* Firmware and tables say which vCPUs there are now (pc.c). */
 CTX_CONTROL void pc_tell_cpus(Machine *m);

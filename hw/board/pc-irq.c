@@ -41,6 +41,14 @@ static void end_of_interrupt(void *arg, uint8_t vector)
     ioapic_eoi(q->ioapic, vector);
 }
 
+static void look(void *arg, IrqChips *out)
+{
+    PcIrqs *q = arg;
+
+    i8259_look(q->pic, out);
+    ioapic_look(q->ioapic, out);
+}
+
 /* KVM learns from the pins' routes which vectors' ends it must report. */
 static void pin_routed(void *arg, unsigned pin, const MsiMsg *m, bool masked)
 {
@@ -77,7 +85,8 @@ bool pc_irqs_make(PcBoard *b, Machine *m, Error **errp)
     q->intr = (IrqSink){ .set = intr_set, .pins = 1 };
     irq_connect(i8259_intr(q->pic), &q->intr, 0);
     ioapic_on_route(q->ioapic, pin_routed, q);
-    q->soft = (SoftIrqchip){ .arg = q, .pic_ack = pic_ack, .ioapic_eoi = end_of_interrupt };
+    q->soft = (SoftIrqchip){ .arg = q, .pic_ack = pic_ack, .ioapic_eoi = end_of_interrupt,
+                               .look = look };
     if (accel()->soft_irqchip != NULL) {
         accel()->soft_irqchip(&q->soft);
     }

@@ -130,6 +130,23 @@ static void acknowledge(Pic *p, unsigned pin)
     }
 }
 
+void i8259_look(Device *d, IrqChips *out)
+{
+    I8259 *s = device_as(d, &i8259_type);
+
+    lock_take(&s->lock);
+    for (unsigned i = 0; i < 2; i++) {
+        const Pic *p = &s->pic[i];
+
+        out->pic[i].irr = p->irr;
+        out->pic[i].imr = p->imr;
+        out->pic[i].isr = p->isr;
+        out->pic[i].base = p->base;
+        out->pic[i].elcr = p->elcr;
+    }
+    lock_drop(&s->lock);
+}
+
 uint8_t i8259_ack(Device *d)
 {
     I8259 *s = device_as(d, &i8259_type);

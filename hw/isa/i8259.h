@@ -2,6 +2,7 @@
 #ifndef HW_ISA_I8259_H
 #define HW_ISA_I8259_H
 
+#include "core/accel.h"
 #include "core/device.h"
 #include "core/irq.h"
 
@@ -13,5 +14,7 @@ CTX_CONTROL IrqSink *i8259_inputs(Device *d);
 CTX_CONTROL IrqLine *i8259_intr(Device *d);
 /* The processor's acknowledge cycle: the vector.  With nothing pending, the spurious one. */
 CTX_ANY uint8_t i8259_ack(Device *d);
+/* Copies the registers into out->pic. */
+CTX_ANY void i8259_look(Device *d, IrqChips *out);
 
 #endif

@@ -6,6 +6,7 @@
  *    masked input is lost (82093AA, 3.2.4). */
 #include "hw/isa/ioapic.h"
 
+#include <string.h>
 #include "core/machine.h"
 #include "core/region.h"
 #include "core/state.h"
@@ -117,6 +118,16 @@ void ioapic_eoi(Device *d, uint8_t vector)
     }
     lock_drop(&a->lock);
     send_all(&out);
+}
+
+void ioapic_look(Device *d, IrqChips *out)
+{
+    Ioapic *a = device_as(d, &ioapic_type);
+
+    lock_take(&a->lock);
+    memcpy(out->rte, a->rte, sizeof(out->rte));
+    out->ioapic_id = a->id;
+    lock_drop(&a->lock);
 }
 
 static void tell_route(Ioapic *a, unsigned pin)

@@ -87,6 +87,8 @@ WRONG = [
     (["-numa", "dist,src=0,dst=1,val=20"], r"-numa: Invalid node 0 in dist", None),
     (["-numa", "node", "-numa", "dist,src=0,dst=0,val=20"], r"-numa: .*the local distance is 10", None),
     (["-numa", "node,memdev=nope"], r"-numa: memory backend 'nope' not found", None),
+    (["-preconfig"], r"-preconfig: there is no monitor to leave it by; .*", None),
+    (["-preconfig", "-daemonize"], r"-preconfig: cannot be used together with -daemonize", None),
     (["-numa", "nod"], r"-numa nod: Parameter 'type' .* 'nod'", r"did you mean 'node'\?"),
     # kernel, firmware
     (["-kernel", "/nonexistent"], r"-kernel: could not open '/nonexistent': No such file or directory", None),

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import termios
 
-from qmp import LIMIT, Failed, Machine, Nothing, Stream, check, main, same, still
+from qmp import HERE, LIMIT, Failed, Machine, Nothing, Stream, check, main, same, still
 
 PROMPT = b"(qemu) "
 
@@ -98,7 +98,7 @@ def test_control():
              'stop|s: extraneous characters at the end of line\nTry "help stop" for more information\n')
         says(m, "foo", "unknown command: 'foo'\n")
         says(m, "info foo", "unknown command: 'info foo'\n")
-        says(m, "savevm x", "unknown command: 'savevm'\n")
+        says(m, "savevm x", "Error: savevm is not supported: there are no saved states in images\n")
         says(m, "quit", "")
         m.ends()
 
@@ -119,6 +119,71 @@ def test_facts():
         like(m, "info", r"(?s)info .*\ninfo status  -- .*")
         says(m, "help quit", human(m, "help q"))
         says(m, "help foo", "unknown command: 'foo'\n")
+
+
+def test_what_there_is_none_of():
+    with open(os.path.join(HERE, "..", "..", "monitor", "hmp-absent.def"), encoding="utf-8") as file:
+        rows = re.findall(r'^(HMP|INFO)_ABSENT\("([^"]+)", "([^"]+)"\)', file.read(), re.M)
+    check(len(rows) > 60, "the list", len(rows))
+    with still() as m:
+        for kind, name, why in rows:
+            name = "info " * (kind == "INFO") + name
+            says(m, name + " x", "Error: %s is not supported: %s\n" % (name, why))
+        says(m, "info savevm", "unknown command: 'info savevm'\n")
+
+
+def test_chips():
+    for extra in ({"accel": "kvm", "serial": False}, {"accel": "qtest", "serial": False}):
+        with Machine("-S", **extra) as m:
+            text = human(m, "info pic")
+            same(text.count("\n"), 27)
+            pin = "\n  pin 23 0x0000000000010000 dest=0 vec=0   active-hi edge  masked fixed physical\n"
+            check(pin in text, "info pic", text)
+            like(m, "info pic", r".*\npic1: irr=00 .*\npic0: irr=0[01] imr=00 isr=00 irq_base=00 elcr=00\n")
+            like(m, "info roms", r"size=0x.* mem=rom name=\"pc\.bios\"\n")
+            like(m, "info ramblock", r".*Block Name.*\n.* pc\.ram +4 KiB 0x0000000001000000\n.*")
+        says_none = {"info dump": "Status: none\n", "info migrate_capabilities": "events: off\n",
+                     "info migrate_parameters": "",
+                     "info migrate": "Outgoing migration blocked:\n"
+                                     "  this program cannot migrate or save machines\n"}
+    with still() as m:
+        for line, want in says_none.items():
+            says(m, line, want)
+
+
+def test_graph():
+    none = "Error: Cannot find device='x' nor node-name='x'\n"
+    with tempfile.TemporaryDirectory(prefix="rhea-hmp-") as folder:
+        for name in "abc":
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", folder + "/" + name, "1M"], check=True)
+        with still("-drive", "if=none,id=d,format=qcow2,file=" + folder + "/a", "-device",
+                   "virtio-blk-pci,drive=d") as m:
+            says(m, "snapshot_blkdev_internal d s0", "")
+            like(m, "snapshot_blkdev_internal d s0", r"Error: .*s0.*\n")
+            says(m, "snapshot_delete_blkdev_internal d s0", "")
+            like(m, "snapshot_delete_blkdev_internal d s0", r"Error: .*s0.*\n")
+            says(m, "snapshot_blkdev_internal x s", none)
+            says(m, "snapshot_blkdev -n d %s/b qcow2" % folder, "")
+            check(folder + "/b" in human(m, "info block"), "the top")
+            says(m, "snapshot_blkdev d", "Error: Parameter 'snapshot-file' is missing\n")
+            says(m, "block_stream d 1M", "")
+            m.qmp.event("BLOCK_JOB_COMPLETED")
+            says(m, "block_stream x", none)
+            like(m, "nbd_server_start -a -w localhost:0", r"Error: Node .* is already used by .*\n")
+            says(m, "nbd_server_stop", "Error: NBD server not running\n")
+            says(m, "nbd_server_start -a localhost:0", "")
+            same([e["id"] for e in m.qmp.cmd("query-block-exports")], ["d"])
+            like(m, "nbd_server_start localhost:0", r"Error: .*already running\n")
+            like(m, "nbd_server_add -w d e", r"Error: Node .* is already used by .*\n")
+            says(m, "nbd_server_add d e", "")
+            says(m, "nbd_server_add x", none)
+            says(m, "nbd_server_remove -f e", "")
+            says(m, "nbd_server_remove e", "Error: Export 'e' is not found\n")
+            says(m, "nbd_server_stop", "")
+            says(m, "nbd_server_stop", "Error: NBD server not running\n")
+            says(m, "nbd_server_start -w localhost:0", "Error: -w only valid together with -a\n")
+            says(m, "nbd_server_start localhost", "Error: host:port is expected, not 'localhost'\n")
+            says(m, "closefd x", "Error: File descriptor named 'x' not found\n")
 
 
 def test_vcpus():

@@ -80,6 +80,8 @@ def test_migration_capabilities():
         q = m.qmp
         same(q.cmd("query-migrate-capabilities"), [{"capability": "events", "state": False}])
         same(q.cmd("query-migrate"), {"blocked-reasons": ["this program cannot migrate or save machines"]})
+        same(q.cmd("query-migrate-parameters"), {})
+        q.fails("query-migrate-parameters", text="'max-bandwidth' is unexpected", **{"max-bandwidth": 1})
         q.cmd("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
         same(q.cmd("query-migrate-capabilities"), [{"capability": "events", "state": True}])
         q.fails("migrate-set-capabilities",
