@@ -53,6 +53,7 @@ enum {
     BLK_OPT_ZEROES = 1 << 7,
     BLK_OPT_BACKING = 1 << 8,
     BLK_OPT_NBD = 1 << 9,      /* or a file name */
+    BLK_OPT_THROTTLE = 1 << 10,        /* must be given */
 };
 
 /* Internal snapshots; no request is in flight at the node.  They block. */
@@ -129,6 +130,8 @@ struct BlkNode {
     char *name, *filename;
     char *drive_id;            /* NULL: not made by -drive */
     BlkOnError rerror, werror;
+    struct ThrottleRates *rates;       /* what that -drive limits; NULL: nothing */
+    char *rates_group;
     uint64_t size;             /* atomic */
     uint64_t room;             /* how far a format above may go: blk_grow(); atomic */
     bool read_only, auto_read_only, direct, no_flush, unmap;
@@ -198,9 +201,15 @@ struct BlkLoop {
     BlkLoop *next;
 };
 
-extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio, blk_nbd;
+extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio, blk_nbd,
+                       blk_throttle;
 
 /* request.c */
+
+/* On r->loop: @r, which the filter at r->at took, goes on to the child at the same place. */
+void blk_pass_down(BlkReq *r);
+/* On r->loop: @r goes on, which the limits of its device held back. */
+void blk_throttled_go(BlkReq *r);
 
 /* Ends @r with @ret; not from within submit().  On r->loop. */
 void blk_complete(BlkReq *r, int ret);

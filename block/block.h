@@ -130,6 +130,8 @@ CTX_ANY bool blk_is_drive(const BlkNode *n);
 CTX_CONTROL void blk_rename_drive(BlkNode *n, const char *id);
 /* What that -drive said about errors; AUTO: nothing. */
 CTX_ANY BlkOnError blk_drive_on_error(const BlkNode *n, bool read);
+/* What that -drive limits, and in which group (NULL: its own); NULL: nothing. */
+CTX_ANY const struct ThrottleRates *blk_drive_rates(const BlkNode *n, const char **group);
 CTX_ANY const char *blk_driver_name(const BlkNode *n);
 /* What the user knows the storage as: the path of a file node, of the child for a format.  May be
  * "". */
@@ -168,6 +170,7 @@ struct BlkUser {
      * it uses u->node from now on.  NULL: it must not be moved, unless @stays. */
     void (*moved)(BlkUser *u);
     bool stays;                /* it means this very node, whatever is put above */
+    struct BlkFront *front;    /* the device that uses it, whose limits hold; NULL: none */
 
     /* Private to block/ from here; @node may be read. */
     BlkNode *node;             /* atomic */
@@ -346,6 +349,8 @@ struct BlkOptions {
     const char *node_name;     /* NULL: one is made up, "#block" and a number */
     const char *drive_id;      /* the -drive that made it, or NULL */
     BlkOnError rerror, werror; /* with a drive_id: what that -drive said */
+    const struct ThrottleRates *rates;         /* the same, see throttle.h; NULL: no limits */
+    const char *rates_group;
     bool read_only;
     bool auto_read_only;       /* read-only when the file cannot be opened for writing */
     bool cache_direct;         /* bypass the host's page cache */
@@ -368,6 +373,7 @@ struct BlkOptions {
     uint64_t size;             /* raw: bytes shown; null-*: size, default 1 GiB */
     uint64_t latency_ns;       /* null-*: time a request takes */
     bool read_zeroes;          /* null-*: reads fill the buffer with zeroes */
+    const char *throttle_group;        /* throttle: the group's name */
     const BlkNbdOptions *nbd;  /* nbd; NULL: @filename says it, see nbd-uri.h */
 };
 

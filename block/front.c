@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "block/throttle.h"
 
 const char *const blk_on_error_names[] = { "report", "ignore", "enospc", "stop", "auto", NULL };
 
@@ -38,6 +39,12 @@ void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
         at = &(*at)->next;
     }
     *at = f;
+    f->throttle = f->member = NULL;
+    const char *group = NULL;
+    const ThrottleRates *rates = node != NULL ? blk_drive_rates(node, &group) : NULL;
+    if (rates != NULL) {
+        throttle_front_set(f, group, rates);
+    }
 }
 
 void blk_front_close(BlkFront *f)
@@ -46,6 +53,10 @@ void blk_front_close(BlkFront *f)
     for (BlkFront **at = &first; *at != NULL; at = &(*at)->next) {
         if (*at == f) {
             *at = f->next;
+            f->throttle = NULL;
+            if (f->member != NULL) {
+                throttle_leave(g_steal_pointer(&f->member));
+            }
             g_clear_pointer(&f->qdev, g_free);
             g_clear_pointer(&f->drive, g_free);
             f->node = NULL;

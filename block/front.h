@@ -39,9 +39,11 @@ struct BlkFront {
     bool removable;
     BlkOnError rerror, werror;         /* never AUTO while open */
     const BlkTrayOps *tray;    /* NULL: no tray */
+    struct ThrottleMember *throttle;   /* limits that hold, see throttle.h; NULL: none; atomic */
 
     /* Private to block/ from here. */
     unsigned io_status;        /* BlkIoStatus; atomic */
+    struct ThrottleMember *member;     /* once it had limits */
     BlkFront *next;
 };
 

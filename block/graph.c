@@ -9,6 +9,7 @@
  *    in which they ended have returned. */
 #include "block/graph.h"
 #include "block/block-int.h"
+#include "block/throttle.h"
 #include "util/bytes.h"
 
 struct BlkHold {
@@ -116,6 +117,7 @@ static void hurry(BlkNode *n, bool on)
 
 static void hold_start(BlkHold *h)
 {
+    throttle_hurry(true);
     for (unsigned i = 0; i < h->roots->len; i++) {
         hold_add(h, h->roots->pdata[i]);
     }
@@ -178,6 +180,7 @@ void blk_release(BlkHold *h)
         __atomic_store_n(&n->hold, NULL, __ATOMIC_RELEASE);
         lock_drop(&n->lanes_lock);
     }
+    throttle_hurry(false);
     lock_take(&h->lock);
     h->over = true;
     BlkReq *r = h->first;
@@ -283,6 +286,77 @@ bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp)
     return true;
 }
 
+static const BlkNode *without_filters(const BlkNode *n)
+{
+    while (n->drv->filter && n->child) {
+        n = n->child;
+    }
+    return n;
+}
+
+bool blk_may_set_file(const BlkNode *n, BlkNode *file, Error **errp)
+{
+    assert_control();
+    if (!n->child) {
+        return error_set(errp, "Block driver '%s' has no option 'file'", n->drv->name);
+    }
+    return n->drv->filter || n->drv == &blk_raw || without_filters(n->child) == without_filters(file) ||
+           error_set(errp, "Cannot change the option 'file': node '%s' is an image, and '%s' another file", n->name,
+                     file->name);
+}
+
+/* @n used @old, alone, which is or stands on filters above @file: the filters' use stands for its. */
+static bool move_down(BlkNode *n, BlkNode *old, BlkNode *file, Error **errp)
+{
+    g_autoptr(GPtrArray) users = g_ptr_array_new();
+    g_autoptr(GPtrArray) own = g_ptr_array_new();
+    BlkNode *last = old;
+
+    while (last->child != file) {
+        last = last->child;
+    }
+    bool ok = blk_users_take(old, NULL, n, users, errp);
+    if (ok) {
+        ok = blk_users_take(file, NULL, last, own, errp) && blk_users_give(users, file, errp);
+        if (ok) {
+            last->child_use.need = 0;
+            last->child_use.share = BLK_PERM_ALL;
+        }
+        blk_users_give(own, file, NULL);
+        if (!ok) {
+            blk_users_give(users, old, NULL);
+        }
+    }
+    blk_users_settle(old);
+    blk_users_settle(file);
+    return ok;
+}
+
+static bool filters_above(const BlkNode *n, const BlkNode *file)
+{
+    while (n && n != file && n->drv->filter) {
+        n = n->child;
+    }
+    return n == file;
+}
+
+bool blk_set_file(BlkNode *n, BlkNode *file, Error **errp)
+{
+    assert_control();
+    if (file->read_only && !n->read_only) {
+        return error_set(errp, "Block node '%s' is read-only", file->name);
+    }
+    BlkNode *old = n->child;
+    bool alone = old->users == &n->child_use && !n->child_use.next && filters_above(old, file);
+    if (alone ? !move_down(n, old, file, errp) : !move_users(old, file, NULL, n, errp)) {
+        return false;
+    }
+    if (n->drv->child_resized) {
+        n->drv->child_resized(n);
+    }
+    return true;
+}
+
 void blk_move_drive(BlkNode *from, BlkNode *to)
 {
     if (!from->drive_id) {
@@ -292,6 +366,8 @@ void blk_move_drive(BlkNode *from, BlkNode *to)
     to->drive_id = g_steal_pointer(&from->drive_id);
     to->rerror = from->rerror;
     to->werror = from->werror;
+    to->rates = g_steal_pointer(&from->rates);
+    to->rates_group = g_steal_pointer(&from->rates_group);
     from->kept = false;        /* the device's disk goes with the device: it is what is on top now */
     to->kept = true;
 }

@@ -24,6 +24,11 @@ CTX_CONTROL bool blk_insert_filter(BlkNode *filter, Error **errp);
 CTX_CONTROL void blk_remove_filter(BlkNode *filter);
 /* While @n is held: puts @backing (NULL: nothing) behind it; what was there is closed if nobody wants it. */
 CTX_CONTROL bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp);
+/* True if @n can have @file below it in the place of what is there: raw nodes and filters any, images what holds
+ * the same bytes. */
+CTX_CONTROL bool blk_may_set_file(const BlkNode *n, BlkNode *file, Error **errp);
+/* While both are held: puts @file below @n. */
+CTX_CONTROL bool blk_set_file(BlkNode *n, BlkNode *file, Error **errp);
 /* While held: the -drive that @from was made for is @to's now. */
 CTX_CONTROL void blk_move_drive(BlkNode *from, BlkNode *to);
 /* While @n is held: puts @overlay, an image with nothing behind it, between @n and its users. */

@@ -11,21 +11,23 @@
 #include <sys/stat.h>
 #include "block/block-int.h"
 #include "block/job-int.h"
+#include "block/throttle.h"
 #include "util/bytes.h"
 
 /* The graph belongs to the process and its control thread: node names are one name space. */
 static BlkNode *nodes;
 static unsigned anonymous;
 
-static const BlkDriver *drivers[16] = {
+static const BlkDriver *drivers[32] = {
     &blk_file, &blk_host_device, &blk_raw, &blk_qcow2, &blk_null_co, &blk_null_aio, &blk_nbd,
+    &blk_throttle,
 };
 /* Made by jobs alone. */
 static const BlkDriver *const internal[] = {
     &blk_mirror_top, &blk_commit_top, &blk_copy_before_write, &blk_copy_on_stream,
 };
 static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
-    "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd",
+    "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd", "throttle",
 };
 
 void blk_add_driver(const BlkDriver *d)
@@ -72,6 +74,12 @@ void blk_rename_drive(BlkNode *n, const char *id)
 BlkOnError blk_drive_on_error(const BlkNode *n, bool read)
 {
     return !n->drive_id ? BLK_ON_ERROR_AUTO : read ? n->rerror : n->werror;
+}
+
+const ThrottleRates *blk_drive_rates(const BlkNode *n, const char **group)
+{
+    *group = n->rates_group;
+    return n->rates;
 }
 
 const char *blk_driver_name(const BlkNode *n)
@@ -640,6 +648,7 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
         { BLK_OPT_SIZE, o->has_size, "size" },
         { BLK_OPT_LATENCY, o->latency_ns, "latency-ns" },
         { BLK_OPT_ZEROES, o->read_zeroes, "read-zeroes" },
+        { BLK_OPT_THROTTLE, o->throttle_group, "throttle-group" },
         { BLK_OPT_BACKING, o->backing || o->backing_ref || o->backing_none, "backing" },
     };
 
@@ -653,6 +662,9 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
     }
     if ((d->options & BLK_OPT_CHILD) && !o->child && !o->child_ref) {
         return error_set(errp, "A block device must be specified for \"file\"");
+    }
+    if ((d->options & BLK_OPT_THROTTLE) && !o->throttle_group) {
+        return error_set(errp, "Parameter 'throttle-group' is missing");
     }
     if (o->child && o->child_ref) {
         return error_set(errp, "\"file\" is either a node's name or a node's options, not both");
@@ -714,6 +726,8 @@ static void node_free(BlkNode *n)
     g_free(n->name);
     g_free(n->filename);
     g_free(n->drive_id);
+    g_free(n->rates);
+    g_free(n->rates_group);
     g_free(n->state);
     g_free(n);
 }
@@ -729,6 +743,8 @@ static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
     n->drive_id = g_strdup(o->drive_id);
     n->rerror = o->rerror;
     n->werror = o->werror;
+    n->rates = o->rates ? g_memdup2(o->rates, sizeof(*o->rates)) : NULL;
+    n->rates_group = g_strdup(o->rates_group);
     n->read_only = o->read_only;
     n->auto_read_only = o->auto_read_only;
     n->direct = o->cache_direct;

@@ -10,6 +10,16 @@ typedef struct Raw {
     bool has_size;             /* the window has a size of its own */
 } Raw;
 
+static void raw_relinked(BlkNode *n)
+{
+    const Raw *raw = n->state;
+
+    if (n->child) {
+        n->limits = n->child->limits;
+        n->limits.can_grow &= raw->offset == 0 && !raw->has_size;
+    }
+}
+
 static bool raw_open(BlkNode *n, const BlkOptions *o, Error **errp)
 {
     Raw *raw = n->state;
@@ -30,8 +40,7 @@ static bool raw_open(BlkNode *n, const BlkOptions *o, Error **errp)
                          o->offset, o->size, below);
     }
     n->size = o->has_size ? o->size : ALIGN_DOWN(below - o->offset, 512);
-    n->limits = n->child->limits;
-    n->limits.can_grow &= o->offset == 0 && !o->has_size;
+    raw_relinked(n);
     return true;
 }
 
@@ -86,6 +95,7 @@ const BlkDriver blk_raw = {
     .rights = raw_rights,
     .truncate = raw_truncate,
     .status = raw_status,
+    .relinked = raw_relinked,
     .child_resized = raw_child_resized,
     .resolve = raw_resolve,
 };

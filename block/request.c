@@ -8,6 +8,8 @@
  *    drain through in between. */
 #include "block/block-int.h"
 #include "block/engine.h"
+#include "block/front.h"
+#include "block/throttle.h"
 #include "block/walk.h"
 #include "util/bytes.h"
 
@@ -420,7 +422,30 @@ static int check_request(const BlkNode *n, BlkReq *r)
     return r->op < BLK_OPS ? 0 : -EINVAL;
 }
 
-static void submit(BlkNode *n, BlkReq *r, bool outside)
+/* Sends @r on its way from @l. */
+static void begin(BlkReq *r, BlkLane *l)
+{
+    r->pos = r->off;
+    r->left = r->len;
+    r->cur = r->iov;
+    r->ncur = r->niov;
+    r->aux = NULL;
+    r->phases = 0;
+    if (G_UNLIKELY(r->flags & BLK_VISIT)) {
+        lane_enter(l, r);
+        r->visit(r, l->node);
+        return;
+    }
+    int ret = check_request(l->node, r);
+    if (ret == 0 && (r->left || r->op == BLK_FLUSH)) {
+        descend(r, l);
+    } else {
+        lane_enter(l, r);
+        blk_complete_later(r, ret);
+    }
+}
+
+static void submit(BlkNode *n, BlkReq *r, bool outside, struct ThrottleMember *limits)
 {
     BlkLane *l = NULL;
 
@@ -443,36 +468,49 @@ static void submit(BlkNode *n, BlkReq *r, bool outside)
     blk_loop_kick(l->bl);
     r->lane = r->at = l;
     r->start = l->bl->now;
-    r->pos = r->off;
-    r->left = r->len;
-    r->cur = r->iov;
-    r->ncur = r->niov;
-    r->aux = NULL;
-    r->phases = 0;
-    if (G_UNLIKELY(r->flags & BLK_VISIT)) {
-        lane_enter(l, r);
-        r->visit(r, n);
+    if (G_UNLIKELY(limits) && !(r->flags & BLK_VISIT)) {
+        /* While it waits it is in flight, for whoever waits for the lane. */
+        r->phases = l->phase << l->bit;
+        __atomic_store_n(&l->in_flight, l->in_flight + 1, __ATOMIC_RELAXED);
+        if (throttle_pass(limits, r)) {
+            blk_throttled_go(r);
+        }
         return;
     }
-    int ret = check_request(n, r);
-    if (ret == 0 && (r->left || r->op == BLK_FLUSH)) {
-        descend(r, l);
-    } else {
-        lane_enter(l, r);
-        blk_complete_later(r, ret);
-    }
+    begin(r, l);
+}
+
+void blk_throttled_go(BlkReq *r)
+{
+    BlkLane *l = r->lane;
+    uint32_t phases = r->phases;
+
+    blk_loop_kick(l->bl);
+    begin(r, l);
+    lane_leave(l, phases);
+}
+
+void blk_pass_down(BlkReq *r)
+{
+    blk_loop_kick(r->at->bl);
+    descend(r, r->at->child);
 }
 
 void blk_submit(BlkNode *n, BlkReq *r)
 {
     r->user = NULL;
-    submit(n, r, true);
+    submit(n, r, true, NULL);
+}
+
+static struct ThrottleMember *limits_of(const BlkUser *u)
+{
+    return u->front ? __atomic_load_n(&u->front->throttle, __ATOMIC_ACQUIRE) : NULL;
 }
 
 void blk_user_submit(BlkUser *u, BlkReq *r)
 {
     r->user = u;
-    submit(__atomic_load_n(&u->node, __ATOMIC_RELAXED), r, true);
+    submit(__atomic_load_n(&u->node, __ATOMIC_RELAXED), r, true, limits_of(u));
 }
 
 void blk_user_visit(BlkUser *u, BlkReq *r, void (*visit)(BlkReq *r, BlkNode *n))
@@ -494,12 +532,13 @@ void blk_visit_end(BlkReq *r, int ret)
 void blk_submit_below(BlkNode *n, BlkReq *r)
 {
     r->user = NULL;
-    submit(n, r, false);
+    submit(n, r, false, NULL);
 }
 
 void blk_submit_held(BlkNode *n, BlkReq *r)
 {
-    submit(r->user ? __atomic_load_n(&r->user->node, __ATOMIC_RELAXED) : n, r, true);
+    submit(r->user ? __atomic_load_n(&r->user->node, __ATOMIC_RELAXED) : n, r, true,
+           r->user ? limits_of(r->user) : NULL);
 }
 
 /* --- the way up --- */

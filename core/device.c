@@ -1041,6 +1041,13 @@ typedef struct Quiescing {
 } Quiescing;
 
 static Quiescing *quiescing;           /* the first is under way */
+static void (*on_quiesce)(bool begins);        /* control */
+
+void device_on_quiesce(void (*fn)(bool begins))
+{
+    assert_control();
+    on_quiesce = fn;
+}
 
 static void quiesce_begin(Quiescing *q);
 
@@ -1048,6 +1055,9 @@ static void quiesce_opened(Post *p)
 {
     Quiescing *q = (Quiescing *)((char *)p - offsetof(Quiescing, opened));
 
+    if (on_quiesce) {
+        on_quiesce(false);
+    }
     q->done->run(q->done);
     quiescing = q->next;
     g_free(q);
@@ -1060,6 +1070,9 @@ static void quiesce_begin(Quiescing *q)
 {
     q->opened.run = quiesce_opened;
     barrier_init(&q->home, loop_control(), &q->opened);
+    if (on_quiesce) {
+        on_quiesce(true);
+    }
     device_quiesce_tree(q->top, &q->home);
     barrier_leave(&q->home);
 }

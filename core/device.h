@@ -200,6 +200,8 @@ CTX_CONTROL void device_resume_tree(Device *d);
 /* Quiesces the tree and then posts @done to control; one such act runs at a time in the process, and
  * the next begins when @done has run. */
 CTX_CONTROL void device_quiesce_later(Device *d, Post *done);
+/* Calls fn(true) whenever devices begin to come to rest, and fn(false) when they have. */
+CTX_CONTROL void device_on_quiesce(void (*fn)(bool begins));
 
 /* The checked conversion: aborts in debug builds when @d is not of @t's struct. */
 static inline void *device_as(Device *d, const DeviceType *t)

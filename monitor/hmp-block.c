@@ -1,6 +1,7 @@
 /* hmp-block.c: info block and info blockstats. */
 #include <string.h>
 #include "monitor/hmp-int.h"
+#include "util/bytes.h"
 
 static void print_bytes(Hmp *h, const char *what, uint64_t bytes, bool exact)
 {
@@ -30,6 +31,20 @@ static void print_node(Hmp *h, const json_t *node)
                hmp_json_true(node, "encrypted") ? ", encrypted" : "");
 }
 
+static void print_limits(Hmp *h, const json_t *node)
+{
+    static const char *const keys[] = {
+        "bps", "bps_rd", "bps_wr", "bps_max", "bps_rd_max", "bps_wr_max", "iops", "iops_rd", "iops_wr",
+        "iops_max", "iops_rd_max", "iops_wr_max", "iops_size",
+    };
+
+    hmp_printf(h, "    I/O throttling:  ");
+    for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
+        hmp_printf(h, " %s=%lld", keys[i], (long long)hmp_json_num(node, keys[i]));
+    }
+    hmp_printf(h, " group=%s\n", hmp_json_str(node, "group"));
+}
+
 /* How requests reach the host, and what the node stands on. */
 static void print_below(Hmp *h, const json_t *node, bool verbose)
 {
@@ -39,6 +54,9 @@ static void print_below(Hmp *h, const json_t *node, bool verbose)
                hmp_json_true(cache, "writeback") ? "writeback" : "writethrough",
                hmp_json_true(cache, "direct") ? ", direct" : "",
                hmp_json_true(cache, "no-flush") ? ", ignore flushes" : "");
+    if (*hmp_json_str(node, "group")) {
+        print_limits(h, node);
+    }
     if (*hmp_json_str(node, "backing_file")) {
         hmp_printf(h, "    Backing file:     %s (chain depth: %llu)\n", hmp_json_str(node, "backing_file"),
                    (unsigned long long)hmp_json_num(node, "backing_file_depth"));

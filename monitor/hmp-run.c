@@ -2,6 +2,7 @@
 #include <string.h>
 #include "core/accel.h"
 #include "monitor/hmp-int.h"
+#include "util/bytes.h"
 #include "qapi/keyval.h"
 #include "util/trace.h"
 
@@ -357,6 +358,17 @@ HMP_RUN(hmp_block_resize)
 {
     hmp_do(h, "block_resize", json_pack("{s:s, s:I}", "device", hmp_str(a, "device"), "size",
                                         (json_int_t)hmp_int(a, "size", 0)));
+}
+
+HMP_RUN(hmp_block_set_io_throttle)
+{
+    static const char *const keys[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
+    json_t *args = json_pack("{s:s}", "device", hmp_str(a, "device"));
+
+    for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
+        json_object_set_new(args, keys[i], json_integer((json_int_t)hmp_int(a, keys[i], 0)));
+    }
+    hmp_do(h, "block_set_io_throttle", args);
 }
 
 HMP_RUN(hmp_block_job_cancel)

@@ -83,6 +83,10 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
         o->size = c->u.raw.size;
         set_child(o, c->u.raw.file, arena);
         break;
+    case BLOCKDEV_CONFIG_DRIVER_THROTTLE:
+        o->throttle_group = c->u.throttle.throttle_group;
+        set_child(o, c->u.throttle.file, arena);
+        break;
     case BLOCKDEV_CONFIG_DRIVER_QCOW2:
         set_child(o, c->u.qcow2.file, arena);
         set_backing(o, c->u.qcow2.backing, arena);
@@ -111,11 +115,24 @@ static bool check_nbd(const BlockdevNbd *n, Error **errp)
     return n->tls_creds == NULL || objects_tls(n->tls_creds, false, errp) != NULL;
 }
 
+const BlockdevRef *blockdev_file(const BlockdevConfig *c)
+{
+    switch (c->driver) {
+    case BLOCKDEV_CONFIG_DRIVER_RAW:
+        return c->u.raw.file;
+    case BLOCKDEV_CONFIG_DRIVER_QCOW2:
+        return c->u.qcow2.file;
+    case BLOCKDEV_CONFIG_DRIVER_THROTTLE:
+        return c->u.throttle.file;
+    default:
+        return NULL;
+    }
+}
+
 /* What the schema knows and no node does yet is refused, not ignored. */
 static bool check_absent(const BlockdevConfig *c, Error **errp)
 {
-    const BlockdevRef *file = c->driver == BLOCKDEV_CONFIG_DRIVER_RAW ? c->u.raw.file
-                              : c->driver == BLOCKDEV_CONFIG_DRIVER_QCOW2 ? c->u.qcow2.file : NULL;
+    const BlockdevRef *file = blockdev_file(c);
     const BlockdevRefOrNull *backing = c->driver == BLOCKDEV_CONFIG_DRIVER_QCOW2 ? c->u.qcow2.backing : NULL;
 
     if (c->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OFF) {

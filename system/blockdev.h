@@ -7,5 +7,7 @@
 
 /* Opens the node @c describes with those defined inside it; NULL and @errp when that fails. */
 CTX_CONTROL BlkNode *blockdev_open(const BlockdevConfig *c, Error **errp);
+/* What is below the node @c describes, or NULL. */
+CTX_CONTROL const BlockdevRef *blockdev_file(const BlockdevConfig *c);
 
 #endif

@@ -10,6 +10,7 @@
 #include "qapi/types.h"
 #include "system/blockdev.h"
 #include "system/devices.h"
+#include "system/throttle.h"
 #include "util/fdset.h"
 
 /* A -drive that becomes a device once the board is there. */
@@ -111,8 +112,14 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
         .locking = c->file_locking == ON_OFF_AUTO_ON ? BLK_LOCKING_ON
                    : c->file_locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO,
     };
+    ThrottleRates rates;
+    const char *group;
+    if (!throttle_of_drive((const DriveThrottling *)c, &rates, &group, errp)) {
+        return NULL;
+    }
     BlkOptions o = {
         .driver = c->format != NULL ? c->format : probe_format(c->file),
+        .rates = throttle_rates_any(&rates) ? &rates : NULL, .rates_group = group,
         .drive_id = id, .rerror = (BlkOnError)c->rerror,
         .werror = (BlkOnError)c->werror, .read_only = read_only, .auto_read_only = false,
         .cache_direct = c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC,

@@ -41,6 +41,7 @@
 #include "system/qtest-chardev.h"
 #include "system/sandbox.h"
 #include "system/streams.h"
+#include "system/throttle.h"
 #include "util/tls.h"
 #include "util/trace.h"
 
@@ -305,6 +306,7 @@ static bool build(const CmdLine *cmd, Config *c, Error **errp)
     map_hold(false);
     machine_set_listener(&qmp_machine_listener);
     qmp_disk_init();
+    throttle_init();
     qmp_job_init();
     return c->type->empty || accel()->vcpus_create(m, errp);
 }

@@ -7,6 +7,7 @@
 #include "core/machine.h"
 #include "core/prop.h"
 #include "core/rng.h"
+#include "system/throttle.h"
 #include "util/bytes.h"
 
 typedef struct Object {
@@ -213,6 +214,8 @@ static bool create(Object *o, const ObjectConfig *c, Error **errp)
     case OBJECT_CONFIG_QOM_TYPE_RNG_BUILTIN:
         o->rng = rng_new(c->id, NULL, errp);
         return true;
+    case OBJECT_CONFIG_QOM_TYPE_THROTTLE_GROUP:
+        return throttle_object_create(c->id, (ThrottleGroupConfig *)(uintptr_t)&c->u.throttle_group, errp);
     case OBJECT_CONFIG_QOM_TYPE_SECRET:
         return check_secret(&c->u.secret, errp);
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_X509:
@@ -282,7 +285,7 @@ bool objects_delete(const char *id, Error **errp)
         unknown_id("object", id, errp);
         return false;
     }
-    if (is_used(o)) {
+    if (is_used(o) || (o->config->qom_type == OBJECT_CONFIG_QOM_TYPE_THROTTLE_GROUP && !throttle_group_drop(id))) {
         return error_set(errp, "object '%s' is in use, can not be deleted", id);
     }
     if (o->iothread != NULL && !iothread_remove(o->iothread, errp)) {
@@ -314,6 +317,9 @@ const ObjectConfig *objects_config(const char *id)
 {
     const Object *o = find(id);
 
+    if (o != NULL && o->config->qom_type == OBJECT_CONFIG_QOM_TYPE_THROTTLE_GROUP) {
+        throttle_object_get(id, &o->config->u.throttle_group);
+    }
     return o != NULL ? o->config : NULL;
 }
 
@@ -336,6 +342,9 @@ bool objects_set(const char *id, const char *prop, json_t *value, Error **errp)
     g_autoptr(json_t) tree = NULL;
     ObjectConfig *changed = NULL;
 
+    if (o->config->qom_type == OBJECT_CONFIG_QOM_TYPE_THROTTLE_GROUP) {
+        return throttle_object_set(id, prop, value, errp);
+    }
     if (o->iothread == NULL || !g_str_has_prefix(prop, "poll-")) {
         return error_set(errp, "Property '%s.%s' is not writable",
                          object_config_qom_type_name(o->config->qom_type), prop);

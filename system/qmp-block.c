@@ -6,6 +6,7 @@
 #include "qapi/commands.h"
 #include "system/blockdev.h"
 #include "system/qmp-bitmap.h"
+#include "system/throttle.h"
 
 bool qmp_blockdev_add(const BlockdevConfig *args, Error **errp)
 {
@@ -102,6 +103,9 @@ static BlockInfo *front_info(BlkFront *f)
     i->has_io_status = blk_front_may_stop(f);
     i->io_status = states[blk_front_io_status(f)];
     i->inserted = n != NULL ? node_info(n) : NULL;
+    if (n != NULL) {
+        throttle_tell(f, i->inserted);
+    }
     return i;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "block/front.h"
 #include "block/graph.h"
+#include "block/throttle.h"
 #include "qapi/commands.h"
 #include "qapi/events.h"
 #include "system/blockdev.h"
@@ -18,6 +19,7 @@ struct Step {
     BlkNode *node, *other;
     BlkNode *old;              /* what was behind @node; kept until all is done */
     bool made;                 /* @other was opened for this */
+    BlkNode *file, *old_file;  /* what is to be below, and was; NULL: that does not change */
     bool read_only, change_backing;
     char *text, *format;
 };
@@ -66,6 +68,9 @@ static void change_drop(Change *c)
         if (s->old != NULL) {
             blk_close_unused(s->old);
         }
+        if (s->old_file != NULL) {
+            blk_close_unused(s->old_file);
+        }
     }
     g_ptr_array_unref(c->steps);
     g_free(c);
@@ -107,6 +112,10 @@ static bool change_go(Change *c)
         }
         if (s->old != NULL) {
             g_ptr_array_add(nodes, s->old);
+        }
+        if (s->file != NULL) {
+            g_ptr_array_add(nodes, s->file);
+            g_ptr_array_add(nodes, s->old_file);
         }
     }
     blk_hold((BlkNode *const *)nodes->pdata, nodes->len, change_held, c);
@@ -252,6 +261,20 @@ bool qmp_transaction(const TransactionActionList *actions, QmpPending *pending, 
 
 /* --- reopening --- */
 
+/* Puts a throttle node into the group that @s names, which names the old one then. */
+static bool swap_group(Step *s, Error **errp)
+{
+    char *old = g_strdup(blk_throttle_group(s->node));
+
+    if (!blk_throttle_regroup(s->node, s->text, errp)) {
+        g_free(old);
+        return false;
+    }
+    g_free(s->text);
+    s->text = old;
+    return true;
+}
+
 static bool reopen_act(Step *s, Error **errp)
 {
     bool was = blk_read_only(s->node);
@@ -260,11 +283,12 @@ static bool reopen_act(Step *s, Error **errp)
         return false;
     }
     s->read_only = was;
-    if (s->change_backing && s->old != s->other && !blk_set_backing(s->node, s->other, errp)) {
+    if ((s->change_backing && s->old != s->other && !blk_set_backing(s->node, s->other, errp)) ||
+        (s->file != NULL && !blk_set_file(s->node, s->file, errp))) {
         blk_reopen_read_only(s->node, was, NULL);
         return false;
     }
-    return true;
+    return s->text == NULL || swap_group(s, errp);
 }
 
 static void reopen_undo(Step *s)
@@ -273,26 +297,39 @@ static void reopen_undo(Step *s)
     if (s->change_backing && s->old != s->other) {
         blk_set_backing(s->node, s->old, NULL);
     }
+    if (s->file != NULL) {
+        blk_set_file(s->node, s->old_file, NULL);
+    }
+    if (s->text != NULL) {
+        swap_group(s, NULL);
+    }
 }
 
-/* Fails unless @ref is what is below @n already. */
-static bool same_child(const BlkNode *n, const BlockdevRef *ref, Error **errp)
+/* *@out: the node that @ref puts below @n, or NULL: it is there already. */
+static bool new_file(const BlkNode *n, const BlockdevRef *ref, BlkNode **out, Error **errp)
 {
-    const BlkNode *child = blk_child(n, 0);
-
     if (ref == NULL || ref->is == BLOCKDEV_REF_DEFINITION) {
         return ref == NULL || error_set(errp, "Cannot change the option 'file': name the node");
     }
-    return child != NULL && strcmp(blk_name(child), ref->u.reference) == 0 ? true
-           : blk_find(ref->u.reference) == NULL
-             ? error_set(errp, "Cannot find device='' nor node-name='%s'", ref->u.reference)
-             : error_set(errp, "Cannot change the option 'file'");
+    BlkNode *to = blk_find(ref->u.reference);
+    if (to == NULL) {
+        return error_set(errp, "Cannot find device='' nor node-name='%s'", ref->u.reference);
+    }
+    if (to == blk_child(n, 0)) {
+        return true;
+    }
+    if (blk_is_above(to, n)) {
+        return error_set(errp, "Making '%s' a file child of '%s' would create a cycle", blk_name(to),
+                         blk_name(n));
+    }
+    *out = to;
+    return blk_may_set_file(n, to, errp);
 }
 
 static bool add_reopen(Change *c, const BlockdevConfig *o, Error **errp)
 {
     const BlockdevRefOrNull *backing = NULL;
-    const BlockdevRef *file = NULL;
+    BlkNode *below = NULL;
 
     if (o->node_name == NULL) {
         return error_set(errp, "node-name not specified");
@@ -302,12 +339,9 @@ static bool add_reopen(Change *c, const BlockdevConfig *o, Error **errp)
         return error_set(errp, "Failed to find node with node-name='%s'", o->node_name);
     }
     if (o->driver == BLOCKDEV_CONFIG_DRIVER_QCOW2) {
-        file = o->u.qcow2.file;
         backing = o->u.qcow2.backing;
-    } else if (o->driver == BLOCKDEV_CONFIG_DRIVER_RAW) {
-        file = o->u.raw.file;
     }
-    if (!same_child(n, file, errp)) {
+    if (!new_file(n, blockdev_file(o), &below, errp)) {
         return false;
     }
     if (strcmp(blk_driver_name(n), blockdev_config_driver_name(o->driver)) != 0) {
@@ -321,6 +355,11 @@ static bool add_reopen(Change *c, const BlockdevConfig *o, Error **errp)
     s->read_only = o->read_only;
     s->change_backing = backing != NULL;
     s->old = blk_child(n, 1);
+    s->file = below;
+    s->old_file = below != NULL ? blk_child(n, 0) : NULL;
+    if (o->driver == BLOCKDEV_CONFIG_DRIVER_THROTTLE) {
+        s->text = g_strdup(o->u.throttle.throttle_group);
+    }
     if (backing != NULL && backing->is == BLOCKDEV_REF_OR_NULL_DEFINITION) {
         return error_set(errp, "Cannot change the option 'backing' to a new node: name one");
     }

@@ -735,6 +735,7 @@ static bool attach_medium(IdeDrive *d, BlkNode *n, unsigned which, bool write, E
     g_autofree char *who = g_strdup_printf("device '%s'", d->dev.id);
 
     d->users[which].moved = which ? moved_1 : moved_0;
+    d->users[which].front = &d->front;
     d->held[which] = blk_attach(n, &d->users[which], who,
                                 BLK_PERM_READ | (write ? BLK_PERM_WRITE : 0), share, errp);
     return d->held[which];

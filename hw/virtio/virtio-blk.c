@@ -533,6 +533,7 @@ static bool blk_realize(Device *d, Error **errp)
     g_autofree char *who = g_strdup_printf("device '%s'", b->v.proxy->id);
     b->user.resized = blk_resized;
     b->user.moved = blk_moved;
+    b->user.front = &b->front;
     if (!blk_attach(b->node, &b->user, who, need, share, errp)) {
         return false;
     }

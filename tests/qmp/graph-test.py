@@ -71,7 +71,7 @@ def test_reopen():
                 options=[{**raw, "node-name": "x"}])
         q.fails("blockdev-reopen", text="'r' is written by device 'vd0'",
                 options=[{**raw, "read-only": True}])
-        q.fails("blockdev-reopen", text="Cannot change the option 'file'", options=[{**raw, "file": "a"}])
+        q.fails("blockdev-reopen", text="Cannot find device='' nor node-name='nx'", options=[{**raw, "file": "nx"}])
         a = {"driver": "qcow2", "node-name": "a", "file": {"driver": "file", "filename": "x"}}
         q.fails("blockdev-reopen", text="Cannot change the option 'file'", options=[a])
         file_a = [n["node-name"] for n in q.cmd("query-named-block-nodes") if n["file"].endswith("/a")
@@ -84,6 +84,31 @@ def test_reopen():
         q.fails("blockdev-snapshot", text="read-only", node="r", overlay="a")
         q.cmd("blockdev-reopen", options=[a])
         q.cmd("blockdev-snapshot", node="r", overlay="a")
+
+
+def test_reopen_file():
+    with Disks(*DISK, "-object", "throttle-group,id=g,x-iops-total=100") as m:
+        q = m.qmp
+
+        def below(name):
+            return [s["parent"]["node-name"] for s in q.cmd("query-blockstats", **{"query-nodes": True})
+                    if s["node-name"] == name][0]
+        add(m, "a")
+        f = below("a")
+        for name, node in (("t", "f"), ("ta", f)):
+            q.cmd("blockdev-add", driver="throttle", file=node, **{"node-name": name, "throttle-group": "g"})
+        # A filter comes between a node and its file, and goes again; an image keeps its file.
+        raw, a = {"driver": "raw", "node-name": "r"}, {"driver": "qcow2", "node-name": "a"}
+        q.cmd("blockdev-reopen", options=[{**raw, "file": "t"}])
+        same(below("r"), "t")
+        q.fails("blockdev-reopen", text="would create a cycle",
+                options=[{"driver": "throttle", "node-name": "t", "throttle-group": "g", "file": "r"}])
+        q.fails("blockdev-del", text="in use", **{"node-name": "t"})
+        q.cmd("blockdev-reopen", options=[{**raw, "file": "f"}])
+        q.cmd("blockdev-del", **{"node-name": "t"})
+        q.fails("blockdev-reopen", text="'a' is an image, and 'r' another file", options=[{**a, "file": "r"}])
+        q.cmd("blockdev-reopen", options=[{**a, "file": "ta"}])
+        same(below("a"), "ta")
 
 
 def test_change_backing_file():

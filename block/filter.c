@@ -1,0 +1,37 @@
+/* filter.c: what filters share, see filter.h. */
+#include "block/filter.h"
+
+bool blk_filter_open(BlkNode *n)
+{
+    n->size = blk_size(n->child);
+    n->limits = n->child->limits;
+    n->read_only |= n->child->read_only;
+    return true;
+}
+
+void blk_filter_relinked(BlkNode *n)
+{
+    if (n->child) {
+        n->limits = n->child->limits;
+    }
+}
+
+void blk_filter_resized(BlkNode *n)
+{
+    blk_set_size(n, blk_size(n->child));
+}
+
+bool blk_filter_rights(BlkNode *n, unsigned need, unsigned share, Error **errp)
+{
+    return blk_change_rights(&n->child_use, need, share, errp);
+}
+
+bool blk_filter_truncate(BlkNode *n, uint64_t size, Error **errp)
+{
+    return blk_truncate(n->child, size, errp);
+}
+
+int blk_filter_write_compressed(BlkNode *n, uint64_t off, const void *buf, size_t len)
+{
+    return blk_pwrite_compressed(n->child, off, buf, len);
+}

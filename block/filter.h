@@ -1,0 +1,25 @@
+/* filter.h: what filters share; private to block/.
+ *
+ * 1. A filter has the size and the limits of its child, and hands on what it does not change. */
+#ifndef BLOCK_FILTER_H
+#define BLOCK_FILTER_H
+
+#include "block/block-int.h"
+
+/* Takes size, limits and the like from the child; true. */
+bool blk_filter_open(BlkNode *n);
+void blk_filter_relinked(BlkNode *n);
+void blk_filter_resized(BlkNode *n);
+bool blk_filter_rights(BlkNode *n, unsigned need, unsigned share, Error **errp);
+bool blk_filter_truncate(BlkNode *n, uint64_t size, Error **errp);
+int blk_filter_write_compressed(BlkNode *n, uint64_t off, const void *buf, size_t len);
+
+/* Members of BlkDriver. */
+#define BLK_FILTER_FORWARDS \
+    .relinked = blk_filter_relinked, \
+    .child_resized = blk_filter_resized, \
+    .rights = blk_filter_rights, \
+    .truncate = blk_filter_truncate, \
+    .write_compressed = blk_filter_write_compressed
+
+#endif
