@@ -301,8 +301,8 @@ bool blk_may_set_file(const BlkNode *n, BlkNode *file, Error **errp)
         return error_set(errp, "Block driver '%s' has no option 'file'", n->drv->name);
     }
     return n->drv->filter || n->drv == &blk_raw || without_filters(n->child) == without_filters(file) ||
-           error_set(errp, "Cannot change the option 'file': node '%s' is an image, and '%s' another file", n->name,
-                     file->name);
+           error_set(errp, "Cannot change the option 'file': node '%s' is an image, and '%s' another file",
+                     n->name, file->name);
 }
 
 /* @n used @old, alone, which is or stands on filters above @file: the filters' use stands for its. */

@@ -24,8 +24,8 @@ CTX_CONTROL bool blk_insert_filter(BlkNode *filter, Error **errp);
 CTX_CONTROL void blk_remove_filter(BlkNode *filter);
 /* While @n is held: puts @backing (NULL: nothing) behind it; what was there is closed if nobody wants it. */
 CTX_CONTROL bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp);
-/* True if @n can have @file below it in the place of what is there: raw nodes and filters any, images what holds
- * the same bytes. */
+/* True if @n can have @file below it in the place of what is there: raw nodes and filters any, images what
+ * holds the same bytes. */
 CTX_CONTROL bool blk_may_set_file(const BlkNode *n, BlkNode *file, Error **errp);
 /* While both are held: puts @file below @n. */
 CTX_CONTROL bool blk_set_file(BlkNode *n, BlkNode *file, Error **errp);

@@ -117,8 +117,8 @@ bool throttle_rates_check(const ThrottleRates *t, Error **errp)
         const ThrottleRate *r = &t->at[i];
 
         if ((r[0].avg && (r[1].avg || r[2].avg)) || (r[0].max && (r[1].max || r[2].max))) {
-            return error_set(errp, "bps/iops/max total values and read/write values cannot be used at the same "
-                             "time");
+            return error_set(errp, "bps/iops/max total values and read/write values cannot be used at the "
+                             "same time");
         }
     }
     if (t->op_size && !t->at[THROTTLE_IOPS_TOTAL].avg && !t->at[THROTTLE_IOPS_READ].avg &&

@@ -17,7 +17,7 @@ enum {
     THROTTLE_KINDS,
 };
 
-/* Zero: no limit.  @avg: bytes or requests a second for ever; @max (0: none): a second, for @length seconds. */
+/* Bytes or requests a second: @avg for ever (0: no limit), @max (0: none) for @length seconds. */
 typedef struct ThrottleRate { int64_t avg, max, length; } ThrottleRate;
 
 typedef struct ThrottleRates {
@@ -52,7 +52,8 @@ typedef struct ThrottleMember ThrottleMember;
 CTX_CONTROL ThrottleMember *throttle_join(const char *name, bool make, void (*go)(BlkReq *r), Error **errp);
 /* Leaves it; no request waits. */
 CTX_CONTROL void throttle_leave(ThrottleMember *m);
-/* Changes to group @name, made if need be, with what waits; @t: the limits that the group is to have, or NULL. */
+/* Changes to group @name, made if need be, with what waits; @t: the limits that it is to have, or
+ * NULL. */
 CTX_CONTROL void throttle_change(ThrottleMember *m, const char *name, const ThrottleRates *t);
 CTX_CONTROL const char *throttle_name(const ThrottleMember *m);
 /* False: @r waits; r->engine and r->next belong to the member until go(). */

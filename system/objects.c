@@ -285,7 +285,8 @@ bool objects_delete(const char *id, Error **errp)
         unknown_id("object", id, errp);
         return false;
     }
-    if (is_used(o) || (o->config->qom_type == OBJECT_CONFIG_QOM_TYPE_THROTTLE_GROUP && !throttle_group_drop(id))) {
+    bool is_group = o->config->qom_type == OBJECT_CONFIG_QOM_TYPE_THROTTLE_GROUP;
+    if (is_used(o) || (is_group && !throttle_group_drop(id))) {
         return error_set(errp, "object '%s' is in use, can not be deleted", id);
     }
     if (o->iothread != NULL && !iothread_remove(o->iothread, errp)) {

@@ -15,7 +15,8 @@ CTX_CONTROL bool throttle_object_set(const char *id, const char *prop, json_t *v
 /* Brings @c up to date with the group. */
 CTX_CONTROL void throttle_object_get(const char *id, ThrottleGroupConfig *c);
 /* What a -drive limits; false: *errp is set. */
-CTX_ANY bool throttle_of_drive(const DriveThrottling *d, ThrottleRates *out, const char **group, Error **errp);
+CTX_ANY bool throttle_of_drive(const DriveThrottling *d, ThrottleRates *out, const char **group,
+                               Error **errp);
 /* Fills in what is said of the limits of @f. */
 CTX_CONTROL void throttle_tell(const BlkFront *f, BlockDeviceInfo *i);
 

@@ -71,7 +71,8 @@ def test_reopen():
                 options=[{**raw, "node-name": "x"}])
         q.fails("blockdev-reopen", text="'r' is written by device 'vd0'",
                 options=[{**raw, "read-only": True}])
-        q.fails("blockdev-reopen", text="Cannot find device='' nor node-name='nx'", options=[{**raw, "file": "nx"}])
+        q.fails("blockdev-reopen", text="Cannot find device='' nor node-name='nx'",
+                options=[{**raw, "file": "nx"}])
         a = {"driver": "qcow2", "node-name": "a", "file": {"driver": "file", "filename": "x"}}
         q.fails("blockdev-reopen", text="Cannot change the option 'file'", options=[a])
         file_a = [n["node-name"] for n in q.cmd("query-named-block-nodes") if n["file"].endswith("/a")

@@ -35,9 +35,11 @@ def limits(q, device):
 def test_drive():
     with disks() as m:
         q = m.qmp
-        same(limits(q, "d"), {"iops": 77, "iops_max": 90, "iops_max_length": 1, "iops_size": 4096, "group": "d"})
+        same(limits(q, "d"), {"iops": 77, "iops_max": 90, "iops_max_length": 1,
+                                "iops_size": 4096, "group": "d"})
         same(limits(q, PATH), {})
-        check("iops=77 iops_rd=0 iops_wr=0 iops_max=90 iops_rd_max=0 iops_wr_max=0 iops_size=4096 group=d\r\n" in
+        check("iops=77 iops_rd=0 iops_wr=0 iops_max=90 iops_rd_max=0 iops_wr_max=0 iops_size=4096 "
+              "group=d\r\n" in
               q.cmd("human-monitor-command", **{"command-line": "info block"}), "info block")
         # The node itself has none.
         nodes = {n["node-name"]: n for n in q.cmd("query-named-block-nodes")}
@@ -64,10 +66,12 @@ def test_command():
         same(limits(q, PATH), {})
         # As libvirt's blkdeviotune says it.
         more = {k + "_max": 0 for k in ZERO}
-        q.cmd("block_set_io_throttle", id=PATH, **{**ZERO, **more, "bps": 10485760, "iops": 1000, "iops_size": 0})
+        q.cmd("block_set_io_throttle", id=PATH, **{**ZERO, **more, "bps": 10485760, "iops": 1000,
+                                                   "iops_size": 0})
         same(limits(q, PATH), {"bps": 10485760, "iops": 1000, "group": PATH})
         q.cmd("block_set_io_throttle", id=PATH, **{**ZERO, **more, "iops_rd": 100, "iops_wr": 200,
-                                                   "iops_rd_max": 400, "group": "g1", "iops_rd_max_length": 5})
+                                                   "iops_rd_max": 400, "group": "g1",
+                                                   "iops_rd_max_length": 5})
         g1 = {"iops_rd": 100, "iops_wr": 200, "iops_rd_max": 400, "iops_rd_max_length": 5, "group": "g1"}
         same(limits(q, PATH), g1)
         # One group, one set of limits.
@@ -87,8 +91,8 @@ def test_objects():
 
         def get(name, prop):
             return q.cmd("qom-get", path="/objects/" + name, property=prop)
-        same((get("g", "x-iops-total"), get("g", "limits")["iops-total-max"], get("g", "x-bps-read-max-length")),
-             (100, 200, 1))
+        same([get("g", "x-iops-total"), get("g", "limits")["iops-total-max"],
+              get("g", "x-bps-read-max-length")], [100, 200, 1])
         same(get("h", "limits")["bps-read"], 5)
         new = {"qom-type": "throttle-group", "id": "i"}
         q.fails("object-add", text="burst length set without burst rate", **new,
@@ -97,7 +101,8 @@ def test_objects():
         q.fails("object-add", text="iops-x", **new, limits={"iops-x": 1})
         q.fails("qom-set", text="Property cannot be set after initialization", path="/objects/g",
                 property="x-iops-total", value=5)
-        q.fails("qom-set", text="at the same time", path="/objects/g", property="limits", value={"iops-read": 5})
+        q.fails("qom-set", text="at the same time", path="/objects/g", property="limits",
+                value={"iops-read": 5})
         q.cmd("qom-set", path="/objects/g", property="limits",
               value={"iops-total": 0, "iops-total-max": 0, "iops-read": 5})
         same((get("g", "x-iops-total"), get("g", "x-iops-read")), (0, 5))
