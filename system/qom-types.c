@@ -28,6 +28,8 @@ static const AbstractType abstract_types[] = {
     { "memory-backend", "object" },
     { "pci-device", "device" },
     { "rng-backend", "object" },
+    { "scsi-device", "device" },
+    { "scsi-disk-base", "scsi-device" },
     { "secret_common", "object" },
     { "sys-bus-device", "device" },
     { "virtio-device", "device" },
@@ -41,6 +43,7 @@ static const struct { const char *slot, *device, *bus; } slots[] = {
     { "ide", "ide-device", "IDE" },
     { "isa", "isa-device", "ISA" },
     { "pci", "pci-device", "PCI" },
+    { "SCSI", "scsi-disk-base", "SCSI" },
     { "virtio", "virtio-device", "virtio-pci-bus" },
     { "virtio-serial-bus", "virtio-serial-port", "virtio-serial-bus" },
 };

@@ -117,6 +117,10 @@ static char *fw_path(Device *d)
     if (g_str_has_prefix(d->type->name, "ide-")) {
         g_autofree char *unit = device_get(d, "unit");
         g_string_append_printf(s, "/drive@%x/disk@%s", bus, unit);
+    } else if (g_str_has_prefix(d->type->name, "scsi-")) {
+        g_autofree char *id = device_get(d, "scsi-id"), *lun = device_get(d, "lun");
+        g_string_append_printf(s, "/channel@0/disk@%" PRIx64 ",%" PRIx64, g_ascii_strtoull(id, NULL, 10),
+                               g_ascii_strtoull(lun, NULL, 10));
     } else if (g_str_has_prefix(d->type->name, "virtio-blk")) {
         g_string_append(s, "/disk@0,0");
     }

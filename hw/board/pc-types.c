@@ -29,7 +29,7 @@ static const CompatProp rows_5_2[] = {
 };
 static const CompatProp rows_5_1[] = {
     { "ICH9-LPC", "x-smi-cpu-hotplug", "off" }, { "pvpanic", "events", "1" },
-    { VIRTIO_PCI, "x-ats-page-aligned", "off" }, { 0 },
+    { VIRTIO_PCI, "x-ats-page-aligned", "off" }, { "virtio-scsi", "num_queues", "1" }, { 0 },
 };
 static const CompatProp rows_5_0[] = {
     { VIRTIO_DEVICE, "x-disable-legacy-check", "on" }, { "vmport", "x-read-set-eax", "off" },
@@ -38,6 +38,7 @@ static const CompatProp rows_5_0[] = {
 };
 static const CompatProp rows_4_2[] = {
     { "virtio-blk", "queue-size", "128" }, { "virtio-blk", "seg-max-adjust", "off" },
+    { "virtio-scsi", "virtqueue_size", "128" }, { "virtio-scsi", "seg_max_adjust", "off" },
     { "virtio-blk", "x-enable-wce-if-config-wce", "off" },
     { VIRTIO_DEVICE, "use-disabled-flag", "off" }, { 0 },
 };

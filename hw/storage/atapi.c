@@ -17,27 +17,7 @@
 
 #define MODEL "QEMU DVD-ROM"
 #define REVISION "2.5+"
-#define CD_MAX_BLOCKS 360000   /* larger media are DVDs: 80 minutes at 75 blocks a second */
-#define PROFILE_NONE 0x0000
-#define PROFILE_CD 0x0008
-#define PROFILE_DVD 0x0010
-
-/* Sense keys, and additional sense codes as key, ASC, ASCQ (SPC-3, 4.5.6). */
-#define SENSE_NO_MEDIUM 0x02, 0x3a, 0x00
-#define SENSE_TRAY_OPEN 0x02, 0x3a, 0x02
-#define SENSE_READ_ERROR 0x03, 0x11, 0x00
-#define SENSE_BAD_OPCODE 0x05, 0x20, 0x00
-#define SENSE_BAD_LBA 0x05, 0x21, 0x00
-#define SENSE_BAD_FIELD 0x05, 0x24, 0x00
-#define SENSE_LOCKED 0x05, 0x53, 0x02
-#define SENSE_CHANGED 0x06, 0x28, 0x00
-
 enum { NEEDS_MEDIUM = 1, IGNORES_CHANGE = 2 };
-
-static uint16_t get16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
-static uint32_t get32(const uint8_t *p) { return (uint32_t)get16(p) << 16 | get16(p + 2); }
-static void put16(uint8_t *p, uint16_t v) { p[0] = v >> 8; p[1] = v & 0xff; }
-static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16); put16(p + 2, v & 0xffff); }
 
 static uint32_t blocks(const IdeDrive *d)
 {
@@ -46,12 +26,7 @@ static uint32_t blocks(const IdeDrive *d)
 
 static bool is_there(const IdeDrive *d)
 {
-    return d->node != NULL && !d->cd.tray_open;
-}
-
-static uint16_t profile(const IdeDrive *d)
-{
-    return !is_there(d) ? PROFILE_NONE : blocks(d) > CD_MAX_BLOCKS ? PROFILE_DVD : PROFILE_CD;
+    return d->node != NULL && !d->cd.tray.open;
 }
 
 /* --- ends of a command --- */
@@ -71,17 +46,17 @@ static void good(IdeCmd *c)
     ide_finish(c);
 }
 
-static void sense(IdeCmd *c, uint8_t key, uint8_t asc, uint8_t ascq)
+static void sense(IdeCmd *c, ScsiSense why)
 {
     AtapiState *s = &c->drive->cd;
 
     TRACE(ide_sense, "id=%s packet=0x%02x key=%u asc=0x%02x ascq=0x%02x", c->drive->dev.id,
-          c->cdb[0], key, asc, ascq);
-    s->key = key;
-    s->asc = asc;
-    s->ascq = ascq;
+          c->cdb[0], why.key, why.asc, why.ascq);
+    s->key = why.key;
+    s->asc = why.asc;
+    s->ascq = why.ascq;
     end_registers(c);
-    ide_fail(c, (uint8_t)(key << 4) | IDE_E_ABRT);
+    ide_fail(c, (uint8_t)(why.key << 4) | IDE_E_ABRT);
 }
 
 /* The guest's limit for a block of PIO data: 0 and odd numbers as SFF-8020i has them. */
@@ -110,7 +85,7 @@ static uint8_t *fresh(IdeCmd *c)
 {
     uint8_t *buf = ide_buf(c);
 
-    memset(buf, 0, 1024);
+    memset(buf, 0, MMC_REPLY_MAX);
     return buf;
 }
 
@@ -126,25 +101,13 @@ static void pkt_request_sense(IdeCmd *c)
     AtapiState *s = &c->drive->cd;
     uint8_t *buf = fresh(c);
 
-    if (s->key == 0 && s->attention && is_there(c->drive)) {
-        s->attention = false;
+    if (s->key == 0 && s->tray.attention && is_there(c->drive)) {
+        s->tray.attention = false;
         s->key = 0x06;
         s->asc = 0x28;
     }
-    buf[0] = 0x70;
-    buf[2] = s->key;
-    buf[7] = 10;
-    buf[12] = s->asc;
-    buf[13] = s->ascq;
-    answer(c, 18, c->cdb[4]);
-}
-
-static void pad(uint8_t *to, const char *text, unsigned len)
-{
-    size_t n = MIN(strlen(text), len);
-
-    memset(to, ' ', len);
-    memcpy(to, text, n);
+    put_sense(buf, SENSE(s->key, s->asc, s->ascq));
+    answer(c, SENSE_FIXED, c->cdb[4]);
 }
 
 static void pkt_inquiry(IdeCmd *c)
@@ -163,7 +126,7 @@ static void pkt_inquiry(IdeCmd *c)
             answer(c, 6, room);
         } else if (c->cdb[2] == 0x80) {
             buf[3] = 20;
-            pad(buf + 4, serial, 20);
+            put_text(buf + 4, serial, 20);
             answer(c, 24, room);
         } else {
             sense(c, SENSE_BAD_FIELD);
@@ -179,9 +142,9 @@ static void pkt_inquiry(IdeCmd *c)
     buf[2] = 0;
     buf[3] = 0x21;                             /* ATAPI, response format 1 */
     buf[4] = 31;
-    pad(buf + 8, "QEMU", 8);
-    pad(buf + 16, d->model ? d->model : MODEL, 16);
-    pad(buf + 32, d->ver ? d->ver : REVISION, 4);
+    put_text(buf + 8, "QEMU", 8);
+    put_text(buf + 16, d->model ? d->model : MODEL, 16);
+    put_text(buf + 32, d->ver ? d->ver : REVISION, 4);
     answer(c, 36, room);
 }
 
@@ -218,168 +181,39 @@ static void pkt_read(IdeCmd *c)
     read_blocks(c, get32(c->cdb + 2), ten ? get16(c->cdb + 7) : get32(c->cdb + 6));
 }
 
-/* READ CD: user data of mode 1 blocks only (MMC-5, 6.21). */
 static void pkt_read_cd(IdeCmd *c)
 {
-    uint32_t n = get32(c->cdb + 5) & 0xffffff;
-    uint8_t what = c->cdb[9] & 0xf8;
+    uint32_t first, n;
 
-    if (n == 0 || what == 0x00) {
-        good(c);
-    } else if (what == 0x10 && (c->cdb[10] & 7) == 0) {
-        read_blocks(c, get32(c->cdb + 2), n);
+    if (mmc_read_cd(c->cdb, &first, &n)) {
+        read_blocks(c, first, n);
     } else {
         sense(c, SENSE_BAD_FIELD);
     }
 }
 
-static void put_address(uint8_t *p, uint32_t lba, bool msf)
-{
-    if (!msf) {
-        put32(p, lba);
-        return;
-    }
-    lba += 150;                                /* two seconds of lead-in */
-    p[0] = 0;
-    p[1] = (uint8_t)(lba / 75 / 60);
-    p[2] = lba / 75 % 60;
-    p[3] = lba % 75;
-}
-
-/* READ TOC: one data track and the lead-out. */
-static void pkt_toc(IdeCmd *c)
-{
-    bool msf = c->cdb[1] & 2;
-    uint8_t format = c->cdb[2] & 0x0f, from = c->cdb[6], *buf = fresh(c);
-    uint32_t n = 4;
-
-    if (format == 0) {
-        format = c->cdb[9] >> 6;               /* where SFF-8020i had it */
-    }
-    buf[2] = buf[3] = 1;
-    if (format == 0) {
-        if (from > 1 && from != 0xaa) {
-            sense(c, SENSE_BAD_FIELD);
-            return;
-        }
-        if (from <= 1) {
-            buf[n + 1] = 0x14;
-            buf[n + 2] = 1;
-            put_address(buf + n + 4, 0, msf);
-            n += 8;
-        }
-        buf[n + 1] = 0x16;
-        buf[n + 2] = 0xaa;
-        put_address(buf + n + 4, blocks(c->drive), msf);
-        n += 8;
-    } else if (format == 1) {
-        buf[5] = 0x14;
-        buf[6] = 1;
-        put_address(buf + 8, 0, msf);
-        n = 12;
-    } else if (format == 2) {
-        static const uint8_t points[] = { 0xa0, 0xa1, 0xa2, 0x01 };
-        for (unsigned i = 0; i < ARRAY_LEN(points); i++, n += 11) {
-            buf[n] = 1;
-            buf[n + 1] = i == 2 ? 0x16 : 0x14;
-            buf[n + 3] = points[i];
-            if (i < 2) {
-                buf[n + 8] = 1;
-            } else {
-                put_address(buf + n + 7, i == 2 ? blocks(c->drive) : 0, true);
-            }
-        }
-    } else {
-        sense(c, SENSE_BAD_FIELD);
-        return;
-    }
-    put16(buf, n - 2);
-    answer(c, n, get16(c->cdb + 7));
-}
-
-static uint32_t feature(uint8_t *p, uint16_t code, uint8_t flags, uint8_t len)
-{
-    put16(p, code);
-    p[2] = flags;
-    p[3] = len;
-    return 4 + len;
-}
-
-/* GET CONFIGURATION (MMC-5, 6.6): profiles and the few features a reader has. */
-static void pkt_configuration(IdeCmd *c)
-{
-    const IdeDrive *d = c->drive;
-    uint16_t now = profile(d), start = get16(c->cdb + 2);
-    uint8_t rt = c->cdb[1] & 3, *buf = fresh(c), *p;
-    uint32_t n = 8;
-
-    if (rt == 3) {
-        sense(c, SENSE_BAD_FIELD);
-        return;
-    }
-    put16(buf + 6, now);
-    for (unsigned i = 0; i < 5; i++) {
-        /* Code, current and persistent bits, bytes of data: profile list, core, removable medium,
-         * random readable, multi-read. */
-        static const struct { uint16_t code; uint8_t flags, len; } rows[] = {
-            { 0, 0x03, 8 }, { 1, 0x0b, 8 }, { 3, 0x0b, 4 }, { 0x10, 0x00, 8 }, { 0x1e, 0x08, 4 },
-        };
-        uint8_t current = rows[i].code >= 0x10 ? now != PROFILE_NONE : 0;
-        bool skip = rt == 2 ? rows[i].code != start : rows[i].code < start;
-        if (skip || (rt == 1 && !((rows[i].flags | current) & 1))) {
-            continue;
-        }
-        p = buf + n;
-        n += feature(p, rows[i].code, rows[i].flags | current, rows[i].len);
-        if (i == 0) {
-            put16(p + 4, PROFILE_DVD);
-            p[6] = now == PROFILE_DVD;
-            put16(p + 8, PROFILE_CD);
-            p[10] = now == PROFILE_CD;
-        } else if (i == 1) {
-            put32(p + 4, 2);                   /* ATAPI */
-            p[8] = 1;
-        } else if (i == 2) {
-            p[4] = 0x29;                       /* tray, ejects, locks */
-        } else if (i == 3) {
-            put32(p + 4, CD_SECTOR);
-            put16(p + 8, 16);
-            p[10] = 1;
-        }
-    }
-    put32(buf, n - 4);
-    answer(c, n, get16(c->cdb + 7));
-}
-
-/* GET EVENT STATUS NOTIFICATION (MMC-5, 6.7), polled, media class only. */
-static void pkt_event(IdeCmd *c)
+/* What is the same behind SCSI. */
+static void pkt_mmc(IdeCmd *c)
 {
     IdeDrive *d = c->drive;
-    AtapiState *s = &d->cd;
-    uint8_t *buf = fresh(c);
-    uint32_t n = 4;
+    MmcDrive drive = { .tray = &d->cd.tray, .medium = d->node != NULL, .blocks = blocks(d), .interface = 2 };
+    MmcAnswer a = { .buf = fresh(c) };
 
-    if (!(c->cdb[1] & 1)) {
-        sense(c, SENSE_BAD_FIELD);
+    switch (mmc_run(&drive, c->cdb, &a)) {
+    case MMC_ANSWER:
+        answer(c, a.n, a.room);
         return;
+    case MMC_REFUSED:
+        sense(c, a.sense);
+        return;
+    default:
+        break;
     }
-    buf[3] = 0x10;                             /* classes known: media */
-    if (c->cdb[4] & 0x10) {
-        buf[2] = 4;
-        if (s->eject_wanted) {
-            buf[4] = 1;
-            s->eject_wanted = false;
-        } else if (s->changed && is_there(d)) {
-            buf[4] = 2;
-            s->changed = false;
-        }
-        buf[5] = (s->tray_open ? 1 : 0) | (is_there(d) ? 2 : 0);
-        n = 8;
-    } else {
-        buf[2] = 0x80;                         /* no such event class */
+    if (a.moved) {
+        TRACE(ide_tray, "id=%s open=%d", d->dev.id, d->cd.tray.open);
+        blk_front_tray_moved(&d->front, d->cd.tray.open);
     }
-    put16(buf, n - 2);
-    answer(c, n, get16(c->cdb + 7));
+    good(c);
 }
 
 static uint32_t mode_page(const IdeDrive *d, uint8_t page, uint8_t *p)
@@ -399,7 +233,7 @@ static uint32_t mode_page(const IdeDrive *d, uint8_t page, uint8_t *p)
         p[1] = 20;
         p[2] = 0x3b;                           /* reads CD-R, CD-RW, DVD-ROM, DVD-R, DVD-RAM */
         p[4] = 0x70;                           /* mode 2, multi-session */
-        p[6] = 0x29 | (d->cd.locked ? 2 : 0);  /* tray, ejects, locks */
+        p[6] = 0x29 | (d->cd.tray.locked ? 2 : 0);  /* tray, ejects, locks */
         put16(p + 8, 706);                     /* KB/s: 4x */
         put16(p + 10, 2);
         put16(p + 12, 512);
@@ -419,7 +253,7 @@ static void pkt_mode_sense(IdeCmd *c)
     uint32_t n = ten ? 8 : 4, head = n;
 
     if (c->cdb[2] >> 6 == 3) {
-        sense(c, 0x05, 0x39, 0x00);            /* saving parameters not supported */
+        sense(c, SENSE_NO_SAVING);
         return;
     }
     for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
@@ -437,10 +271,10 @@ static void pkt_mode_sense(IdeCmd *c)
     }
     if (ten) {
         put16(buf, n - 2);
-        buf[2] = d->cd.tray_open ? 0x71 : is_there(d) ? 0x01 : 0x70;
+        buf[2] = d->cd.tray.open ? 0x71 : is_there(d) ? 0x01 : 0x70;
     } else {
         buf[0] = (uint8_t)(n - 1);
-        buf[1] = d->cd.tray_open ? 0x71 : is_there(d) ? 0x01 : 0x70;
+        buf[1] = d->cd.tray.open ? 0x71 : is_there(d) ? 0x01 : 0x70;
     }
     answer(c, n, ten ? get16(c->cdb + 7) : c->cdb[4]);
 }
@@ -456,97 +290,6 @@ static void pkt_mode_select(IdeCmd *c)
     }
 }
 
-static void pkt_start_stop(IdeCmd *c)
-{
-    IdeDrive *d = c->drive;
-    bool start = c->cdb[4] & 1, load_eject = c->cdb[4] & 2;
-
-    if (c->cdb[4] >> 4 || !load_eject) {       /* power conditions; spinning: nothing to do */
-        good(c);
-        return;
-    }
-    if (!start && d->cd.locked && !d->cd.tray_open) {
-        sense(c, SENSE_LOCKED);
-        return;
-    }
-    if (start && d->cd.tray_open) {
-        d->cd.attention = d->cd.changed = d->node != NULL;
-    }
-    TRACE(ide_tray, "id=%s open=%d", d->dev.id, !start);
-    if (d->cd.tray_open == start) {
-        d->cd.tray_open = !start;
-        blk_front_tray_moved(&d->front, !start);
-    }
-    good(c);
-}
-
-static void pkt_prevent(IdeCmd *c)
-{
-    c->drive->cd.locked = c->cdb[4] & 1;
-    good(c);
-}
-
-static void pkt_mechanism(IdeCmd *c)
-{
-    uint8_t *buf = fresh(c);
-
-    buf[5] = 1;                                /* one slot */
-    buf[1] = c->drive->cd.tray_open ? 0x10 : 0;
-    answer(c, 8, get16(c->cdb + 8));
-}
-
-static void pkt_disc_info(IdeCmd *c)
-{
-    uint8_t *buf = fresh(c);
-
-    if (c->cdb[1] & 7) {
-        sense(c, SENSE_BAD_FIELD);
-        return;
-    }
-    put16(buf, 32);
-    buf[2] = 0x0e;                             /* complete disc, last session complete */
-    buf[3] = buf[4] = buf[5] = buf[6] = 1;
-    buf[7] = 0x20;                             /* unrestricted use */
-    memset(buf + 16, 0xff, 8);
-    answer(c, 34, get16(c->cdb + 7));
-}
-
-static void pkt_track_info(IdeCmd *c)
-{
-    uint8_t *buf = fresh(c);
-
-    put16(buf, 34);
-    buf[2] = buf[3] = 1;
-    buf[5] = 4;
-    buf[6] = 1;
-    put32(buf + 24, blocks(c->drive));
-    answer(c, 36, get16(c->cdb + 7));
-}
-
-/* READ DVD STRUCTURE: the physical format of a single layer (MMC-5, 6.27). */
-static void pkt_dvd_structure(IdeCmd *c)
-{
-    uint8_t *buf = fresh(c);
-    uint32_t last = blocks(c->drive) - 1;
-
-    if (profile(c->drive) != PROFILE_DVD || c->cdb[7] > 1) {
-        sense(c, 0x05, c->cdb[7] > 1 ? 0x24 : 0x30, c->cdb[7] > 1 ? 0x00 : 0x02);
-        return;
-    }
-    if (c->cdb[7] == 1) {
-        put16(buf, 6);                         /* not copy-protected */
-        answer(c, 8, get16(c->cdb + 8));
-        return;
-    }
-    put16(buf, 2048 + 2);
-    buf[4] = 1;                                /* DVD-ROM, version 1 */
-    buf[5] = 0x0f;                             /* 120 mm, no minimum rate */
-    buf[6] = 1;                                /* one layer, read-only */
-    put32(buf + 8, 0x30000);
-    put32(buf + 12, 0x30000 + last);
-    answer(c, 1024, get16(c->cdb + 8));
-}
-
 typedef struct Packet {
     uint8_t code;
     void (*run)(IdeCmd *c);
@@ -559,23 +302,23 @@ static const Packet packets[] = {
     { 0x12, pkt_inquiry, IGNORES_CHANGE },
     { 0x15, pkt_mode_select, 0 },
     { 0x1a, pkt_mode_sense, 0 },
-    { 0x1b, pkt_start_stop, 0 },
-    { 0x1e, pkt_prevent, 0 },
+    { 0x1b, pkt_mmc, 0 },
+    { 0x1e, pkt_mmc, 0 },
     { 0x25, pkt_capacity, NEEDS_MEDIUM },
     { 0x28, pkt_read, NEEDS_MEDIUM },
     { 0x2b, pkt_good, NEEDS_MEDIUM },          /* SEEK */
     { 0x2f, pkt_good, NEEDS_MEDIUM },          /* VERIFY */
-    { 0x43, pkt_toc, NEEDS_MEDIUM },
-    { 0x46, pkt_configuration, IGNORES_CHANGE },
-    { 0x4a, pkt_event, IGNORES_CHANGE },
-    { 0x51, pkt_disc_info, NEEDS_MEDIUM },
-    { 0x52, pkt_track_info, NEEDS_MEDIUM },
+    { 0x43, pkt_mmc, NEEDS_MEDIUM },
+    { 0x46, pkt_mmc, IGNORES_CHANGE },
+    { 0x4a, pkt_mmc, IGNORES_CHANGE },
+    { 0x51, pkt_mmc, NEEDS_MEDIUM },
+    { 0x52, pkt_mmc, NEEDS_MEDIUM },
     { 0x55, pkt_mode_select, 0 },
     { 0x5a, pkt_mode_sense, 0 },
     { 0xa8, pkt_read, NEEDS_MEDIUM },
-    { 0xad, pkt_dvd_structure, NEEDS_MEDIUM },
+    { 0xad, pkt_mmc, NEEDS_MEDIUM },
     { 0xbb, pkt_good, 0 },                     /* SET CD SPEED */
-    { 0xbd, pkt_mechanism, IGNORES_CHANGE },
+    { 0xbd, pkt_mmc, IGNORES_CHANGE },
     { 0xbe, pkt_read_cd, NEEDS_MEDIUM },
 };
 
@@ -590,10 +333,10 @@ static void atapi_packet(IdeCmd *c)
     }
     if (p == NULL) {
         sense(c, SENSE_BAD_OPCODE);
-    } else if (d->cd.attention && is_there(d) && !(p->flags & IGNORES_CHANGE)) {
-        d->cd.attention = false;
+    } else if (d->cd.tray.attention && is_there(d) && !(p->flags & IGNORES_CHANGE)) {
+        d->cd.tray.attention = false;
         sense(c, SENSE_CHANGED);
-    } else if ((p->flags & NEEDS_MEDIUM) && d->cd.tray_open) {
+    } else if ((p->flags & NEEDS_MEDIUM) && d->cd.tray.open) {
         sense(c, SENSE_TRAY_OPEN);
     } else if ((p->flags & NEEDS_MEDIUM) && blocks(d) == 0) {
         sense(c, SENSE_NO_MEDIUM);
@@ -752,17 +495,18 @@ static void cd_unrealize(Device *dev)
 static void cd_reset(Device *dev, ResetKind kind)
 {
     IdeDrive *d = (IdeDrive *)dev;
-    bool open = d->cd.tray_open && kind != RESET_POWER;
+    bool open = d->cd.tray.open && kind != RESET_POWER;
 
-    d->cd = (AtapiState){ .xfer_mode = 0x45, .tray_open = open };
+    d->cd = (AtapiState){ .xfer_mode = 0x45, .tray.open = open };
 }
 
 static const StateField atapi_fields[] = {
-    STATE_U8(AtapiState, key),         STATE_U8(AtapiState, asc),
-    STATE_U8(AtapiState, ascq),        STATE_BOOL(AtapiState, locked),
-    STATE_BOOL(AtapiState, tray_open), STATE_BOOL(AtapiState, attention),
-    STATE_BOOL(AtapiState, changed),   STATE_BOOL(AtapiState, eject_wanted),
-    STATE_U8(AtapiState, xfer_mode),   { 0 },
+    STATE_U8(AtapiState, key),
+    STATE_U8(AtapiState, asc),
+    STATE_U8(AtapiState, ascq),
+    STATE_STRUCT(AtapiState, tray, &mmc_tray_state),
+    STATE_U8(AtapiState, xfer_mode),
+    { 0 },
 };
 
 static const StateDesc atapi_state = { .name = "atapi", .version = 1, .fields = atapi_fields };

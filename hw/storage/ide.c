@@ -795,12 +795,12 @@ bool ide_cd_open_tray(Device *dev, bool force, Error **errp)
         return false;
     }
     domain_enter(dev->domain);
-    bool was_open = d->cd.tray_open;
-    if (d->cd.locked && !force && !was_open) {
-        d->cd.eject_wanted = true;
+    bool was_open = d->cd.tray.open;
+    if (d->cd.tray.locked && !force && !was_open) {
+        d->cd.tray.eject_wanted = true;
     } else {
-        d->cd.tray_open = open = true;
-        d->cd.eject_wanted = false;
+        d->cd.tray.open = open = true;
+        d->cd.tray.eject_wanted = false;
     }
     domain_leave(dev->domain);
     if (open && !was_open) {
@@ -819,10 +819,10 @@ void ide_cd_close_tray(Device *dev)
 
     assert_control();
     domain_enter(dev->domain);
-    bool was_open = d->cd.tray_open;
+    bool was_open = d->cd.tray.open;
     if (was_open) {
-        d->cd.tray_open = false;
-        d->cd.attention = d->cd.changed = d->node != NULL;
+        d->cd.tray.open = false;
+        d->cd.tray.attention = d->cd.tray.changed = d->node != NULL;
     }
     domain_leave(dev->domain);
     if (was_open) {
@@ -839,7 +839,7 @@ bool ide_cd_change(Device *dev, BlkNode *n, Error **errp)
     if (!is_cd(dev, errp)) {
         return false;
     }
-    if (!d->cd.tray_open && d->node != NULL) {
+    if (!d->cd.tray.open && d->node != NULL) {
         return error_set(errp, "Tray of device '%s' is not open", dev->id);
     }
     if (d->held[other]) {
@@ -852,8 +852,8 @@ bool ide_cd_change(Device *dev, BlkNode *n, Error **errp)
     d->current = other;
     d->node = n;
     __atomic_store_n(&d->front.node, n, __ATOMIC_RELEASE);
-    if (!d->cd.tray_open) {
-        d->cd.attention = d->cd.changed = n != NULL;
+    if (!d->cd.tray.open) {
+        d->cd.tray.attention = d->cd.tray.changed = n != NULL;
     }
     domain_leave(dev->domain);
     detach_old(dev, !other);
@@ -882,7 +882,7 @@ static bool ask_cd(const BlkFront *f, bool locked)
     IdeDrive *d = drive_of(f);
 
     domain_enter(d->dev.domain);
-    bool is = locked ? d->cd.locked : d->cd.tray_open;
+    bool is = locked ? d->cd.tray.locked : d->cd.tray.open;
     domain_leave(d->dev.domain);
     return is;
 }

@@ -24,13 +24,13 @@
 #include "block/front.h"
 #include "core/dma.h"
 #include "core/state.h"
+#include "hw/scsi/mmc.h"
 
 typedef struct IdeHost IdeHost;
 typedef struct IdeCmd IdeCmd;
 typedef struct IdeDrive IdeDrive;
 
 #define IDE_SECTOR 512
-#define CD_SECTOR 2048
 #define IDE_UNITS 2
 #define IDE_IOV 200            /* pieces of guest memory a request has at most */
 #define IDE_CHUNK (UINT64_C(2) << 20)      /* bytes a request has at most */
@@ -172,9 +172,7 @@ typedef struct AtaState {
 /* What a CD-ROM drive remembers (atapi.c). */
 typedef struct AtapiState {
     uint8_t key, asc, ascq;            /* the sense data of the last command */
-    bool locked, tray_open;
-    bool attention, changed; /* medium changed: for the next command; for GET EVENT STATUS */
-    bool eject_wanted;                 /* the host asked a locked drive to open */
+    MmcTray tray;
     uint8_t xfer_mode;
 } AtapiState;
 

@@ -42,6 +42,7 @@ void carriers_make(Bench *b, const DeviceType *t)
 {
     static const struct { const char *slot, *carrier; } rows[] = {
         { "ide", "ich9-ahci" }, { "virtio-serial-bus", "virtio-serial-pci" },
+        { "SCSI", "virtio-scsi-pci" },
     };
 
     if (t->slot == &virtio_slot) {
