@@ -252,6 +252,8 @@ GArray *blk_snapshots_new(void);
 void blk_snapshot_clear(BlkSnapshot *s);
 /* blk_submit() from within the layer, for a request that is under way: it does not wait for changes. */
 void blk_submit_below(BlkNode *n, BlkReq *r);
+/* And blk_user_visit(). */
+void blk_visit_below(BlkNode *n, BlkReq *r, void (*visit)(BlkReq *r, BlkNode *n));
 /* On r->loop: starts @r, which had to wait, on @n or where its user is now. */
 void blk_submit_held(BlkNode *n, BlkReq *r);
 

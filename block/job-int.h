@@ -8,9 +8,12 @@
 
 #include "block/block-int.h"
 #include "block/job.h"
+#include "block/pool.h"
 
-#define JOB_CHUNK (1 * MiB)    /* most bytes of one copy */
-#define JOB_GRAIN (64 * KiB)   /* what is remembered of writes */
+#define JOB_CHUNK (1 * MiB)    /* most bytes of one copy, by default */
+#define JOB_GRAIN (64 * KiB)   /* what is remembered of writes, by default */
+#define JOB_COPIES 16u         /* most copies at one time, by default, */
+#define JOB_BUFFER (16 * MiB)  /* and their bytes */
 
 typedef struct JobDriver {
     JobKind kind;
@@ -44,8 +47,73 @@ struct Job {
     uint64_t done, total;
     BlkIoStatus io_status;
     int ret;
+    struct JobCopy *landed;    /* copies that ended and were not looked at yet */
+    unsigned flying;           /* copies that did not end */
+    uint64_t flying_bytes;
     Job *next_job;
+
+    bool follows;              /* atomic: the thread waits for a mark */
+    uint64_t buffer, chunk;    /* limits of its copies */
+    unsigned copies;
+    uint64_t hint_end;         /* the thread's: up to there the source is as @hint_zero says */
+    bool hint_zero;
 };
+
+/* A range that one request at the filter copies. */
+typedef struct JobCopy {
+    BlkReq req;
+    struct iovec iov;          /* this very struct, as long as the range */
+    Post post;
+    Job *j;
+    uint64_t off, len;
+    bool ask;                  /* whether the source reads as zeroes */
+    bool read;                 /* out: it was reading that failed */
+    int ret;
+    struct JobCopy *next;
+} JobCopy;
+
+typedef struct JobRange JobRange;
+struct JobRange {
+    uint64_t off, end;
+    bool copies, in;
+    void (*go)(JobRange *g);   /* on @loop, when it may */
+    Loop *loop;
+    Post post;
+    JobRange *next;
+};
+
+/* What a filter keeps. */
+typedef struct JobFilter {
+    Job *job;                  /* NULL before it is set up */
+    BlkNode *to;               /* where copies go */
+    uint64_t grain;            /* bytes of a mark */
+    bool before;               /* copy-before-write */
+    bool both;                 /* a mirror that writes to both sides at once */
+    bool gated;
+    bool compress, break_guest, unmap;
+    Lock lock;                 /* guards the rest */
+    JobRange *ranges;
+    uint64_t *marks;           /* a bit a grain */
+    uint64_t grains, left;
+    int error;
+} JobFilter;
+
+/* A write of the guest, or a copy, on its way through a filter. */
+typedef struct JobPass {
+    BlkReq *up;
+    BlkReq req;
+    JobRange range;
+    BlkNode *node;
+    struct iovec iov;
+    uint8_t *buf;
+    uint64_t room;             /* bytes at @buf */
+    uint64_t at, len;          /* what is being copied */
+    PoolJob work;
+    BlkNode *asked;            /* of @work, with what came of it */
+    BlkStatus status;
+    int told;
+    int ret;
+} JobPass;
 
 /* Makes a job that works on @source with @target (may be NULL), puts @filter (a driver's name, or NULL) above
  * @source, and starts it.  Errors leave nothing. */
@@ -61,6 +129,10 @@ int job_io(BlkUser *u, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64
 /* What the policy makes of @err: 0 for another try or to go on (*@skip), or the error that ends the job. */
 int job_failed(Job *j, bool read, int err, bool *skip);
 void job_add(Job *j, uint64_t done, uint64_t total);
+/* Copies all that is marked, once through: 0, or what ends the job.  No copy is under way afterwards. */
+int job_copy_marked(Job *j);
+/* blk_status() of the source, while nobody changes the graph there. */
+int job_status(Job *j, uint64_t off, uint64_t len, const BlkNode *base, BlkStatus *s);
 /* Tells that it can be completed. */
 void job_now_ready(Job *j);
 /* Waits until nothing is in flight at the source and the target. */
@@ -70,19 +142,32 @@ void job_hold(Job *j);
 
 extern const BlkDriver blk_mirror_top, blk_commit_top, blk_copy_before_write, blk_copy_on_stream;
 
-/* Sets up the opened filter of @j. */
-void job_filter_setup(Job *j);
-/* Marks [@off, @off + @len) to be copied; whole grains. */
-void job_filter_mark(BlkNode *filter, uint64_t off, uint64_t len);
-/* The first range that is to be copied at or after *@off, at most @most long; false: none. */
+/* Sets up the opened filter of @j; false: the disk has too many grains. */
+bool job_filter_setup(Job *j, const JobOptions *o, Error **errp);
+/* Marks [@off, @off + @len) to be copied, or not to be; whole grains. */
+void job_filter_mark(BlkNode *filter, uint64_t off, uint64_t len, bool on);
+/* The first range that is to be copied at or after *@off, at most @most long (a grain at least); false:
+ * none. */
 bool job_filter_next(BlkNode *filter, uint64_t *off, uint64_t *len, uint64_t most);
 /* Bytes that are to be copied. */
 uint64_t job_filter_left(BlkNode *filter);
-/* Copies what is marked in the range.  *@read: it was reading that failed. */
-int job_filter_copy(Job *j, uint64_t off, uint64_t len, bool *read);
-/* The same with nothing else in flight. */
+/* The same as a copy with nothing else in flight, on the job's thread. */
 int job_filter_copy_held(Job *j, uint64_t off, uint64_t len, bool *read);
-/* A guest's write could not be followed: the error, or 0. */
+/* A guest's write could not be followed: the error, which is forgotten, or 0. */
 int job_filter_error(BlkNode *filter);
+
+/* --- between job-filter.c and job-copy.c --- */
+
+void job_mark_locked(JobFilter *f, uint64_t off, uint64_t end, bool on);
+bool job_run_locked(const JobFilter *f, uint64_t *off, uint64_t end, uint64_t size, uint64_t most,
+                    uint64_t *len);
+void job_gate_leave(JobFilter *f, JobRange *g);
+/* Copies the next marked run of the pass's range, with the range in its hands; job_copied() follows. */
+void job_copy_next(JobPass *p);
+void job_copied(JobPass *p);
+void job_pass_end(JobPass *p, int ret);
+/* A buffer of at least @len bytes; false: there is none. */
+bool job_pass_buffer(JobPass *p, uint64_t len);
+bool job_is_zero(const uint8_t *buf, uint64_t len);
 
 #endif

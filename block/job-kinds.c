@@ -9,14 +9,15 @@
 
 /* --- what is to be copied --- */
 
-/* Marks what the layers of @n above @base hold (@have), or what they do not: 0 or -errno. */
-static int mark_layers(Job *j, BlkNode *n, const BlkNode *base, bool have)
+/* Marks what the layers above @base hold, or (!@have) takes the marks off what they do not: 0 or -errno. */
+static int mark_layers(Job *j, const BlkNode *base, bool have)
 {
-    uint64_t size = blk_size(n);
+    const JobFilter *f = j->filter->state;
+    uint64_t size = blk_size(j->source);
 
     for (uint64_t off = 0; off < size;) {
         BlkStatus s;
-        int ret = blk_status(n, off, MIN(size - off, GiB), base, &s);
+        int ret = job_status(j, off, MIN(size - off, GiB), base, &s);
 
         if (ret < 0) {
             return ret;
@@ -24,46 +25,17 @@ static int mark_layers(Job *j, BlkNode *n, const BlkNode *base, bool have)
         if (!job_point(j, 0)) {
             return -ECANCELED;
         }
-        if (((s.flags & BLK_STATUS_HERE) != 0) == have) {
-            job_filter_mark(j->filter, off, s.len);
+        uint64_t from = off, to = off + s.len;
+        if (!have) {                   /* grains that lie in it as a whole */
+            from = ALIGN_UP(from, f->grain);
+            to = to == size ? to : ALIGN_DOWN(to, f->grain);
+        }
+        if (((s.flags & BLK_STATUS_HERE) != 0) == have && from < to) {
+            job_filter_mark(j->filter, from, to - from, have);
         }
         off += s.len;
     }
     return 0;
-}
-
-/* Copies one marked run: 0, or what ends the job. */
-static int copy_run(Job *j, uint64_t *off, uint64_t len)
-{
-    bool read = false, skip = false;
-
-    if (!job_point(j, len)) {
-        return -ECANCELED;
-    }
-    int ret = job_filter_copy(j, *off, len, &read);
-    if (ret < 0) {
-        ret = job_failed(j, read, ret, &skip);
-    } else {
-        skip = true;
-        job_add(j, len, 0);
-    }
-    *off += skip ? len : 0;
-    return ret;
-}
-
-/* Copies all that is marked, once through. */
-static int copy_marked(Job *j)
-{
-    uint64_t off = 0, len;
-    int ret = 0;
-
-    while (ret == 0 && job_filter_next(j->filter, &off, &len, JOB_CHUNK)) {
-        ret = copy_run(j, &off, len);
-        if (ret == 0) {
-            ret = job_filter_error(j->filter);
-        }
-    }
-    return ret;
 }
 
 /* --- stream --- */
@@ -75,7 +47,7 @@ static int stream_run(Job *j)
     job_add(j, 0, size);
     for (uint64_t off = 0; off < size;) {
         BlkStatus s;
-        int ret = blk_status(j->source, off, MIN(size - off, GiB), j->target, &s);
+        int ret = job_status(j, off, MIN(size - off, GiB), j->target, &s);
 
         if (ret < 0) {
             return ret;
@@ -84,13 +56,13 @@ static int stream_run(Job *j)
             return -ECANCELED;
         }
         if (s.flags & BLK_STATUS_HERE && s.depth > 0) {
-            job_filter_mark(j->filter, off, s.len);
+            job_filter_mark(j->filter, off, s.len, true);
         }
         off += s.len;
     }
     uint64_t left = job_filter_left(j->filter);
     job_add(j, size - MIN(size, left), 0);
-    int ret = copy_marked(j);
+    int ret = job_copy_marked(j);
     /* On the disk before the image forgets what is behind it. */
     return ret < 0 ? ret : job_io(&j->source_use, BLK_FLUSH, 0, 0, NULL, 0);
 }
@@ -128,7 +100,7 @@ bool job_stream(BlkNode *n, BlkNode *base, const char *backing_file, const JobOp
 static int follow(Job *j)
 {
     for (;;) {
-        int ret = copy_marked(j);
+        int ret = job_copy_marked(j);
 
         if (ret < 0) {
             return ret;
@@ -142,9 +114,12 @@ static int follow(Job *j)
         }
         job_now_ready(j);
         lock_take(&j->lock);
+        __atomic_store_n(&j->follows, true, __ATOMIC_SEQ_CST);
         while (!j->completing && !j->cancelled && !j->paused && !job_filter_left(j->filter)) {
-            lock_wait(&j->lock, &j->changed, 20 * 1000 * 1000);
+            lock_wait(&j->lock, &j->changed, -1);
         }
+        __atomic_store_n(&j->follows, false, __ATOMIC_RELAXED);
+        j->total = j->done + job_filter_left(j->filter);
         bool enough = j->completing || (j->cancelled && !j->force);
         lock_drop(&j->lock);
         if (enough) {
@@ -163,9 +138,9 @@ static int mirror_run(Job *j)
     int ret = 0;
 
     if (j->drv->kind == JOB_MIRROR && j->sync == JOB_SYNC_FULL) {
-        job_filter_mark(j->filter, 0, blk_size(j->source));
+        job_filter_mark(j->filter, 0, blk_size(j->source), true);
     } else if (j->sync != JOB_SYNC_NONE) {
-        ret = mark_layers(j, j->source, base, true);
+        ret = mark_layers(j, base, true);
     }
     job_add(j, 0, MIN(job_filter_left(j->filter), blk_size(j->source)));
     ret = ret < 0 ? ret : follow(j);
@@ -175,7 +150,7 @@ static int mirror_run(Job *j)
     uint64_t off = 0, len;
     bool read, skip;
     job_hold(j);
-    while (job_filter_next(j->filter, &off, &len, JOB_CHUNK)) {
+    while (job_filter_next(j->filter, &off, &len, j->chunk)) {
         ret = job_filter_copy_held(j, off, len, &read);
         if (ret < 0) {
             job_failed(j, read, ret, &skip);
@@ -234,7 +209,7 @@ static int commit_quiet(Job *j)
     job_add(j, 0, size);
     for (uint64_t off = 0; off < size; off = end) {
         BlkStatus s;
-        int ret = blk_status(j->source, off, MIN(size - off, JOB_CHUNK), j->target, &s);
+        int ret = job_status(j, off, MIN(size - off, JOB_CHUNK), j->target, &s);
         bool copy = s.flags & BLK_STATUS_HERE, read, skip;
 
         end = off + s.len;
@@ -313,7 +288,7 @@ bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const Job
 
 static int backup_run(Job *j)
 {
-    int ret = copy_marked(j);
+    int ret = job_copy_marked(j);
 
     return ret < 0 ? ret : job_io(&j->target_use, BLK_FLUSH, 0, 0, NULL, 0);
 }

@@ -258,6 +258,13 @@ typedef struct JobIo {
     LockCond over;
     bool is_over;
     int ret;
+
+    /* A question. */
+    PoolJob work;
+    BlkNode *node;
+    const BlkNode *base;
+    uint64_t off, len;
+    BlkStatus *status;
 } JobIo;
 
 static void io_over(BlkReq *r, int ret)
@@ -278,25 +285,70 @@ static void io_go(Post *p)
     blk_user_submit(io->user, &io->req);
 }
 
+static int io_wait(JobIo *io)
+{
+    io->req.loop = blk_bridge_loop();
+    io->req.done = io_over;
+    lock_init(&io->lock, RANK_LEAF, "job-io");
+    loop_post(io->req.loop, &io->post);
+    lock_take(&io->lock);
+    while (!io->is_over) {
+        lock_wait(&io->lock, &io->over, -1);
+    }
+    lock_drop(&io->lock);
+    lock_destroy(&io->lock);
+    return io->ret;
+}
+
 int job_io(BlkUser *u, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len)
 {
     JobIo io = { .user = u, .iov = { buf, len }, .post.run = io_go };
 
-    io.req = (BlkReq){ .op = op, .flags = flags | BLK_QUIET, .off = off, .len = len,
-                       .loop = blk_bridge_loop(), .done = io_over };
+    io.req = (BlkReq){ .op = op, .flags = flags | BLK_QUIET, .off = off, .len = len };
     if (buf) {
         io.req.iov = &io.iov;
         io.req.niov = 1;
     }
-    lock_init(&io.lock, RANK_LEAF, "job-io");
-    loop_post(io.req.loop, &io.post);
-    lock_take(&io.lock);
-    while (!io.is_over) {
-        lock_wait(&io.lock, &io.over, -1);
-    }
-    lock_drop(&io.lock);
-    lock_destroy(&io.lock);
-    return io.ret;
+    return io_wait(&io);
+}
+
+static void ask_run(PoolJob *work)
+{
+    JobIo *io = container_of(work, JobIo, work);
+
+    io->ret = blk_status(io->node, io->off, io->len, io->base, io->status);
+}
+
+static void ask_ran(Post *p)
+{
+    JobIo *io = container_of(container_of(p, PoolJob, post), JobIo, work);
+
+    blk_visit_end(&io->req, io->ret);
+}
+
+static void ask_visit(BlkReq *r, BlkNode *n)
+{
+    JobIo *io = container_of(r, JobIo, req);
+
+    io->node = n;
+    io->work = (PoolJob){ .run = ask_run, .loop = r->loop, .post.run = ask_ran };
+    pool_add(&io->work, 1);
+}
+
+static void ask_go(Post *p)
+{
+    JobIo *io = container_of(p, JobIo, post);
+
+    blk_user_visit(io->user, &io->req, ask_visit);
+}
+
+int job_status(Job *j, uint64_t off, uint64_t len, const BlkNode *base, BlkStatus *s)
+{
+    JobIo io = { .user = &j->source_use, .post.run = ask_go, .off = off, .len = len, .base = base,
+                 .status = s };
+
+    *s = (BlkStatus){ 0 };
+    return io_wait(&io);
 }
 
 int job_failed(Job *j, bool read, int err, bool *skip)
@@ -503,7 +555,11 @@ Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOpti
     Job *j = g_new0(Job, 1), **at = &jobs;
     *j = (Job){ .drv = d, .id = g_strdup(id), .source = source, .target = target, .speed = o->speed,
                 .keep_pending = o->keep_pending, .keep_concluded = o->keep_concluded,
-                .on_read_error = o->on_read_error, .on_write_error = o->on_write_error };
+                .on_read_error = o->on_read_error, .on_write_error = o->on_write_error,
+                .buffer = o->buf_size ? o->buf_size : JOB_BUFFER,
+                .copies = o->workers ? MIN(o->workers, JOB_COPIES * 4) : JOB_COPIES };
+    j->chunk = o->max_chunk ? o->max_chunk : JOB_CHUNK;
+    j->chunk = MIN(j->chunk, MIN(j->buffer, JOB_CHUNK * 64));
     lock_init(&j->lock, RANK_NODE, "job");
     while (*at) {
         at = &(*at)->next_job;
@@ -519,7 +575,7 @@ static void begin_held(BlkHold *h, void *arg)
     Error *err = NULL;
 
     if (j->drv->kind == JOB_BACKUP) {  /* the moment that is copied is this one */
-        job_filter_mark(j->filter, 0, blk_size(j->source));
+        job_filter_mark(j->filter, 0, blk_size(j->source), true);
     }
     if (j->filter && !blk_insert_filter(j->filter, &err)) {
         g_assert_not_reached();        /* it needs nothing that its users did not have */
@@ -538,8 +594,8 @@ static bool attach(Job *j, Error **errp)
     g_autofree char *who = g_strdup_printf("block job '%s'", j->id);
 
     j->source_use.stays = j->target_use.stays = true;
-    if (!blk_attach(j->filter ? j->filter : j->source, &j->source_use, who, BLK_PERM_READ, BLK_PERM_ALL,
-                    errp)) {
+    if (!blk_attach(j->filter ? j->filter : j->source, &j->source_use, who, BLK_PERM_READ,
+                    BLK_PERM_READ | BLK_PERM_WRITE, errp)) {
         return false;
     }
     if (!j->target || j->drv->kind == JOB_STREAM) {
@@ -563,7 +619,7 @@ bool job_start(Job *j, const JobOptions *o, const char *filter, Error **errp)
     if (filter) {
         j->filter = blk_open_inner(&f, errp);
     }
-    if ((filter && !j->filter) || !attach(j, errp)) {
+    if ((filter && (!j->filter || !job_filter_setup(j, o, errp))) || !attach(j, errp)) {
         blk_detach(&j->source_use);
         if (j->target && j->was_read_only) {
             blk_set_read_only(j->target, true, NULL);
@@ -576,9 +632,6 @@ bool job_start(Job *j, const JobOptions *o, const char *filter, Error **errp)
         }
         job_free(j);
         return false;
-    }
-    if (j->filter) {
-        job_filter_setup(j);
     }
     set_state(j, JOB_CREATED);
     set_state(j, JOB_RUNNING);

@@ -20,7 +20,12 @@ typedef enum JobState {
     JOB_ABORTING, JOB_CONCLUDED, JOB_NULL,
 } JobState;
 
-typedef enum JobSync { JOB_SYNC_TOP, JOB_SYNC_FULL, JOB_SYNC_NONE } JobSync;
+/* In the order of MirrorSyncMode. */
+typedef enum JobSync {
+    JOB_SYNC_TOP, JOB_SYNC_FULL, JOB_SYNC_NONE, JOB_SYNC_INCREMENTAL, JOB_SYNC_BITMAP,
+} JobSync;
+/* What becomes of a backup's bitmap: cleared of what was copied, when all of it was, or never, or always. */
+typedef enum JobBitmapMode { JOB_BITMAP_ON_SUCCESS, JOB_BITMAP_NEVER, JOB_BITMAP_ALWAYS } JobBitmapMode;
 
 /* What commands say of every job; strings are borrowed during the call. */
 typedef struct JobOptions {
@@ -29,6 +34,19 @@ typedef struct JobOptions {
     bool keep_pending, keep_concluded;         /* auto-finalize=off, auto-dismiss=off */
     BlkOnError on_read_error, on_write_error;  /* of the source and of the target; AUTO is REPORT */
     const char *filter_name;   /* node-name of what watches the guest's writes, or NULL */
+
+    /* mirror and backup; 0 is the default */
+    uint64_t granularity;      /* bytes that a mark stands for: a power of two, 512 bytes to 64 MiB */
+    uint64_t buf_size;         /* most bytes being copied at one time */
+    unsigned workers;          /* most copies at one time */
+    uint64_t max_chunk;        /* most bytes of one copy */
+    bool write_blocking;       /* mirror: a guest's write ends when the target has it, too */
+    bool no_unmap;             /* mirror: zeroes keep their space in the target */
+    BlkNode *replaces;         /* mirror: whose users get the target, if not the source's; or NULL */
+    bool compress;             /* backup */
+    bool break_snapshot;       /* backup: the job fails, not the guest's write, when the copy before it does */
+    struct BlkBitmap *bitmap;  /* backup: of the source, or NULL */
+    JobBitmapMode bitmap_mode;
 } JobOptions;
 
 typedef struct JobFacts {

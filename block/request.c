@@ -513,7 +513,7 @@ void blk_user_submit(BlkUser *u, BlkReq *r)
     submit(__atomic_load_n(&u->node, __ATOMIC_RELAXED), r, true, limits_of(u));
 }
 
-void blk_user_visit(BlkUser *u, BlkReq *r, void (*visit)(BlkReq *r, BlkNode *n))
+static BlkReq *visit_of(BlkReq *r, void (*visit)(BlkReq *r, BlkNode *n))
 {
     r->op = BLK_READ;          /* of nothing */
     r->flags = BLK_QUIET | BLK_VISIT;
@@ -521,7 +521,17 @@ void blk_user_visit(BlkUser *u, BlkReq *r, void (*visit)(BlkReq *r, BlkNode *n))
     r->iov = NULL;
     r->niov = 0;
     r->visit = visit;
-    blk_user_submit(u, r);
+    return r;
+}
+
+void blk_user_visit(BlkUser *u, BlkReq *r, void (*visit)(BlkReq *r, BlkNode *n))
+{
+    blk_user_submit(u, visit_of(r, visit));
+}
+
+void blk_visit_below(BlkNode *n, BlkReq *r, void (*visit)(BlkReq *r, BlkNode *n))
+{
+    blk_submit_below(n, visit_of(r, visit));
 }
 
 void blk_visit_end(BlkReq *r, int ret)
