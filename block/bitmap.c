@@ -27,6 +27,7 @@ struct BlkBitmap {
     bool persistent, busy, inconsistent;
     uint64_t size;             /* of the node; atomic */
     Pieces *pieces;            /* epoch */
+    Pieces *set_aside;         /* what was set when a job began to use it, or NULL; control */
     BlkBitmap *next;           /* epoch */
 };
 
@@ -136,6 +137,14 @@ static void pieces_free(EpochItem *item)
     g_free(container_of(item, Pieces, epoch));
 }
 
+static void pieces_drop(Pieces *p)
+{
+    for (uint64_t i = 0; p && i < p->count; i++) {
+        g_free(p->piece[i]);
+    }
+    g_free(p);
+}
+
 /* Pieces for a node of @size bytes, those of @old among them. */
 static Pieces *pieces_for(const BlkBitmap *b, const Pieces *old, uint64_t size)
 {
@@ -184,10 +193,7 @@ static void bitmap_free(EpochItem *item)
 {
     BlkBitmap *b = container_of(item, BlkBitmap, epoch);
 
-    for (uint64_t i = 0; i < b->pieces->count; i++) {
-        g_free(b->pieces->piece[i]);
-    }
-    g_free(b->pieces);
+    pieces_drop(b->pieces);
     g_free(b->name);
     g_free(b);
 }
@@ -293,6 +299,18 @@ void blk_bitmaps_free(BlkNode *n)
 
 /* --- facts and changes --- */
 
+static uint64_t bits_set(const Pieces *p)
+{
+    uint64_t n = 0;
+
+    for (uint64_t i = 0; i < p->count; i++) {
+        for (unsigned w = 0; w < PIECE_WORDS; w++) {
+            n += (unsigned)__builtin_popcountll(__atomic_load_n(&p->piece[i][w], __ATOMIC_RELAXED));
+        }
+    }
+    return n;
+}
+
 BlkBitmapInfo blk_bitmap_info(const BlkBitmap *b)
 {
     BlkBitmapInfo i = {
@@ -300,13 +318,7 @@ BlkBitmapInfo blk_bitmap_info(const BlkBitmap *b)
         .persistent = b->persistent, .inconsistent = b->inconsistent,
     };
 
-    for (uint64_t p = 0; p < b->pieces->count; p++) {
-        for (unsigned w = 0; w < PIECE_WORDS; w++) {
-            uint64_t word = __atomic_load_n(&b->pieces->piece[p][w], __ATOMIC_RELAXED);
-
-            i.count += (uint64_t)__builtin_popcountll(word) << b->bits;
-        }
-    }
+    i.count = bits_set(b->set_aside ? b->set_aside : b->pieces) << b->bits;
     return i;
 }
 
@@ -331,6 +343,32 @@ void blk_bitmap_record(BlkBitmap *b, bool on)
 void blk_bitmap_set_busy(BlkBitmap *b, bool on)
 {
     b->busy = on;
+}
+
+void blk_bitmap_set_aside(BlkBitmap *b)
+{
+    assert_control();
+    b->busy = true;
+    b->set_aside = g_malloc0(sizeof(*b->set_aside) + b->pieces->count * sizeof(b->set_aside->piece[0]));
+    b->set_aside->count = b->pieces->count;
+    for (uint64_t i = 0; i < b->pieces->count; i++) {
+        b->set_aside->piece[i] = g_memdup2(b->pieces->piece[i], PIECE_WORDS * sizeof(uint64_t));
+    }
+    blk_bitmap_clear(b, 0, UINT64_MAX);
+}
+
+void blk_bitmap_settle(BlkBitmap *b, bool restore)
+{
+    assert_control();
+    for (uint64_t i = 0; restore && b->set_aside && i < b->set_aside->count; i++) {
+        for (unsigned w = 0; w < PIECE_WORDS; w++) {
+            if (b->set_aside->piece[i][w]) {
+                __atomic_fetch_or(&b->pieces->piece[i][w], b->set_aside->piece[i][w], __ATOMIC_RELAXED);
+            }
+        }
+    }
+    pieces_drop(g_steal_pointer(&b->set_aside));
+    b->busy = false;
 }
 
 bool blk_bitmap_merge(BlkBitmap *to, const BlkBitmap *from, Error **errp)

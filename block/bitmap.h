@@ -38,6 +38,10 @@ CTX_CONTROL BlkBitmapInfo blk_bitmap_info(const BlkBitmap *b);
 CTX_CONTROL bool blk_bitmap_usable(const BlkBitmap *b, bool busy_too, bool broken_too, Error **errp);
 CTX_CONTROL void blk_bitmap_record(BlkBitmap *b, bool on);
 CTX_CONTROL void blk_bitmap_set_busy(BlkBitmap *b, bool on);
+/* For a job, with nothing in flight at the node: it is busy until blk_bitmap_settle(), and records anew.
+ * What was set is set again then if @restore. */
+CTX_CONTROL void blk_bitmap_set_aside(BlkBitmap *b);
+CTX_CONTROL void blk_bitmap_settle(BlkBitmap *b, bool restore);
 
 /* Sets or clears the bits of all granules that [@off, @off + @len) touches. */
 CTX_ANY void blk_bitmap_set(BlkBitmap *b, uint64_t off, uint64_t len);

@@ -305,7 +305,8 @@ static bool filter_intercept(BlkLane *l, BlkReq *r)
     JobPass *p = g_new0(JobPass, 1);
     *p = (JobPass){ .up = r, .node = l->node, .at = ALIGN_DOWN(r->pos, f->grain) };
     p->range = (JobRange){ .off = p->at, .end = ALIGN_UP(r->pos + r->left, f->grain), .loop = r->loop,
-                           .copies = copies || f->before || f->both, .go = copies ? copy_may_go : write_may_go };
+                           .copies = copies || f->before || f->both,
+                           .go = copies ? copy_may_go : write_may_go };
     if (!f->gated && !copies) {
         write_down(p);
     } else if (!f->gated || gate_enter(f, &p->range)) {

@@ -17,6 +17,7 @@
 
 typedef struct JobDriver {
     JobKind kind;
+    void (*begin)(Job *j);     /* on control, with everything held; NULL: nothing to do */
     int (*run)(Job *j);        /* on the thread; 0 or -errno */
     /* On control, with everything of the job held: the graph as it is to be.  False: *errp is set, the job
      * has failed. */
@@ -36,6 +37,14 @@ struct Job {
     bool active;               /* it gets ready, and follows the guest until it is told to complete */
     bool was_read_only;        /* of @target */
     JobSync sync;
+    struct BlkBitmap *bitmap;  /* of @source, busy with this job; or NULL */
+    JobBitmapMode bitmap_mode;
+    JobGroup *group;
+    char *replaces;            /* a node's name, or NULL */
+    bool ended;                /* the thread has */
+    bool (*make)(void *arg, Error **errp);     /* of a create job */
+    void (*drop)(void *arg);
+    void *arg;
     BlkHold *hold;             /* nothing is in flight: the last copies are made, or the graph is changed */
     Error *err;
 

@@ -4,8 +4,11 @@
  * 2. A commit below images that nobody writes has no filter: nothing changes but the base. */
 #include <errno.h>
 #include <inttypes.h>
+#include "block/bitmap.h"
 #include "block/job-int.h"
 #include "util/bytes.h"
+
+static const char *const sync_names[] = { "top", "full", "none", "incremental", "bitmap" };
 
 /* --- what is to be copied --- */
 
@@ -166,9 +169,16 @@ static bool mirror_finish(Job *j, Error **errp)
     if (!j->completing) {
         return true;           /* cancelled when it was ready: the target is a copy, and that was all */
     }
+    BlkNode *from = j->replaces ? blk_find(j->replaces) : j->filter;
+    if (!from) {
+        return error_set(errp, "Cannot find device='' nor node-name='%s'", j->replaces);
+    }
     j->was_read_only = false;
-    if (!blk_replace(j->filter, j->target, errp)) {
+    if (!blk_replace(from, j->target, errp)) {
         return false;
+    }
+    if (j->replaces) {
+        return true;
     }
     blk_move_drive(j->source, j->target);
     return true;
@@ -187,6 +197,18 @@ bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, 
     if (n == target) {
         return error_set(errp, "Can't mirror node into itself");
     }
+    if (sync > JOB_SYNC_NONE) {
+        return error_set(errp, "Sync mode '%s' not supported", sync_names[sync]);
+    }
+    if (o->granularity && (o->granularity < 512 || o->granularity > 64 * MiB)) {
+        return error_set(errp, "Parameter 'granularity' expects a value in range [512B, 64MB]");
+    }
+    if (o->granularity & (o->granularity - 1)) {
+        return error_set(errp, "Parameter 'granularity' expects a power of 2");
+    }
+    if (o->replaces && !blk_find(o->replaces)) {
+        return error_set(errp, "Cannot find device='' nor node-name='%s'", o->replaces);
+    }
     if (!sizes_match(n, target, errp)) {
         return false;
     }
@@ -196,6 +218,7 @@ bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, 
     }
     j->sync = sync;
     j->active = true;
+    j->replaces = g_strdup(o->replaces);
     return job_start(j, o, "mirror_top", errp);
 }
 
@@ -286,30 +309,116 @@ bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const Job
 
 /* --- backup --- */
 
-static int backup_run(Job *j)
+/* The moment that is copied is this one. */
+static void backup_begin(Job *j)
 {
-    int ret = job_copy_marked(j);
+    uint64_t off = 0, len;
 
-    return ret < 0 ? ret : job_io(&j->target_use, BLK_FLUSH, 0, 0, NULL, 0);
+    if (j->sync != JOB_SYNC_INCREMENTAL && j->sync != JOB_SYNC_BITMAP) {
+        job_filter_mark(j->filter, 0, blk_size(j->source), true);
+    }
+    if (!j->bitmap) {
+        return;
+    }
+    while (j->sync >= JOB_SYNC_INCREMENTAL && (len = blk_bitmap_dirty(j->bitmap, &off, GiB)) > 0) {
+        job_filter_mark(j->filter, off, len, true);
+        off += len;
+    }
+    blk_bitmap_set_aside(j->bitmap);
 }
 
-static const JobDriver backup = { .kind = JOB_BACKUP, .run = backup_run };
+/* Only what the guest writes over is copied, until the job is cancelled. */
+static int backup_wait(Job *j)
+{
+    int ret = 0;
+
+    while (ret == 0 && job_point(j, 0)) {
+        lock_take(&j->lock);
+        __atomic_store_n(&j->follows, true, __ATOMIC_SEQ_CST);
+        while (!j->cancelled && !j->paused && (ret = job_filter_error(j->filter)) == 0) {
+            lock_wait(&j->lock, &j->changed, -1);
+        }
+        __atomic_store_n(&j->follows, false, __ATOMIC_RELAXED);
+        lock_drop(&j->lock);
+    }
+    return ret < 0 ? ret : -ECANCELED;
+}
+
+static int backup_run(Job *j)
+{
+    int ret = j->sync == JOB_SYNC_TOP ? mark_layers(j, blk_behind(j->source), false) : 0;
+
+    job_add(j, 0, MIN(job_filter_left(j->filter), blk_size(j->source)));
+    if (ret == 0) {
+        ret = j->sync == JOB_SYNC_NONE ? backup_wait(j) : job_copy_marked(j);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    lock_take(&j->lock);
+    j->done = j->total;        /* some of it by the guest's writes */
+    lock_drop(&j->lock);
+    return job_io(&j->target_use, BLK_FLUSH, 0, 0, NULL, 0);
+}
+
+static const JobDriver backup = { .kind = JOB_BACKUP, .begin = backup_begin, .run = backup_run };
+
+static bool check_bitmap(const BlkNode *n, JobSync sync, const JobOptions *o, BlkBitmap **out, Error **errp)
+{
+    bool needed = sync == JOB_SYNC_INCREMENTAL || sync == JOB_SYNC_BITMAP;
+
+    if (!o->bitmap) {
+        return o->has_bitmap_mode ? error_set(errp, "Cannot specify bitmap sync mode without a bitmap")
+               : !needed || error_set(errp, "must provide a valid bitmap name for '%s' sync mode",
+                                      sync_names[sync]);
+    }
+    *out = blk_bitmap_find(n, o->bitmap);
+    if (!*out) {
+        return error_set(errp, "Bitmap '%s' could not be found", o->bitmap);
+    }
+    if (!o->has_bitmap_mode && sync != JOB_SYNC_INCREMENTAL) {
+        return error_set(errp, "Bitmap sync mode must be given when providing a bitmap");
+    }
+    if (sync == JOB_SYNC_INCREMENTAL && o->has_bitmap_mode && o->bitmap_mode != JOB_BITMAP_ON_SUCCESS) {
+        return error_set(errp, "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'");
+    }
+    if (sync == JOB_SYNC_NONE) {
+        return error_set(errp, "sync mode 'none' does not produce meaningful bitmap outputs");
+    }
+    if (!needed && o->bitmap_mode == JOB_BITMAP_NEVER) {
+        return error_set(errp, "Bitmap sync mode 'never' has no meaningful effect when combined with sync "
+                         "mode '%s'", sync_names[sync]);
+    }
+    return blk_bitmap_usable(*out, false, false, errp);
+}
+
+static bool check_compress(BlkNode *target, const JobOptions *o, Error **errp)
+{
+    return !o->compress || target->drv->write_compressed ||
+           error_set(errp, "Compression is not supported for this drive %s", blk_drive_id(target));
+}
 
 bool job_backup(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp)
 {
+    BlkBitmap *bitmap = NULL;
+
     if (n == target) {
         return error_set(errp, "Source and target cannot be the same");
     }
-    if (sync != JOB_SYNC_FULL) {
-        return error_set(errp, "Only sync=full is supported for backups");
-    }
-    if (!sizes_match(n, target, errp)) {
+    if (!check_bitmap(n, sync, o, &bitmap, errp) || !check_compress(target, o, errp) ||
+        !sizes_match(n, target, errp)) {
         return false;
+    }
+    if (o->max_chunk && o->max_chunk < JOB_GRAIN) {
+        return error_set(errp, "Required max-chunk (%" PRIu64 ") is less than backup cluster size (%" PRIu64
+                         ")", o->max_chunk, (uint64_t)JOB_GRAIN);
     }
     Job *j = job_new(&backup, n, target, o, errp);
     if (!j) {
         return false;
     }
-    j->total = blk_size(n);
+    j->sync = sync;
+    j->bitmap = bitmap;
+    j->bitmap_mode = o->bitmap_mode;
     return job_start(j, o, "copy-before-write", errp);
 }

@@ -1,7 +1,9 @@
 /* job.c: the life of jobs, see job.h. */
 #include <errno.h>
+#include "block/bitmap.h"
 #include "block/job-int.h"
 #include "util/bytes.h"
+#include "util/fault.h"
 
 static Job *jobs;                      /* control */
 static const JobListener *listener;    /* set once at start */
@@ -59,6 +61,53 @@ static void set_state(Job *j, JobState s)
     }
 }
 
+/* --- groups --- */
+
+struct JobGroup {
+    GPtrArray *jobs;
+    unsigned refs;
+};
+
+JobGroup *job_group_new(void)
+{
+    JobGroup *g = g_new0(JobGroup, 1);
+
+    assert_control();
+    *g = (JobGroup){ .jobs = g_ptr_array_new(), .refs = 1 };
+    return g;
+}
+
+void job_group_unref(JobGroup *g)
+{
+    if (g && --g->refs == 0) {
+        g_ptr_array_unref(g->jobs);
+        g_free(g);
+    }
+}
+
+static void group_join(Job *j, JobGroup *g)
+{
+    j->group = g;
+    if (g) {
+        g->refs++;
+        g_ptr_array_add(g->jobs, j);
+    }
+}
+
+/* The jobs that end with @j, itself among them; the last one first. */
+static GPtrArray *peers(Job *j)
+{
+    GPtrArray *all = g_ptr_array_new();
+
+    for (unsigned i = j->group ? j->group->jobs->len : 0; i-- > 0;) {
+        g_ptr_array_add(all, j->group->jobs->pdata[i]);
+    }
+    if (!j->group) {
+        g_ptr_array_add(all, j);
+    }
+    return all;
+}
+
 static void job_free(Job *j)
 {
     Job **at = &jobs;
@@ -67,9 +116,17 @@ static void job_free(Job *j)
         at = &(*at)->next_job;
     }
     *at = j->next_job;
+    if (j->group) {
+        g_ptr_array_remove(j->group->jobs, j);
+        job_group_unref(j->group);
+    }
+    if (j->drop) {
+        j->drop(j->arg);
+    }
     lock_destroy(&j->lock);
     error_free(j->err);
     g_free(j->backing_file);
+    g_free(j->replaces);
     g_free(j->id);
     g_free(j);
 }
@@ -91,16 +148,35 @@ static void conclude(Job *j)
     }
 }
 
-/* Takes the job out of the graph, which is held. */
-static void finish_held(BlkHold *h, void *arg)
+/* What is left of the bitmap's marks when all is over. */
+static void settle_bitmap(Job *j)
 {
-    Job *j = arg;
+    bool always = j->bitmap_mode == JOB_BITMAP_ALWAYS;
+
+    blk_bitmap_settle(j->bitmap, j->bitmap_mode == JOB_BITMAP_NEVER || (j->ret < 0 && !always));
+    if (j->ret < 0 && always) {        /* what was not copied is to be copied the next time */
+        uint64_t off = 0, len;
+
+        while (job_filter_next(j->filter, &off, &len, GiB)) {
+            blk_bitmap_set(j->bitmap, off, len);
+            off += len;
+        }
+    }
+    j->bitmap = NULL;
+}
+
+/* Takes the job out of the graph, which is held. */
+static void leave_graph(Job *j)
+{
     BlkNode *target = j->target;
 
     blk_detach(&j->source_use);
     blk_detach(&j->target_use);
     if (j->ret == 0 && j->drv->finish && !j->drv->finish(j, &j->err)) {
         j->ret = -EIO;
+    }
+    if (j->bitmap) {
+        settle_bitmap(j);
     }
     if (j->filter) {
         blk_remove_filter(j->filter);
@@ -111,13 +187,28 @@ static void finish_held(BlkHold *h, void *arg)
     if (target && j->was_read_only && blk_overlay_of(target)) {
         blk_set_read_only(target, true, NULL);
     }
-    blk_release(h);
+}
+
+/* Closes what the job alone has kept. */
+static void close_nodes(Job *j)
+{
     if (j->filter) {
-        blk_close(j->filter, NULL);
-        j->filter = NULL;
+        blk_close(g_steal_pointer(&j->filter), NULL);
     } else {
         blk_close_unused(j->source);
     }
+    if (j->target) {
+        blk_close_unused(j->target);
+    }
+}
+
+static void finish_held(BlkHold *h, void *arg)
+{
+    Job *j = arg;
+
+    leave_graph(j);
+    blk_release(h);
+    close_nodes(j);
     if (j->ret < 0 && j->state != JOB_ABORTING) {
         set_state(j, JOB_ABORTING);
     }
@@ -126,9 +217,13 @@ static void finish_held(BlkHold *h, void *arg)
 
 static void finish(Job *j)
 {
-    BlkNode *nodes[3];
+    BlkNode *nodes[4];
     unsigned n = 0;
 
+    if (!j->source) {
+        conclude(j);
+        return;
+    }
     if (j->hold) {
         finish_held(j->hold, j);
         return;
@@ -141,25 +236,82 @@ static void finish(Job *j)
     blk_hold(nodes, n, finish_held, j);
 }
 
+static void finish_all(Job *j)
+{
+    g_autoptr(GPtrArray) all = peers(j);
+
+    for (unsigned i = 0; i < all->len; i++) {
+        finish(all->pdata[i]);
+    }
+}
+
+/* It has failed or is given up, and so are those that would end with it. */
+static void fail_all(Job *j)
+{
+    g_autoptr(GPtrArray) all = peers(j);
+
+    for (unsigned i = 0; i < all->len; i++) {
+        Job *peer = all->pdata[i];
+
+        lock_take(&peer->lock);
+        if (peer->ret == 0) {
+            peer->cancelled = peer->force = true;
+            peer->paused = false;
+            peer->ret = peer->ended ? -ECANCELED : 0;
+        }
+        lock_broadcast(&peer->changed);
+        lock_drop(&peer->lock);
+        if (peer->ended) {
+            set_state(peer, JOB_ABORTING);
+        }
+    }
+}
+
+/* Their last steps, when all that end together have got so far. */
+static void settle(Job *j)
+{
+    g_autoptr(GPtrArray) all = peers(j);
+    bool wait = false;
+
+    for (unsigned i = 0; i < all->len; i++) {
+        if (!((Job *)all->pdata[i])->ended) {
+            return;
+        }
+    }
+    for (unsigned i = 0; j->ret == 0 && i < all->len; i++) {
+        Job *peer = all->pdata[i];
+
+        set_state(peer, JOB_PENDING);
+        wait |= peer->keep_pending;
+    }
+    for (unsigned i = 0; wait && i < all->len; i++) {
+        const Job *peer = all->pdata[i];
+
+        if (peer->keep_pending && listener) {
+            listener->pending(peer);
+        }
+    }
+    if (!wait) {
+        finish_all(j);
+    }
+}
+
 /* The thread has ended. */
 static void ended(void *arg)
 {
     Job *j = arg;
 
+    j->ended = true;
     if (j->ret < 0 || (j->cancelled && j->force)) {
         if (j->ret < 0 && j->ret != -ECANCELED && !j->err) {
             error_set(&j->err, "%s", errno_text(-j->ret));
         }
         j->ret = j->ret < 0 ? j->ret : -ECANCELED;
-        set_state(j, JOB_ABORTING);
-        finish(j);
-        return;
+        fail_all(j);
+    } else {
+        set_state(j, JOB_WAITING);
     }
-    set_state(j, JOB_WAITING);
-    set_state(j, JOB_PENDING);
-    if (!j->keep_pending) {
-        finish(j);
-    }
+    settle(j);
 }
 
 /* --- the thread --- */
@@ -388,9 +540,10 @@ static void is_held(BlkHold *h, void *arg)
 static void ask_hold(void *arg)
 {
     Job *j = arg;
-    BlkNode *nodes[] = { j->filter, j->source, j->target };
+    BlkNode *other = j->replaces ? blk_find(j->replaces) : NULL;
+    BlkNode *nodes[] = { j->filter, j->source, j->target, other };
 
-    blk_hold(nodes, ARRAY_LEN(nodes), is_held, j);
+    blk_hold(nodes, other ? 4 : 3, is_held, j);
 }
 
 void job_hold(Job *j)
@@ -450,24 +603,23 @@ bool job_resume(Job *j, Error **errp)
 
 bool job_cancel(Job *j, bool force, Error **errp)
 {
-    bool pending = j->state == JOB_PENDING;
+    bool at_work = works(j);
 
-    if (!in_state(j, "cancel", works(j) || j->state == JOB_WAITING || pending, errp)) {
+    if (!in_state(j, "cancel", at_work || j->state == JOB_WAITING || j->state == JOB_PENDING, errp)) {
         return false;
     }
     lock_take(&j->lock);
     j->cancelled = true;
-    j->force = force || !j->is_ready;
+    j->force = force || !j->is_ready || !at_work;
     if (j->force) {
         j->paused = false;
     }
     lock_broadcast(&j->changed);
     lock_drop(&j->lock);
-    if (pending) {
-        j->force = true;
+    if (j->ended) {
         j->ret = -ECANCELED;
-        set_state(j, JOB_ABORTING);
-        finish(j);
+        fail_all(j);
+        settle(j);
     }
     return true;
 }
@@ -490,7 +642,7 @@ bool job_finalize(Job *j, Error **errp)
     if (!in_state(j, "finalize", j->state == JOB_PENDING, errp)) {
         return false;
     }
-    finish(j);
+    finish_all(j);
     return true;
 }
 
@@ -534,7 +686,7 @@ static bool id_ok(const char *id)
 
 Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOptions *o, Error **errp)
 {
-    const char *id = o->id ? o->id : blk_drive_id(source);
+    const char *id = o->id ? o->id : source ? blk_drive_id(source) : "";
 
     assert_control();
     if (!id_ok(id)) {
@@ -568,24 +720,38 @@ Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOpti
     return j;
 }
 
-/* The filter is in its place, and the job may begin. */
-static void begin_held(BlkHold *h, void *arg)
+/* Its moment: with everything held, the filter goes to its place. */
+static void begin(Job *j)
 {
-    Job *j = arg;
     Error *err = NULL;
 
-    if (j->drv->kind == JOB_BACKUP) {  /* the moment that is copied is this one */
-        job_filter_mark(j->filter, 0, blk_size(j->source), true);
+    if (j->drv->begin) {
+        j->drv->begin(j);
     }
     if (j->filter && !blk_insert_filter(j->filter, &err)) {
         g_assert_not_reached();        /* it needs nothing that its users did not have */
     }
-    blk_release(h);
-    if (!thread_start(NULL, THREAD_POOL, "job", false, thread_run, j, &err)) {
+}
+
+void job_go(Job *j)
+{
+    Error *err = NULL;
+
+    set_state(j, JOB_RUNNING);
+    if (FAULT("job-thread") || !thread_start(NULL, THREAD_POOL, "job", false, thread_run, j, &err)) {
         j->err = err;
         j->ret = -EAGAIN;
         ended(j);
     }
+}
+
+static void begin_held(BlkHold *h, void *arg)
+{
+    Job *j = arg;
+
+    begin(j);
+    blk_release(h);
+    job_go(j);
 }
 
 /* Attaches the job to its nodes. */
@@ -598,8 +764,11 @@ static bool attach(Job *j, Error **errp)
                     BLK_PERM_READ | BLK_PERM_WRITE, errp)) {
         return false;
     }
-    if (!j->target || j->drv->kind == JOB_STREAM) {
+    if (!j->target) {
         return true;
+    }
+    if (j->drv->kind == JOB_STREAM) {  /* it stays, and that is all */
+        return blk_attach(j->target, &j->target_use, who, 0, BLK_PERM_ALL, errp);
     }
     j->was_read_only = j->target->read_only;
     return blk_set_read_only(j->target, false, errp) &&
@@ -607,7 +776,7 @@ static bool attach(Job *j, Error **errp)
                       BLK_PERM_READ | BLK_PERM_RESIZE, errp);
 }
 
-bool job_start(Job *j, const JobOptions *o, const char *filter, Error **errp)
+static bool prepare(Job *j, const JobOptions *o, const char *filter, Error **errp)
 {
     BlkOptions f = { .driver = filter, .node_name = o->filter_name, .child_ref = j->source->name,
                      .read_only = j->source->read_only };
@@ -633,9 +802,91 @@ bool job_start(Job *j, const JobOptions *o, const char *filter, Error **errp)
         job_free(j);
         return false;
     }
+    return true;
+}
+
+bool job_start(Job *j, const JobOptions *o, const char *filter, Error **errp)
+{
+    if (!prepare(j, o, filter, errp)) {
+        return false;
+    }
+    group_join(j, o->group);
     set_state(j, JOB_CREATED);
+    if (j->bitmap) {
+        blk_bitmap_set_busy(j->bitmap, true);
+    }
+    if (o->held) {
+        begin(j);
+        *o->made = j;
+        return true;
+    }
     set_state(j, JOB_RUNNING);
     BlkNode *nodes[] = { j->source };
     blk_hold(nodes, 1, begin_held, j);
+    return true;
+}
+
+void job_undo(Job *j)
+{
+    j->ret = -ECANCELED;
+    set_state(j, JOB_ABORTING);
+    if (j->bitmap) {
+        blk_bitmap_settle(g_steal_pointer(&j->bitmap), true);
+    }
+    leave_graph(j);
+    close_nodes(j);
+    set_state(j, JOB_CONCLUDED);
+    dismiss(j);
+}
+
+void jobs_stop(void)
+{
+    assert_control();
+    while (jobs) {
+        for (Job *j = jobs, *next; j; j = next) {
+            next = j->next_job;
+            if (j->state == JOB_CONCLUDED) {
+                dismiss(j);
+            } else {
+                job_cancel(j, true, NULL);
+                j->keep_concluded = false;
+            }
+        }
+        if (jobs) {
+            loop_control_iterate(true);
+        }
+    }
+}
+
+/* --- work that is not on a node --- */
+
+static int create_run(Job *j)
+{
+    Error *err = NULL;
+    bool ok = j->make(j->arg, &err);
+
+    lock_take(&j->lock);
+    j->done = j->total = 1;
+    j->err = err;
+    lock_drop(&j->lock);
+    return ok ? 0 : -EIO;
+}
+
+static const JobDriver create = { .kind = JOB_CREATE, .run = create_run };
+
+bool job_create(const char *id, bool (*make)(void *arg, Error **errp), void (*drop)(void *arg), void *arg,
+                Error **errp)
+{
+    JobOptions o = { .id = id, .keep_concluded = true };
+    Job *j = job_new(&create, NULL, NULL, &o, errp);
+
+    if (!j) {
+        return false;
+    }
+    j->make = make;
+    j->drop = drop;
+    j->arg = arg;
+    set_state(j, JOB_CREATED);
+    job_go(j);
     return true;
 }

@@ -12,8 +12,10 @@
 #include "block/front.h"
 
 typedef struct Job Job;
+typedef struct JobGroup JobGroup;
 
-typedef enum JobKind { JOB_COMMIT, JOB_STREAM, JOB_MIRROR, JOB_BACKUP, JOB_KINDS } JobKind;
+/* In the order of JobType. */
+typedef enum JobKind { JOB_COMMIT, JOB_STREAM, JOB_MIRROR, JOB_BACKUP, JOB_CREATE, JOB_KINDS } JobKind;
 /* In the order of the states of query-jobs. */
 typedef enum JobState {
     JOB_UNDEFINED, JOB_CREATED, JOB_RUNNING, JOB_PAUSED, JOB_READY, JOB_STANDBY, JOB_WAITING, JOB_PENDING,
@@ -42,12 +44,22 @@ typedef struct JobOptions {
     uint64_t max_chunk;        /* most bytes of one copy */
     bool write_blocking;       /* mirror: a guest's write ends when the target has it, too */
     bool no_unmap;             /* mirror: zeroes keep their space in the target */
-    BlkNode *replaces;         /* mirror: whose users get the target, if not the source's; or NULL */
+    const char *replaces;      /* mirror: the node whose users get the target, if not the source's; or NULL */
     bool compress;             /* backup */
-    bool break_snapshot;       /* backup: the job fails, not the guest's write, when the copy before it does */
-    struct BlkBitmap *bitmap;  /* backup: of the source, or NULL */
+    bool break_snapshot;       /* backup: if the copy before a guest's write fails, the job does, not the write */
+    const char *bitmap;        /* backup: of the source, or NULL */
+    bool has_bitmap_mode;
     JobBitmapMode bitmap_mode;
+
+    /* Jobs of a transaction. */
+    bool held;                      /* its moment is now: source and target are held; job_go() or job_undo() */
+    JobGroup *group;           /* jobs that end together; or NULL */
+    Job **made;                /* out, with @held */
 } JobOptions;
+
+/* Jobs that end together or fail together; the group lives as long as they do and its maker wants it. */
+CTX_CONTROL JobGroup *job_group_new(void);
+CTX_CONTROL void job_group_unref(JobGroup *g);
 
 typedef struct JobFacts {
     const char *id;
@@ -64,6 +76,7 @@ typedef struct JobFacts {
 typedef struct JobListener {
     void (*state)(const Job *j, JobState s);
     void (*ready)(const Job *j);
+    void (*pending)(const Job *j);         /* it waits for job_finalize() */
     void (*over)(const Job *j);            /* completed, failed or cancelled: see job_facts() */
     void (*error)(const Job *j, bool read, BlkErrorAction action);
 } JobListener;
@@ -98,5 +111,14 @@ CTX_CONTROL bool job_commit(BlkNode *top, BlkNode *base, const char *backing_fil
 CTX_CONTROL bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp);
 /* Copies @n as it is now to @target. */
 CTX_CONTROL bool job_backup(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp);
+/* Makes an image as @o says, by make(arg) on the job's thread; then drop(arg), on control. */
+CTX_CONTROL bool job_create(const char *id, bool (*make)(void *arg, Error **errp), void (*drop)(void *arg),
+                            void *arg, Error **errp);
+
+/* Of a job that began while its nodes are held: it works from now on, or it was never there. */
+CTX_CONTROL void job_go(Job *j);
+CTX_CONTROL void job_undo(Job *j);
+/* Gives up all jobs and waits until they are gone. */
+CTX_CONTROL void jobs_stop(void);
 
 #endif

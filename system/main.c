@@ -17,6 +17,7 @@
 #include "accel/kvm/kvm.h"
 #include "accel/qtest/qtest.h"
 #include "block/block.h"
+#include "block/job.h"
 #include "core/accel.h"
 #include "core/iothread.h"
 #include "debug/dump.h"
@@ -315,6 +316,7 @@ static void tear_down(void)
 {
     Machine *m = machine();
 
+    jobs_stop();
     streams_drain();
     gdbstub_stop();
     if (m != NULL) {

@@ -8,7 +8,10 @@
 #include "qapi/events.h"
 #include "system/qmp-graph.h"
 
-G_STATIC_ASSERT((int)JOB_COMMIT == (int)JOB_TYPE_COMMIT && (int)JOB_BACKUP == (int)JOB_TYPE_BACKUP);
+G_STATIC_ASSERT((int)JOB_COMMIT == (int)JOB_TYPE_COMMIT && (int)JOB_CREATE == (int)JOB_TYPE_CREATE);
+G_STATIC_ASSERT((int)JOB_SYNC_NONE == (int)MIRROR_SYNC_MODE_NONE);
+G_STATIC_ASSERT((int)JOB_SYNC_BITMAP == (int)MIRROR_SYNC_MODE_BITMAP);
+G_STATIC_ASSERT((int)JOB_BITMAP_ALWAYS == (int)BITMAP_SYNC_MODE_ALWAYS);
 G_STATIC_ASSERT((int)JOB_NULL == (int)JOB_STATUS_NULL && (int)JOB_PENDING == (int)JOB_STATUS_PENDING);
 
 /* --- events --- */
@@ -25,10 +28,22 @@ static void on_ready(const Job *j)
     qmp_event_block_job_ready((JobType)i.kind, i.id, (int64_t)i.total, (int64_t)i.done, i.speed);
 }
 
+static void on_pending(const Job *j)
+{
+    JobFacts i = job_facts(j);
+
+    if (i.kind != JOB_CREATE) {
+        qmp_event_block_job_pending((JobType)i.kind, i.id);
+    }
+}
+
 static void on_over(const Job *j)
 {
     JobFacts i = job_facts(j);
 
+    if (i.kind == JOB_CREATE) {            /* no block job */
+        return;
+    }
     if (i.cancelled) {
         qmp_event_block_job_cancelled((JobType)i.kind, i.id, (int64_t)i.total, (int64_t)i.done, i.speed);
     } else {
@@ -50,7 +65,7 @@ static void on_error(const Job *j, bool read, BlkErrorAction action)
 
 void qmp_job_init(void)
 {
-    static const JobListener listener = { on_state, on_ready, on_over, on_error };
+    static const JobListener listener = { on_state, on_ready, on_pending, on_over, on_error };
 
     job_set_listener(&listener);
 }
@@ -83,6 +98,10 @@ bool qmp_query_block_jobs(BlockJobInfoList *ret, Error **errp)
 
     for (const Job *j = job_next(NULL); j != NULL; j = job_next(j)) {
         JobFacts f = job_facts(j);
+
+        if (f.kind == JOB_CREATE) {
+            continue;
+        }
         BlockJobInfo *i = qapi_new_block_job_info();
 
         i->type = (JobType)f.kind;
@@ -119,7 +138,8 @@ static Job *find_block_job(const char *id, Error **errp)
 {
     Job *j = job_find(id);
 
-    if (j == NULL) {
+    if (j == NULL || job_facts(j).kind == JOB_CREATE) {
+        j = NULL;
         error_set_class(errp, ERROR_DEVICE_NOT_ACTIVE, "Block job '%s' not found", id);
     }
     return j;
@@ -255,24 +275,3 @@ bool qmp_block_commit(const BlockCommit *a, Error **errp)
     return job_commit(top, base, a->backing_file, &o, errp);
 }
 
-bool qmp_blockdev_mirror(const BlockdevMirror *a, Error **errp)
-{
-    JobOptions o = { .id = a->job_id, .speed = a->speed, .keep_pending = !a->auto_finalize,
-                     .keep_concluded = !a->auto_dismiss, .on_read_error = on_error_of(a->on_source_error),
-                     .on_write_error = on_error_of(a->on_target_error), .filter_name = a->filter_node_name };
-    BlkNode *n = qmp_find_node(a->device, a->device, errp);
-    BlkNode *target = n != NULL ? qmp_find_node(a->target, a->target, errp) : NULL;
-
-    return target != NULL && job_mirror(n, target, (JobSync)a->sync, &o, errp);
-}
-
-bool qmp_blockdev_backup(const BlockdevBackup *a, Error **errp)
-{
-    JobOptions o = { .id = a->job_id, .speed = a->speed, .keep_pending = !a->auto_finalize,
-                     .keep_concluded = !a->auto_dismiss, .on_read_error = on_error_of(a->on_source_error),
-                     .on_write_error = on_error_of(a->on_target_error), .filter_name = a->filter_node_name };
-    BlkNode *n = qmp_find_node(a->device, a->device, errp);
-    BlkNode *target = n != NULL ? qmp_find_node(a->target, a->target, errp) : NULL;
-
-    return target != NULL && job_backup(n, target, (JobSync)a->sync, &o, errp);
-}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from disks import DISK, Disks, disk_node
-from qmp import main, same
+from qmp import check, main, same
 
 
 def states(m, job, last="null"):
@@ -90,8 +90,6 @@ def test_stream():
 def test_backup():
     with Disks(*DISK, added="ab") as m:
         q = m.qmp
-        q.fails("blockdev-backup", text="Only sync=full", device="r", target="a", sync="top",
-                **{"job-id": "b"})
         q.cmd("blockdev-backup", device="r", target="a", sync="full", speed=1, **{"job-id": "b"})
         q.cmd("block-job-set-speed", device="b", speed=1000)
         q.cmd("job-cancel", id="b")
@@ -103,6 +101,106 @@ def test_backup():
         states(m, "b")
         same(disk_node(m), "r")
         q.fails("block-job-set-speed", kind="DeviceNotActive", text="'b' not found", device="b", speed=0)
+
+
+def run(m, command, job="j", last="null", **args):
+    """Runs a job to its end; what its last event said."""
+    m.qmp.cmd(command, **args, **{"job-id": job})
+    got = states(m, job, last)
+    same(got[-1], last)
+
+
+def holds(m, name, at, pattern, length=1 << 16):
+    """Does image @name have @pattern there?"""
+    command = "read -P %d %d %d" % (pattern, at, length)
+    done = subprocess.run(["qemu-io", "-U", "-r", "-f", "qcow2", "-c", command,
+                           m.folder.name + "/" + name], stdout=subprocess.PIPE, check=False)
+    return b"Pattern verification failed" not in done.stdout
+
+
+def bitmap(m, node="r"):
+    """Dirty bytes of the bitmap b of a node, and whether it is busy."""
+    for n in m.qmp.cmd("query-named-block-nodes"):
+        if n["node-name"] == node:
+            return [(b["count"], b["busy"]) for b in n["dirty-bitmaps"]][0]
+
+
+def test_backup_modes():
+    with Disks(*DISK, added="ab") as m:
+        q = m.qmp
+        full = {"device": "r", "target": "a", "job-id": "j"}
+        q.fails("blockdev-backup", text="must provide a valid bitmap name for 'incremental' sync mode",
+                sync="incremental", **full)
+        q.fails("blockdev-backup", text="Cannot specify bitmap sync mode without a bitmap", sync="full",
+                **full,
+                **{"bitmap-mode": "never"})
+        q.fails("blockdev-backup", text="Bitmap 'b' could not be found", sync="bitmap", bitmap="b", **full)
+        q.cmd("block-dirty-bitmap-add", node="r", name="b")
+        q.fails("blockdev-backup", text="Bitmap sync mode must be given when providing a bitmap",
+                sync="bitmap",
+                bitmap="b", **full)
+        q.fails("blockdev-backup", text="Bitmap sync mode must be 'on-success' when using sync mode",
+                sync="incremental", bitmap="b", **full, **{"bitmap-mode": "never"})
+        q.fails("blockdev-backup", text="sync mode 'none' does not produce meaningful bitmap outputs",
+                sync="none",
+                bitmap="b", **full, **{"bitmap-mode": "always"})
+        q.fails("blockdev-backup", text="Bitmap sync mode 'never' has no meaningful effect when combined",
+                sync="full", bitmap="b", **full, **{"bitmap-mode": "never"})
+        q.fails("blockdev-backup", text="max-workers must be between 1 and 2147483647", sync="full", **full,
+                **{"x-perf": {"max-workers": 0}})
+        q.fails("blockdev-backup", text="max-chunk must be zero", sync="full", **full,
+                **{"x-perf": {"max-chunk": -1}})
+        q.fails("blockdev-backup", text="Required max-chunk (1000) is less than backup cluster size (65536)",
+                sync="full", **full, **{"x-perf": {"max-chunk": 1000}})
+        q.fails("blockdev-backup", text="use-copy-range is not supported", sync="full", **full,
+                **{"x-perf": {"use-copy-range": True}})
+        q.fails("blockdev-backup", text="Compression is not supported for this drive", device="a", target="r",
+                sync="full", compress=True, **{"job-id": "j"})
+        q.fails("blockdev-mirror", text="Sync mode 'incremental' not supported", sync="incremental", **full)
+        q.fails("blockdev-mirror", text="expects a value in range [512B, 64MB]", sync="full",
+                granularity=3, **full)
+        q.fails("blockdev-mirror", text="expects a power of 2", sync="full", granularity=768, **full)
+        q.fails("blockdev-mirror", text="Invalid parameter 'buf-size'", sync="full", **full,
+                **{"buf-size": -1})
+        q.fails("blockdev-mirror", text="node-name='x'", sync="full", replaces="x", **full)
+        # Nothing is marked: nothing is copied.
+        q.cmd("blockdev-backup", device="r", target="a", sync="incremental", bitmap="b", **{"job-id": "j"})
+        same(q.event("BLOCK_JOB_COMPLETED")["len"], 0)
+        states(m, "j")
+        check(holds(m, "a", 0, 0), "something was copied")
+        run(m, "blockdev-backup", device="r", target="b", sync="full", compress=True)
+        subprocess.run(["qemu-img", "compare", "-U", "-q", "-f", "raw", "-F", "qcow2", m.folder.name + "/d",
+                        m.folder.name + "/b"], check=True)
+        same(bitmap(m), (0, False))
+        # A backup of nothing but what the guest writes over waits until it is cancelled.
+        q.cmd("blockdev-backup", device="r", target="a", sync="none", **{"job-id": "j"})
+        q.fails("block_resize", text="does not let others resize it", size=2 << 20, **{"node-name": "r"})
+        q.fails("blockdev-del", text="in use", **{"node-name": "a"})
+        q.cmd("block-job-cancel", device="j")
+        same(states(m, "j")[-4:], ["running", "aborting", "concluded", "null"])
+
+
+def test_opened_targets():
+    with Disks(*DISK) as m:
+        q = m.qmp
+        new = m.folder.name + "/new"
+        full = {"target": new, "sync": "full", "job-id": "j"}
+        q.fails("drive-backup", text="Cannot find device='x' nor node-name='x'", device="x", **full)
+        q.fails("drive-backup", text="No such file or directory", device="r", mode="existing", format="raw",
+                **full)
+        nodes = len(q.cmd("query-named-block-nodes"))
+        run(m, "drive-backup", device="r", target=new, sync="full", format="qcow2")
+        same(len(q.cmd("query-named-block-nodes")), nodes)
+        subprocess.run(["qemu-img", "compare", "-U", "-q", "-f", "raw", "-F", "qcow2", m.folder.name + "/d",
+                        new], check=True)
+        q.fails("drive-mirror", text="Invalid job ID ''", device="r", target=new, sync="full",
+                mode="existing")
+        q.cmd("drive-mirror", device="r", target=new, sync="full", mode="existing",
+              **{"job-id": "j", "node-name": "to", "copy-mode": "write-blocking"})
+        q.event("BLOCK_JOB_READY")
+        q.cmd("job-complete", id="j")
+        states(m, "j")
+        same(disk_node(m), "to")
 
 
 TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]

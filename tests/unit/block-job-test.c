@@ -20,6 +20,10 @@ static void on_ready(const Job *j)
     told.ready++;
 }
 
+static void on_pending(const Job *j)
+{
+}
+
 static void on_over(const Job *j)
 {
     JobFacts f = job_facts(j);
@@ -33,7 +37,7 @@ static void on_error(const Job *j, bool read, BlkErrorAction action)
 {
 }
 
-static const JobListener listener = { on_state, on_ready, on_over, on_error };
+static const JobListener listener = { on_state, on_ready, on_pending, on_over, on_error };
 
 /* Three layers over one another under the load, with something in each. */
 typedef struct Chain {
