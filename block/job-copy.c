@@ -1,12 +1,13 @@
 /* job-copy.c: copies of a job: how one passes the filter, and how the job's thread keeps several under way.
  *
- *   thread: what is marked, is it zeroes?  --JOB_COPY--> filter: marks off, read, write, marks on if it failed
+ *   thread: what is marked, is it zeroes?  --JOB_COPY--> filter: marks off, read, write, or marks on again
  *
- * 1. A copy takes the marks of its range away before it looks at the source, and puts them back when it fails:
- *    what the guest writes meanwhile is marked again and copied again.
- * 2. No two copies under way overlap: the thread goes through the disk in one direction, and begins again only
- *    when all have landed.
- * 3. What is asked about zeroes ahead is a hint; a copy that relies on it asks again, after the marks are off. */
+ * 1. A copy takes the marks of its range away before it looks at the source, and puts them back when it
+ *    fails: what the guest writes meanwhile is marked again and copied again.
+ * 2. No two copies under way overlap: the thread goes through the disk in one direction, and begins again
+ *    only when all have landed.
+ * 3. What is asked about zeroes ahead is a hint; a copy that relies on it asks again, after the marks are
+ *    off. */
 #include <errno.h>
 #include "block/job-int.h"
 #include "util/bytes.h"

@@ -46,13 +46,13 @@ typedef struct JobOptions {
     bool no_unmap;             /* mirror: zeroes keep their space in the target */
     const char *replaces;      /* mirror: the node whose users get the target, if not the source's; or NULL */
     bool compress;             /* backup */
-    bool break_snapshot;       /* backup: if the copy before a guest's write fails, the job does, not the write */
+    bool break_snapshot;       /* backup: a failed copy before a guest's write fails the job, not the write */
     const char *bitmap;        /* backup: of the source, or NULL */
     bool has_bitmap_mode;
     JobBitmapMode bitmap_mode;
 
     /* Jobs of a transaction. */
-    bool held;                      /* its moment is now: source and target are held; job_go() or job_undo() */
+    bool held;                 /* its moment is now; job_go() or job_undo() follows */
     JobGroup *group;           /* jobs that end together; or NULL */
     Job **made;                /* out, with @held */
 } JobOptions;
