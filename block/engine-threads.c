@@ -3,13 +3,18 @@
  * 1. A small transfer through the page cache is first tried with RWF_NOWAIT on the loop itself: a
  *    hit costs one system call instead of two thread switches.  Misses are given a growing rest, so
  *    a cold or unwilling file soon costs nothing.
- * 2. A file on tmpfs is in the page cache and nowhere else: tmpfs knows no RWF_NOWAIT, and needs none. */
+ * 2. A file on tmpfs is in the page cache and nowhere else: tmpfs knows no RWF_NOWAIT, and needs none;
+ *    O_DIRECT makes no difference to it.
+ * 3. Of several large transfers in a batch every second goes to the pool: copying is what takes the time
+ *    then, and another processor may do it. */
 #include <errno.h>
 #include "block/engine.h"
 #include "block/pool.h"
 #include "util/fault.h"
 
 #define NOWAIT_MAX (64 * 1024)     /* bytes copied on the loop; more is spread over the pool */
+#define SHARE_MIN (32 * 1024)      /* bytes worth waking a thread for, in a batch, */
+#define HELPERS 3                  /* and how many threads that are */
 #define REST_MAX 256               /* requests not tried after a series of misses */
 
 typedef struct Threads {
@@ -54,7 +59,7 @@ static bool try_nowait(Threads *t, BlkReq *r)
     const BlkNode *n = r->at->node;
     unsigned *rest = &t->nowait[write].rest, *next_rest = &t->nowait[write].next_rest;
 
-    if (n->direct || r->left > NOWAIT_MAX || (r->flags & BLK_FUA)) {
+    if ((n->direct && !n->in_memory) || r->left > NOWAIT_MAX || (r->flags & BLK_FUA)) {
         return false;
     }
     if (*rest > 0) {
@@ -74,14 +79,43 @@ static bool try_nowait(Threads *t, BlkReq *r)
     return false;
 }
 
+/* Takes every second large one of the batch out of it and gives them to the pool's threads, before the others
+ * are done here. */
+static void share(Threads *t)
+{
+    PoolJob *jobs = NULL, **last = &jobs;
+    unsigned count = 0;
+    bool mine = true;
+
+    for (BlkReq **at = &t->head; *at;) {
+        BlkReq *r = *at;
+
+        mine = r->left < SHARE_MIN || !mine;
+        if (mine) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        *last = file_pool_job(r);
+        last = &(*last)->next;
+        count++;
+    }
+    if (count) {
+        pool_add(jobs, MIN(count, HELPERS));
+    }
+}
+
 static void threads_flush(void *e)
 {
     Threads *t = e;
     PoolJob *jobs = NULL, **last = &jobs;
     unsigned count = 0;
-    BlkReq *r = t->head;
     BlkReq *hits = NULL, **last_hit = &hits;
 
+    if (t->head && t->head->next) {
+        share(t);
+    }
+    BlkReq *r = t->head;
     t->head = NULL;
     t->tail = &t->head;
     while (r) {

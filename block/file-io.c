@@ -551,10 +551,13 @@ static BlkAio engine_of(BlkLoop *bl, BlkAio aio)
     return engine_of(bl, BLK_AIO_THREADS);     /* opening that one cannot fail */
 }
 
+/* On tmpfs a transfer is a copy and there is nothing to wait for: native AIO has no use there, and io_uring
+ * would give each to a thread. */
 static void to_engine(BlkReq *r)
 {
     BlkLoop *bl = r->at->bl;
-    BlkAio aio = engine_of(bl, r->at->node->aio);
+    const BlkNode *n = r->at->node;
+    BlkAio aio = engine_of(bl, n->in_memory ? BLK_AIO_THREADS : n->aio);
 
     if (r->op == BLK_FLUSH && !blk_engine(aio)->does_flush) {
         file_to_pool(r);

@@ -17,7 +17,8 @@ struct PoolJob {
     PoolJob *next;             /* private while queued */
 };
 
-/* Queues the @n jobs of the list @first (linked by next).  Allocates nothing. */
+/* Queues the jobs of the list @first (linked by next), for which up to @n threads more are woken.  Allocates
+ * nothing. */
 CTX_ANY void pool_add(PoolJob *first, unsigned n);
 /* Threads alive: for tests. */
 CTX_ANY unsigned pool_threads(void);

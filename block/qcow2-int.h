@@ -123,6 +123,7 @@ typedef struct Qcow2 {
     bool *l1_dirty, *rt_dirty; /* per sector of 512 bytes */
     bool any_l1_dirty, any_rt_dirty;
     uint64_t run, run_end;     /* clusters taken and not yet given out */
+    unsigned run_want;         /* how many clusters the last run was to have */
     uint64_t hint;             /* no free cluster below */
     uint64_t packed_end;       /* where compressed data goes on, or at the start of a cluster: anew */
     bool refilling;            /* a pool thread takes a run or makes a table */

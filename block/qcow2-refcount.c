@@ -1,6 +1,6 @@
 /* qcow2-refcount.c: which clusters of the file are in use, and how often.
  *
- * 1. Free space is taken in runs of up to RUN clusters on the pool; giving clusters out of the run
+ * 1. Free space is taken in runs of up to RUN_MAX clusters on the pool; giving clusters out of the run
  *    needs no metadata.  A crash leaks at most the rest of one run.
  * 2. A refcount block that is made lies in the first cluster of the space it describes, and counts
  *    itself: where there is no block, nothing is in use.
@@ -11,7 +11,8 @@
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
 
-#define RUN 256                /* clusters */
+#define RUN_FIRST 64           /* clusters; */
+#define RUN_MAX 1024           /* each run has twice as many as the one before */
 #define RUN_BYTES (64 * MiB)
 #define RT_MAX_BYTES (8 * MiB)
 
@@ -484,7 +485,8 @@ int qcow2_refill_locked(BlkNode *n) LOCK_UNCHECKED
         return 0;
     }
     q->refilling = true;
-    ret = find_free_locked(n, q->hint, CLAMP(RUN_BYTES >> q->cluster_bits, 1, RUN), &first, &count);
+    q->run_want = CLAMP(q->run_want * 2, RUN_FIRST, RUN_MAX);
+    ret = find_free_locked(n, q->hint, CLAMP(RUN_BYTES >> q->cluster_bits, 1, q->run_want), &first, &count);
     if (ret == 0 && !really_free_locked(n, first << q->cluster_bits, count << q->cluster_bits)) {
         ret = -EIO;
     }

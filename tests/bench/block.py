@@ -164,8 +164,8 @@ BENCH = {                      # image: its making, what is done, requests at mo
 
 
 def step_of(size):
-    """About the golden section of the image, odd in requests."""
-    return int(SIZE * 0.618) // size // 2 * 2 * size + size
+    """The golden section of the image, odd in requests."""
+    return int(SIZE * (5 ** 0.5 - 1) / 2) // size // 2 * 2 * size + size
 
 
 def fio(engine, op, size, depth, count):
