@@ -4,8 +4,10 @@
 The first argument is the program; words behind it choose tests by name.
 """
 import os
+import subprocess
 import sys
 
+import disks
 from qmp import check, main, same, still
 
 DISK = ["-blockdev", "driver=file,node-name=f,filename=@FOLDER/d,discard=unmap",
@@ -44,6 +46,31 @@ def test_query_block():
         same((cd0["device"], cd0["locked"]), ("", False))
         check("inserted" not in cd0, "an empty drive:", cd0)
         m.qmp.fails("query-block", text="unexpected", x=1)
+
+
+def test_chain():
+    """An image tells what it is and what is behind it; a -drive without a device is there too."""
+    with disks.Disks("-drive", "if=none,id=x,format=raw,file=@FOLDER/d") as m:
+        q, folder = m.qmp, m.folder.name
+        subprocess.run(["qemu-img", "rebase", "-u", "-F", "qcow2", "-b", "b", folder + "/a"], check=True)
+        q.cmd("blockdev-add", driver="qcow2", file={"driver": "file", "filename": folder + "/a"},
+              **{"node-name": "n"})
+        spare, = q.cmd("query-block")
+        same((spare["device"], spare["removable"], spare["inserted"]["drv"]), ("x", True, "raw"))
+        same([s["device"] for s in q.cmd("query-blockstats")], ["x"])
+        top = next(n for n in q.cmd("query-named-block-nodes") if n["node-name"] == "n")
+        same((top["backing_file"], top["backing_file_depth"]), (folder + "/b", 1))
+        image = top["image"]
+        same((image["cluster-size"], image["backing-filename"], image["full-backing-filename"],
+              image["backing-filename-format"]), (65536, "b", folder + "/b", "qcow2"))
+        same(image["format-specific"], {"type": "qcow2", "data": {
+            "compat": "1.1", "compression-type": "zlib", "lazy-refcounts": False, "refcount-bits": 16,
+            "corrupt": False, "extended-l2": False}})
+        same(image["backing-image"]["filename"], folder + "/b")
+        top = next(n for n in q.cmd("query-named-block-nodes", flat=True) if n["node-name"] == "n")
+        check("backing-image" not in top["image"] and top["backing_file_depth"] == 0, str(top))
+        stats = next(s for s in q.cmd("query-blockstats", **{"query-nodes": True}) if s["node-name"] == "n")
+        check("parent" in stats["backing"], str(stats))
 
 
 def test_query_nodes():
