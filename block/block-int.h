@@ -63,6 +63,7 @@ typedef struct BlkSnapshotOps {
     bool (*create)(BlkNode *n, const BlkSnapshot *s, Error **errp);
     bool (*delete)(BlkNode *n, unsigned at, Error **errp);     /* number @at of the list */
     bool (*apply)(BlkNode *n, unsigned at, Error **errp);
+    bool (*show)(BlkNode *n, unsigned at, Error **errp);       /* @n is read-only */
 } BlkSnapshotOps;
 
 struct BlkDriver {

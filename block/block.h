@@ -321,6 +321,8 @@ CTX_CONTROL bool blk_snapshot_create(BlkNode *n, const BlkSnapshot *s, Error **e
 CTX_CONTROL bool blk_snapshot_delete(BlkNode *n, unsigned at, Error **errp);
 /* The contents of @n, its size too, are those of number @at of the list from now on. */
 CTX_CONTROL bool blk_snapshot_apply(BlkNode *n, unsigned at, Error **errp);
+/* The same for as long as @n, which is read-only, is open: the image is not changed. */
+CTX_CONTROL bool blk_snapshot_show(BlkNode *n, unsigned at, Error **errp);
 
 /* --- making and finding --- */
 
@@ -387,6 +389,9 @@ CTX_ANY const char *blk_protocol_of(const char *filename);
 /* Opens a node.  An inline child inherits read-only, auto-read-only, cache.* and discard from its
  * parent.  The node lives until blk_close(). */
 CTX_CONTROL BlkNode *blk_open(const BlkOptions *o, Error **errp);
+/* Opens a new qcow2 image, as @top says but for its driver and file, over the image that @base describes, which
+ * is only read.  It is gone when the node is closed. */
+CTX_CONTROL BlkNode *blk_open_temporary(const BlkOptions *base, const BlkOptions *top, Error **errp);
 /* Closes @n and the children made for it.  Fails, naming the user, while it has one.  Waits for the
  * loops that used it. */
 CTX_CONTROL bool blk_close(BlkNode *n, Error **errp);

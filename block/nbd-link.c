@@ -347,7 +347,7 @@ static bool choose(Talk *t, const NbdTarget *to, bool no_zeroes, Error **errp)
     Chosen c = { l, to->context };
     bool known = false;
 
-    if ((to->tls && !start_tls(t, to, errp)) || !ask_structured(t, errp)) {
+    if ((to->tls && !start_tls(t, to, errp)) || (!to->plain && !ask_structured(t, errp))) {
         return false;
     }
     if (t->type == NBD_REP_ERR_TLS_REQD) {

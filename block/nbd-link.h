@@ -17,6 +17,7 @@ typedef struct NbdTarget {
     char *name;                /* of the export; "" is the server's default */
     TlsCreds *tls;             /* a reference; NULL: in the clear */
     char *tls_hostname;        /* NULL: the certificate may name anybody */
+    bool plain;                /* no structured replies, so no contexts */
     char *context;             /* the metadata context asked for: base:allocation, or a dirty bitmap */
 } NbdTarget;
 

@@ -519,6 +519,46 @@ static void l1_swap(Qcow2 *q, uint64_t **l1, uint64_t size, uint64_t **old)
     lock_drop(&q->lock);
 }
 
+/* The size of @s and its L1 table, owned by the caller, with the entries that the size needs. */
+static uint64_t *l1_for_size(BlkNode *n, const Qcow2Snapshot *s, Qcow2Header *h, Error **errp)
+{
+    const Qcow2 *q = n->state;
+
+    h->size = s->info.has_disk_size ? s->info.disk_size : q->h.size;
+    uint64_t entries = h->size >> (q->cluster_bits + q->l2_bits);
+    entries += entries << (q->cluster_bits + q->l2_bits) < h->size;
+    entries = MAX(entries, s->l1_size);
+    if (h->size > (uint64_t)INT64_MAX - q->cluster || entries * 8 > L1_MAX_BYTES) {
+        error_set(errp, "Snapshot '%s': disk size %" PRIu64 " is too big", s->info.name, h->size);
+        return NULL;
+    }
+    h->l1_size = (uint32_t)entries;
+    return l1_read(n, s, h->l1_size, errp);
+}
+
+static void l1_mask(uint64_t *l1, uint64_t size)
+{
+    for (uint64_t i = 0; i < size; i++) {
+        l1[i] &= QCOW2_OFFSET;
+    }
+}
+
+static bool show(BlkNode *n, unsigned at, Error **errp)
+{
+    Qcow2 *q = n->state;
+    g_autoptr(GArray) a = table_read(n, errp);
+    g_autofree uint64_t *l1 = a ? l1_for_size(n, nth(a, at), &q->h, errp) : NULL;
+    g_autofree uint64_t *old = NULL;
+
+    if (!l1) {
+        return false;
+    }
+    l1_mask(l1, q->h.l1_size);
+    l1_swap(q, &l1, q->h.l1_size, &old);
+    blk_set_size(n, ALIGN_UP(q->h.size, 512));
+    return true;
+}
+
 static bool apply(BlkNode *n, unsigned at, Error **errp)
 {
     Qcow2 *q = n->state;
@@ -526,19 +566,8 @@ static bool apply(BlkNode *n, unsigned at, Error **errp)
     const Qcow2Snapshot *s = a ? nth(a, at) : NULL;
     Qcow2Header h = q->h;
     g_autofree uint64_t *old = NULL;
+    g_autofree uint64_t *l1 = s ? l1_for_size(n, s, &h, errp) : NULL;
 
-    if (!s) {
-        return false;
-    }
-    h.size = s->info.has_disk_size ? s->info.disk_size : q->h.size;
-    uint64_t entries = h.size >> (q->cluster_bits + q->l2_bits);
-    entries += entries << (q->cluster_bits + q->l2_bits) < h.size;
-    entries = MAX(entries, s->l1_size);
-    if (h.size > (uint64_t)INT64_MAX - q->cluster || entries * 8 > L1_MAX_BYTES) {
-        return error_set(errp, "Snapshot '%s': disk size %" PRIu64 " is too big", s->info.name, h.size);
-    }
-    h.l1_size = (uint32_t)entries;
-    g_autofree uint64_t *l1 = l1_read(n, s, h.l1_size, errp);
     if (!l1) {
         return false;
     }
@@ -551,9 +580,7 @@ static bool apply(BlkNode *n, unsigned at, Error **errp)
     if (ret < 0) {
         return failed(ret, "apply", s->info.name, errp);
     }
-    for (uint64_t i = 0; i < h.l1_size; i++) {
-        l1[i] &= QCOW2_OFFSET;
-    }
+    l1_mask(l1, h.l1_size);
     l1_swap(q, &l1, h.l1_size, &old);
     ret = sweep(n, (Sweep){ .by = -1 }, old, old_size);
     lock_take(&q->lock);
@@ -566,5 +593,5 @@ static bool apply(BlkNode *n, unsigned at, Error **errp)
 }
 
 const BlkSnapshotOps qcow2_snapshot_ops = {
-    .list = list, .create = create, .delete = delete, .apply = apply,
+    .list = list, .create = create, .delete = delete, .apply = apply, .show = show,
 };

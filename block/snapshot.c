@@ -77,3 +77,12 @@ bool blk_snapshot_apply(BlkNode *n, unsigned at, Error **errp)
     }
     return can_change(n, errp) && n->drv->snapshots->apply(n, at, errp);
 }
+
+bool blk_snapshot_show(BlkNode *n, unsigned at, Error **errp)
+{
+    assert_control();
+    if (!n->read_only) {
+        return error_set(errp, "Block node '%s' is writable", n->name);
+    }
+    return n->drv->snapshots->show(n, at, errp);
+}

@@ -23,6 +23,7 @@ typedef struct Drive {
 } Drive;
 
 static GArray *drives;         /* Drive */
+static bool all_temporary;     /* -snapshot */
 
 static void *find_node(const char *name, Error **errp)
 {
@@ -103,6 +104,17 @@ static char *made_id(const DriveConfig *c)
     return g_strdup_printf("%s%u", drive_if_name(plug), made[plug]++);
 }
 
+/* Writes go to a file that is gone in the end. */
+static BlkNode *open_temporary(const BlkOptions *o, Error **errp)
+{
+    BlkOptions top = { .drive_id = o->drive_id, .rerror = o->rerror, .werror = o->werror,
+                       .discard_unmap = true };
+    BlkOptions base = *o;
+
+    base.drive_id = NULL;
+    return blk_open_temporary(&base, &top, errp);
+}
+
 static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **errp)
 {
     bool read_only = c->readonly || c->read_only || c->media == DRIVE_MEDIA_CDROM;
@@ -127,9 +139,7 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
         .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP, .child = &file,
     };
 
-    if (c->snapshot) {
-        error_set(errp, "snapshot=on is not supported");
-    } else if (c->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OFF) {
+    if (c->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OFF) {
         error_set(errp, "detect-zeroes=%s is not supported", blockdev_detect_zeroes_name(c->detect_zeroes));
     } else if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
         error_set(errp, "aio=native was specified, but it requires cache.direct=on, which was not specified");
@@ -137,6 +147,8 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
         error_set(errp, "Duplicate ID '%s' for drive", id);
     } else if (blk_find(id) != NULL) {
         error_set(errp, "Device name '%s' conflicts with an existing node name", id);
+    } else if ((c->has_snapshot ? c->snapshot : all_temporary) && !read_only) {
+        return open_temporary(&o, errp);
     } else {
         return blk_open(&o, errp);
     }
@@ -265,6 +277,7 @@ bool drives_open_all(const CmdLine *cmd, BoardConfig *board, bool *help, Error *
             return *help;
         }
     }
+    all_temporary = cmdline_has(cmd, OPT_SNAPSHOT);
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_DRIVE); i++) {
         if (!add_drive_text("drive", cmdline_nth(cmd, OPT_DRIVE, i), board, -1, help, errp) || *help) {
             return *help;

@@ -23,7 +23,7 @@ WRONG = [
     (["-zzzzz"], r"-zzzzz: invalid option", None),
     (["-vnc", ":1"], r"-vnc: not supported: there is no VNC server", None),
     (["-vnc"], r"-vnc: requires an argument", None),
-    (["--snapshot"], r"--snapshot: not supported: .*", None),
+    (["--singlestep"], r"--singlestep: not supported: .*", None),
     # options that edit options
     (["-readconfig", "/nonexistent"], r"-readconfig /nonexistent: Could not open .*: No such file .*", None),
     (["-readconfig", "text"], r"-readconfig text:1: parse error", None),

@@ -3,11 +3,12 @@
 
 The first argument is the program; words behind it choose tests by name.
 """
+import os
 import subprocess
 import sys
 
 from disks import DISK, Disks
-from qmp import check, main, same, still
+from qmp import Machine, check, main, same, still
 
 NODE = {"driver": "null-co", "node-name": "n0", "size": 1 << 20, "read-zeroes": True}
 
@@ -136,6 +137,31 @@ def test_snapshot_under_export():
         check(b"failed" not in said and b"1 MiB (0x100000) bytes" in said, said)
         base = open(m.folder.name + "/d", "rb").read(1 << 17)
         check(base == b"\1" * (1 << 16) + b"rhea" * (1 << 14), "the base after its overlay was made")
+
+
+def test_temporary():
+    """-snapshot, and snapshot=on: a drive is written to a file that nobody finds."""
+    drive = "if=none,id=x,format=raw,file=@FOLDER/d"
+    for args, kept in ((("-snapshot", "-drive", drive), True), (("-drive", drive + ",snapshot=on"), True),
+                       (("-snapshot", "-drive", drive + ",snapshot=off"), False)):
+        with Disks(*args) as m:
+            q = m.qmp
+            node = q.cmd("query-block")[0]["inserted"]
+            same((node["drv"], node["backing_file_depth"]), ("qcow2", 1) if kept else ("raw", 0))
+            q.cmd("nbd-server-start", addr=unix(m))
+            q.cmd("nbd-server-add", device="x", writable=True)
+            said = client("nbd+unix:///x?socket=" + m.folder.name + "/nbd", "write -P 1 0 64k",
+                          "read -P 1 0 64k").stdout
+            check("failed" not in said and "read 65536/65536" in said, said)
+            with open(m.folder.name + "/d", "rb") as f:
+                same(f.read(4) == b"rhea", kept)
+            for base in ("/var/tmp", m.folder.name):
+                same([name for name in os.listdir(base) if name.startswith("rhea.")], [])
+    done = subprocess.run([Machine.program, "-M", "none", "-drive", "if=none,file=/dev/null,format=raw",
+                           "-snapshot"], env=dict(os.environ, TMPDIR="/nonexistent"), timeout=30,
+                          stderr=subprocess.PIPE, text=True)
+    same(done.returncode, 1)
+    check("Could not open temporary file '/nonexistent/rhea." in done.stderr, done.stderr)
 
 
 def test_client_node():
