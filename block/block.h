@@ -389,8 +389,8 @@ CTX_ANY const char *blk_protocol_of(const char *filename);
 /* Opens a node.  An inline child inherits read-only, auto-read-only, cache.* and discard from its
  * parent.  The node lives until blk_close(). */
 CTX_CONTROL BlkNode *blk_open(const BlkOptions *o, Error **errp);
-/* Opens a new qcow2 image, as @top says but for its driver and file, over the image that @base describes, which
- * is only read.  It is gone when the node is closed. */
+/* Opens a new qcow2 image, as @top says but for its driver and file, over the image that @base describes,
+ * which is only read.  It is gone when the node is closed. */
 CTX_CONTROL BlkNode *blk_open_temporary(const BlkOptions *base, const BlkOptions *top, Error **errp);
 /* Closes @n and the children made for it.  Fails, naming the user, while it has one.  Waits for the
  * loops that used it. */

@@ -120,8 +120,11 @@ static bool open_layers(Commit *c, const Args *a, Error **errp)
 
 static bool commit(Commit *c, const Args *a, Error **errp)
 {
-    CopyOps ops = { commit_next, commit_work, 0 };
+    CopyOps ops = { commit_next, commit_work, 0, 0 };
 
+    if (!rate_read(a, &ops.rate, errp)) {
+        return false;
+    }
     c->total = ops.total = blk_size(c->layers[0].node);
     if (blk_size(c->base.node) < c->total && !blk_truncate(c->base.node, c->total, errp)) {
         return false;
@@ -145,9 +148,9 @@ int cmd_commit(Args *a)
 {
     Commit *c = g_new0(Commit, 1);
     Error *err = NULL;
-    bool ok = !a->rate || error_set(&err, "'-r' is not supported yet");
+    bool ok = open_layers(c, a, &err) && commit(c, a, &err);
 
-    ok = ok && open_layers(c, a, &err) && commit(c, a, &err);
+
     ok = image_close(&c->base) && ok;
     for (unsigned i = 0; i < c->count; i++) {
         ok = image_close(&c->layers[i]) && ok;

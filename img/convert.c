@@ -258,6 +258,9 @@ static bool open_sources(Convert *c, Error **errp)
         if (!image_open(&s->image, s->name, a->format, a->src_cache, flags, errp)) {
             return false;
         }
+        if (a->snapshot && !image_show(s->image.node, a->snapshot, errp)) {
+            return false;
+        }
         c->total += blk_size(s->image.node);
     }
     return true;
@@ -324,8 +327,8 @@ static bool read_numbers(Convert *c, uint64_t *workers, Error **errp)
         return error_set(errp, "Invalid number of coroutines. Allowed number of coroutines is between 1 and "
                          "16");
     }
-    if (a->rate || a->snapshot) {
-        return error_set(errp, "'-%c' is not supported yet", a->rate ? 'r' : 'l');
+    if (a->snapshot && a->count_rest != 2) {
+        return error_set(errp, "No support for concatenating multiple snapshot");
     }
     if (a->target_zero && !a->no_create) {
         return error_set(errp, "--target-is-zero requires use of -n flag");
@@ -351,7 +354,10 @@ static bool convert(Convert *c, uint64_t workers, Error **errp)
     c->offload = a->offload && c->count == 1 && !a->compress;
     c->ordered = !a->any_order && !c->cluster && !strcmp(blk_driver_name(t), "qcow2");
     c->piece = c->cluster ? c->cluster : c->offload ? OFFLOAD_PIECE : MAX(PIECE, c->sparse);
-    CopyOps ops = { next, work, c->total };
+    CopyOps ops = { next, work, c->total, 0 };
+    if (!rate_read(a, &ops.rate, errp)) {
+        return false;
+    }
     progress_begin(a->progress);
     int ret = copy_run(&ops, c, (unsigned)workers, MAX(MAX(PIECE, c->sparse), c->cluster));
     if (ret == 0) {

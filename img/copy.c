@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include "img/img.h"
 #include "util/bytes.h"
+#include "util/clock.h"
 #include "util/lock.h"
 #include "util/thread.h"
 
@@ -21,6 +22,8 @@ struct Copy {
     Lock next_lock;            /* one caller of ops->next at a time */
     Lock lock;                 /* guards what follows */
     LockCond changed;
+    int64_t start;             /* of the clock */
+    uint64_t given;            /* bytes handed out; under next_lock, as is waiting for the rate */
     uint64_t turns, turn;      /* handed out; whose turn it is */
     uint64_t done;             /* bytes */
     int ret;
@@ -41,13 +44,38 @@ bool is_zero(const void *p, size_t len)
     return memcmp(b, zeroes, sizeof(zeroes)) == 0 && memcmp(b, b + sizeof(zeroes), len - sizeof(zeroes)) == 0;
 }
 
+bool rate_read(const Args *a, uint64_t *out, Error **errp)
+{
+    *out = 0;
+    if (a->rate && (!size_read(a->rate, out) || *out > INT64_MAX)) {
+        error_set(errp, "Invalid rate limit specified. You may use k, M, G, T, P or E suffixes for");
+        return error_hint(errp, "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
+    }
+    return true;
+}
+
+/* Waits until what was handed out may have been done, or the work has failed. */
+static void keep_rate(void)
+{
+    double due = copy.ops->rate ? (double)copy.given / (double)copy.ops->rate * NS_PER_SEC : 0;
+    int64_t left;
+
+    lock_take(&copy.lock);
+    while (copy.ret == 0 && (left = copy.start + (int64_t)due - clock_now(CLOCK_HOST)) > 0) {
+        lock_wait(&copy.lock, &copy.changed, left);
+    }
+    lock_drop(&copy.lock);
+}
+
 static int get_piece(Piece *p)
 {
     lock_take(&copy.next_lock);
     lock_take(&copy.lock);
     int ret = copy.ret;
     lock_drop(&copy.lock);
+    keep_rate();
     ret = ret < 0 ? ret : copy.ops->next(copy.arg, p);
+    copy.given += ret > 0 ? p->len : 0;
     p->turn = copy.turns;
     copy.turns += ret > 0;
     lock_drop(&copy.next_lock);
@@ -95,7 +123,7 @@ int copy_run(const CopyOps *ops, void *arg, unsigned workers, size_t buffer)
     pthread_t threads[WORKERS_MAX];
     unsigned started = 0;
 
-    copy = (Copy){ .ops = ops, .arg = arg, .buffer = buffer };
+    copy = (Copy){ .ops = ops, .arg = arg, .buffer = buffer, .start = clock_now(CLOCK_HOST) };
     lock_init(&copy.next_lock, RANK_DOMAIN, "copy-next");
     lock_init(&copy.lock, RANK_LEAF, "copy");
 

@@ -52,7 +52,7 @@ bool create_options_read(const char *format, char *list, BlkCreate *o, bool *has
 /* The defaults that a format has. */
 void create_options_help(const char *format);
 
-/* --- open.c --- */
+/* --- open.c, show.c --- */
 
 enum {
     OPEN_WRITE = 1 << 0,
@@ -77,6 +77,10 @@ bool image_open(Image *i, const char *name, const char *format, const char *cach
                 Error **errp);
 /* Nothing happens if it is not open.  False: what was not flushed may be lost; it was said. */
 bool image_close(Image *i);
+
+/* The read-only @n shows the internal snapshot that @param names: an id, a name, or "snapshot.id=..." and
+ * "snapshot.name=..." joined by a comma. */
+bool image_show(BlkNode *n, const char *param, Error **errp);
 
 /* Where the image @of finds the file it calls @name. */
 char *path_beside(const char *of, const char *name);
@@ -110,10 +114,13 @@ typedef struct CopyOps {
     /* Does it, on any thread, with @buf of the size given.  0 or -errno (it has said what was wrong). */
     int (*work)(void *arg, const Piece *p, uint8_t *buf);
     uint64_t total;            /* for the progress; 0: none is shown */
+    uint64_t rate;             /* at most so many bytes a second; 0: as fast as can be */
 } CopyOps;
 
 /* Runs @ops with @workers threads; the first error ends it and is returned. */
 int copy_run(const CopyOps *ops, void *arg, unsigned workers, size_t buffer);
+/* -r, or 0. */
+bool rate_read(const Args *a, uint64_t *out, Error **errp);
 /* Waits until all pieces before @p have called copy_turn_over(). */
 void copy_turn_wait(const Piece *p);
 void copy_turn_over(const Piece *p);

@@ -1,12 +1,6 @@
-/* tool-list.c: rhea-nbd's --list and --disconnect, see tool.h. */
-#include <errno.h>
-#include <fcntl.h>
+/* tool-list.c: rhea-nbd's --list, see tool.h. */
 #include <inttypes.h>
-#include <linux/nbd.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 #include "block/nbd-link.h"
 #include "nbd/tool.h"
 #include "util/clock.h"
@@ -63,20 +57,5 @@ bool tool_list(const char *socket, const char *host, const char *port, TlsCreds 
         print_export(&g_array_index(list, NbdListed, i));
     }
     nbd_list_free(list);
-    return true;
-}
-
-bool tool_disconnect(const char *path, Error **errp)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-
-    if (fd < 0) {
-        return error_set_errno(errp, errno, "Cannot open %s", path);
-    }
-    ioctl(fd, NBD_CLEAR_QUE);
-    ioctl(fd, NBD_DISCONNECT);
-    ioctl(fd, NBD_CLEAR_SOCK);
-    printf("%s disconnected\n", path);
-    close(fd);
     return true;
 }

@@ -2,7 +2,7 @@
  *
  * 1. Messages begin with the name in argv[0]; any mistake ends with status 1.
  * 2. With --fork the parent waits until the server listens and exits with its status; threads come after it.
- *    */
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -24,11 +24,12 @@
 
 typedef struct Tool {
     const char *file, *format, *name, *description, *socket, *port, *bind, *pid_file, *tls_creds, *bitmap;
-    const char *cache, *aio, *discard;
+    const char *cache, *aio, *discard, *load_snapshot;
     uint64_t offset;
     unsigned shared;
-    bool read_only, persistent, fork, list, depth, verbose, image_opts;
-    const char *disconnect;
+    bool read_only, persistent, fork, list, depth, verbose, image_opts, writethrough;
+    const char *connect, *disconnect;
+    bool snapshot;
     const char *objects[64];
     unsigned object_count;
 } Tool;
@@ -130,7 +131,10 @@ static bool take_option(int c, const char *value, Error **errp)
     case OPT_PID: tool.pid_file = value; break;
     case OPT_TLS: tool.tls_creds = value; break;
     case OPT_IMAGE: tool.image_opts = true; break;
+    case 'c': tool.connect = value; break;
+    case 's': tool.snapshot = true; break;
     case 'd': tool.disconnect = value; break;
+    case 'l': tool.load_snapshot = value; tool.read_only = true; break;
     case OPT_OBJECT:
         if (tool.object_count == ARRAY_LEN(tool.objects)) {
             return error_set(errp, "too many objects");
@@ -154,9 +158,12 @@ static bool set_cache(BlkOptions *o, Error **errp)
     if (!tool.cache || !strcmp(tool.cache, "writeback")) {
         return true;
     }
-    o->cache_direct = !strcmp(tool.cache, "none") || !strcmp(tool.cache, "off");
+    tool.writethrough = !strcmp(tool.cache, "writethrough") || !strcmp(tool.cache, "directsync");
+    o->cache_direct = !strcmp(tool.cache, "none") || !strcmp(tool.cache, "off") ||
+                      !strcmp(tool.cache, "directsync");
     o->cache_no_flush = !strcmp(tool.cache, "unsafe");
-    return o->cache_direct || o->cache_no_flush || error_set(errp, "Invalid cache mode `%s'", tool.cache);
+    return tool.writethrough || o->cache_direct || o->cache_no_flush ||
+           error_set(errp, "Invalid cache mode `%s'", tool.cache);
 }
 
 static const char *probe(const char *path)
@@ -202,10 +209,16 @@ static BlkNode *open_image(Error **errp)
     if (!set_cache(&format, errp) || (tool.aio && !blk_parse_aio(tool.aio, &file.aio, errp))) {
         return NULL;
     }
-    BlkNode *n = tool.image_opts || g_str_has_prefix(tool.file, "json:") ? open_words(errp)
-                                                                         : blk_open(&format, errp);
+    BlkOptions top = { .discard_unmap = true };
+    bool words = tool.image_opts || g_str_has_prefix(tool.file, "json:");
+    BlkNode *n = words && tool.snapshot ? (error_set(errp, "--snapshot needs a file name"), NULL)
+                 : words ? open_words(errp)
+                 : tool.snapshot ? blk_open_temporary(&format, &top, errp) : blk_open(&format, errp);
     if (!n) {
         error_context(errp, "Failed to blk_new_open '%s'", tool.file);
+        return NULL;
+    }
+    if (tool.load_snapshot && !image_show(n, tool.load_snapshot, errp)) {
         return NULL;
     }
     if (!tool.offset) {
@@ -335,15 +348,65 @@ static const char help[] =
     "                            once the server is running\n"
     "  --pid-file=PATH           store the server's process ID in the given file\n\n"
     "Kernel NBD client support:\n"
+    "  -c, --connect=DEV         connect FILE to the local NBD device DEV, in the background\n"
+    "                            unless -v is given\n"
     "  -d, --disconnect=DEV      disconnect the specified device\n\n"
     "Block device options:\n"
     "  -f, --format=FORMAT       set image format (raw, qcow2, ...)\n"
     "  -r, --read-only           export read-only\n"
+    "  -s, --snapshot            changes go to a temporary file, FILE is only read\n"
+    "  -l, --load-snapshot=NAME  export an internal snapshot, read-only: its id or name, or\n"
+    "                            snapshot.id=ID,snapshot.name=NAME\n"
     "  -n, --nocache             disable host cache\n"
-    "      --cache=MODE          none, writeback (default) or unsafe\n"
+    "      --cache=MODE          none, writeback (default), writethrough, directsync\n"
+    "                            or unsafe\n"
     "      --aio=MODE            native, io_uring or threads\n"
     "      --discard=MODE        ignore, unmap\n"
     "      --image-opts          treat FILE as a full set of image options\n";
+
+/* Listens, or gives the kernel's device what it is to show. */
+static bool offer(NbdServer *s, Error **errp)
+{
+    int fd = -1;
+
+    if (tool.connect) {
+        if (!tool_connect(s, tool.name, tool.connect, errp)) {
+            return false;
+        }
+        if (tool.verbose) {
+            printf("NBD device %s is now connected to %s\n", tool.connect, tool.file);
+            fflush(stdout);
+        }
+    } else {
+        fd = tool.socket ? socket_listen_unix(tool.socket, errp)
+             : socket_listen_inet(tool.bind ? tool.bind : "0.0.0.0", tool.port ? tool.port : NBD_DEFAULT_PORT,
+                                  errp);
+        if (fd < 0) {
+            return false;
+        }
+    }
+    if (!write_pid(errp)) {
+        if (tool.socket) {
+            unlink(tool.socket);
+        }
+        return false;
+    }
+    if (fd >= 0) {
+        nbd_server_listen(s, fd, tool.socket);
+    }
+    return true;
+}
+
+static void close_image(BlkNode *n)
+{
+    while (n) {
+        BlkNode *below = tool.offset ? blk_child(n, 0) : NULL;
+
+        blk_close(n, NULL);
+        n = below;
+        tool.offset = 0;
+    }
+}
 
 static bool serve(Error **errp)
 {
@@ -352,7 +415,6 @@ static bool serve(Error **errp)
     NbdExportOptions eo = { .name = tool.name, .description = tool.description, .bitmaps = bitmaps,
                             .writable = !tool.read_only, .multi_conn = tool.shared != 1,
                             .allocation_depth = tool.depth };
-    BlkNode *n;
     bool over = false;
 
     for (unsigned i = 0; i < tool.object_count; i++) {
@@ -367,35 +429,26 @@ static bool serve(Error **errp)
         return tool_list(tool.socket, tool.bind ? tool.bind : "localhost",
                          tool.port ? tool.port : NBD_DEFAULT_PORT, so.tls, errp);
     }
-    n = open_image(errp);
-
+    BlkNode *n = open_image(errp);
     if (!n) {
         return false;
     }
     NbdServer *s = nbd_server_new(&so);
-    int fd = tool.socket ? socket_listen_unix(tool.socket, errp)
-             : socket_listen_inet(tool.bind ? tool.bind : "0.0.0.0",
-                                  tool.port ? tool.port : NBD_DEFAULT_PORT, errp);
-    if (fd < 0 || !nbd_export_new(s, n, &eo, errp) || !write_pid(errp)) {
+    eo.writethrough = tool.writethrough;
+    if (!nbd_export_new(s, n, &eo, errp) || !offer(s, errp)) {
         return false;
     }
-    nbd_server_listen(s, fd, tool.socket);
     ready();
     while (!quit) {
         loop_control_iterate(true);
     }
+    tool_connect_end();
     nbd_server_stop(s, stopped, &over);
     while (!over) {
         loop_control_iterate(true);
     }
     blk_pflush(n);
-    while (n) {
-        BlkNode *below = tool.offset ? blk_child(n, 0) : NULL;
-
-        blk_close(n, NULL);
-        n = below;
-        tool.offset = 0;
-    }
+    close_image(n);
     if (tool.pid_file) {
         unlink(tool.pid_file);
     }
@@ -424,6 +477,10 @@ int main(int argc, char **argv)
             return end_badly(err);
         }
     }
+    if (tool.connect && (tool.socket || tool.port || tool.bind || tool.list)) {
+        error_set(&err, "-c serves this kernel, not clients: -k, -p, -b and -L do not go with it");
+        return end_badly(err);
+    }
     if (tool.disconnect) {
         return tool_disconnect(tool.disconnect, &err) ? EXIT_SUCCESS : end_badly(err);
     }
@@ -436,7 +493,7 @@ int main(int argc, char **argv)
         return end_badly(err);
     }
     tool.file = argv[optind];
-    if (tool.fork && !tool.list) {
+    if ((tool.fork || (tool.connect && !tool.verbose)) && !tool.list) {
         go_to_background();
     }
     thread_become_control();

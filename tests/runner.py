@@ -43,6 +43,7 @@ LAB_MIB = 7168
 # Two NUMA nodes, so that memory policies can be told apart; the one processor is the first one's.
 LAB_NODES = " ".join("-object memory-backend-ram,id=node{0},size={1}M -numa node,memdev=node{0}{2}"
                      .format(node, LAB_MIB // 2, cpus) for node, cpus in ((0, ",cpus=0"), (1, "")))
+LAB_MODULES = "nbd ext4"           # of the lab's own kernel: for the test of its NBD client
 BEAT = 5              # seconds between two signs of life of the lab
 BEAT_LIMIT = 90       # after so many without one it counts as dead
 START_LIMIT = 180     # until its first test
@@ -213,8 +214,8 @@ class LabMachine:
         self.log = open(os.path.join(LOGS, "lab-%d.log" % number), "w")
         # The machine goes with the runner, however that ends.
         command = ["setpriv", "--pdeathsig", "TERM"] + LAB + [
-            "-m", str(LAB_MIB), "-x", LAB_NODES, "-t", str(limit), "-l", self.console, "--",
-            sys.executable, os.path.abspath(__file__), "--inside"] + [t.name for t in tests]
+            "-m", str(LAB_MIB), "-x", LAB_NODES, "-k", LAB_MODULES, "-t", str(limit), "-l", self.console,
+            "--", sys.executable, os.path.abspath(__file__), "--inside"] + [t.name for t in tests]
         self.process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ, LAB_OUT=LOGS),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log, start_new_session=True)

@@ -102,6 +102,28 @@ class Server(Nbd):
         run("nbdcopy", uri, self.path("out"))
         self.assertEqual(read(self.path("out")), read(image)[65536:65536 + 131072])
 
+    def test_snapshots(self):
+        """An internal snapshot is shown; with -s writes go nowhere."""
+        image = self.path("q")
+        run("qemu-img", "create", "-q", "-f", "qcow2", image, "4M")
+        run("qemu-io", "-f", "qcow2", "-c", "write -P 1 100k 200k", image)
+        run("qemu-img", "snapshot", "-c", "one", image)
+        run("qemu-io", "-f", "qcow2", "-c", "write -P 2 150k 2M", image)
+        run("qemu-img", "convert", "-l", "one", "-O", "raw", image, self.path("theirs"))
+        before = read(image)
+        for param in ("one", "1", "snapshot.id=1", "snapshot.id=1,snapshot.name=one"):
+            uri = self.serve(image, "-f", "qcow2", "-l", param, name="l")
+            run("nbdcopy", uri, self.path("ours"))
+            self.assertEqual(read(self.path("ours")), read(self.path("theirs")))
+            denied = run("qemu-io", "-f", "raw", "-c", "write 0 4k", uri, check=False)
+            self.assertIn("ermission", denied.stdout + denied.stderr)
+            self.end(self.processes.pop())
+        uri = self.serve(image, "-f", "qcow2", "-s", name="s")
+        said = run("qemu-io", "-f", "raw", "-c", "write -P 7 0 4M", "-c", "read -P 7 0 4M", uri).stdout
+        self.assertIn("read 4194304/4194304", said)
+        self.end(self.processes.pop())
+        self.assertEqual(read(image), before)
+
     def test_ends(self):
         """Without -t it ends with its last client; socket and pid file go with it."""
         image = self.image("a")
@@ -130,7 +152,11 @@ class Server(Nbd):
                 (["-L", "-k", "/none"], "Failed to connect to '/none': No such file or directory"),
                 (["-d", "/dev/nonbd"], "Cannot open /dev/nonbd: No such file or directory"),
                 (["-B", "b", image], "Bitmap 'b' is not found"),
-                (["-c", "/dev/nbd0", image], "--connect is not supported"),
+                (["-v", "-c", "/dev/nonbd", image], "Failed to open /dev/nonbd: No such file or directory"),
+                (["-v", "-c", "/dev/null", image], "Failed to set NBD socket of /dev/null: Inappropriate .*"),
+                (["-c", "/dev/nbd0", "-k", "/x", image], "-c serves this kernel, not clients: .*"),
+                (["-l", "x", image], "Failed to load snapshot: Block format 'raw' used by device '' does .*"),
+                (["-s", "--image-opts", "driver=raw"], "Failed to blk_.*: --snapshot needs a file name"),
                 (["--image-opts", "driver=nope,filename=x"], "Failed to blk_.*: Unknown driver 'nope'"),
                 (["--foo", image], "unrecognized option '--foo'")):
             with self.subTest(args=args):
