@@ -313,5 +313,8 @@ const char *prop_kind_name(const PropDesc *p)
         [PROP_KIND_LINK] = "str", [PROP_KIND_MAC] = "str",
     };
 
+    if (p->type_name != NULL) {
+        return p->type_name;
+    }
     return p->kind == PROP_KIND_ENUM && p->names == prop_onoffauto ? "OnOffAuto" : names[p->kind];
 }

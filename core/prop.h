@@ -25,6 +25,7 @@ enum {
     PROP_REQUIRED = 1,
     PROP_RUNTIME = 2,          /* may be changed after realize */
     PROP_COMPAT = 4,           /* set by machine tables and tests, not shown in help */
+    PROP_JSON = 8,             /* PROP_KIND_STR: a list, as the text of its JSON */
 };
 
 struct PropDesc {
@@ -36,6 +37,7 @@ struct PropDesc {
     const char *def_str;               /* PROP_KIND_STR; NULL: unset */
     const char *const *names;          /* PROP_KIND_ENUM; NULL-terminated */
     const char *link_class;            /* PROP_KIND_LINK: "chardev", "blockdev", "netdev", ... */
+    const char *type_name;             /* PROP_JSON: the type as the help shows it */
 };
 
 #define PROP_BOOL(T, f, key, dflt, text) \

@@ -148,9 +148,12 @@ static bool set_props(Device *d, json_t *props, Error **errp)
 {
     const char *key;
     json_t *value;
+    int owner;
 
     json_object_foreach(props, key, value) {
-        g_autofree char *text = text_of(value);
+        const PropDesc *p = json_is_array(value) ? device_type_prop(d->type, key, &owner) : NULL;
+        g_autofree char *text = p != NULL && p->flags & PROP_JSON ? json_dumps(value, JSON_COMPACT)
+                                                                  : text_of(value);
         if (text == NULL) {
             return error_set(errp, "Invalid parameter type for '%s', expected: string, number or boolean",
                              key);

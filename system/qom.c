@@ -264,7 +264,11 @@ static void put_text(const PropDesc *p, const char *text, GString *out)
     case PROP_KIND_STR:
     case PROP_KIND_ENUM:
     case PROP_KIND_MAC:
-        json_write_str(out, text);
+        if (p->flags & PROP_JSON) {
+            g_string_append(out, *text != '\0' ? text : "[]");
+        } else {
+            json_write_str(out, text);
+        }
         break;
     case PROP_KIND_LINK:
         if (*text != '\0' && qom_prop_is_path(p)) {

@@ -59,7 +59,7 @@ struct VirtioBlk {
     uint32_t seg_max;
     /* properties */
     void *drive;
-    char *serial;
+    char *serial, *vq_mapping;
     uint64_t logical, physical, min_io, opt_io, discard_granularity;
     uint16_t queue_size, num_queues;
     int32_t write_cache, rerror, werror, account_failed, account_invalid, backend_defaults;
@@ -526,6 +526,10 @@ static bool blk_realize(Device *d, Error **errp)
     if (!check_props(b, errp) || !check_sizes(b, errp)) {
         return false;
     }
+    virtio_queues(&b->v, b->num_queues, b->queue_size);
+    if (!virtio_map_queues(&b->v, 0, b->vq_mapping, errp)) {
+        return false;
+    }
     b->read_only = blk_read_only(b->node);
     unsigned need = BLK_PERM_READ | (b->read_only ? 0 : BLK_PERM_WRITE);
     /* The guest is told of a new size, so anybody may set it. */
@@ -548,7 +552,6 @@ static bool blk_realize(Device *d, Error **errp)
     b->sectors = blk_size(b->node) / SECTOR;
     b->seg_max = b->seg_max_adjust ? b->queue_size - 2u : 126;
     b->wce = b->write_cache != ONOFF_OFF;
-    virtio_queues(&b->v, b->num_queues, b->queue_size);
     b->bq = g_new0(BlkQueue, b->num_queues);
     for (unsigned i = 0; i < b->num_queues; i++) {
         b->v.queues[i].opaque = &b->bq[i];
@@ -625,6 +628,7 @@ static const PropDesc blk_props[] = {
     PROP_BOOL(VirtioBlk, seg_max_adjust, "seg-max-adjust", true, "segments follow queue-size"),
     PROP_BOOL(VirtioBlk, report_granularity, "report-discard-granularity", true,
               "show the node's discard alignment"),
+    VIRTIO_PROP_VQ_MAPPING(VirtioBlk, vq_mapping),
     PROP_BOOL(VirtioBlk, x_wce, "x-enable-wce-if-config-wce", true, "kept for configuration files"),
     { 0 },
 };

@@ -376,6 +376,9 @@ static bool scsi_realize(Device *d, Error **errp)
     }
     s->seg_max = s->seg_max_adjust ? s->virtqueue_size - 2 : 126;
     virtio_queues(&s->v, SCSI_Q_REQUEST + s->num_queues, (uint16_t)s->virtqueue_size);
+    if (!virtio_map_queues(&s->v, SCSI_Q_REQUEST, s->vq_mapping, errp)) {
+        return false;
+    }
     s->rq = g_new0(ScsiQueue, s->num_queues);
     for (unsigned i = 0; i < s->num_queues; i++) {
         s->rq[i].q = &s->v.queues[SCSI_Q_REQUEST + i];
@@ -454,6 +457,7 @@ static const PropDesc scsi_props[] = {
     PROP_BOOL(VirtioScsi, seg_max_adjust, "seg_max_adjust", true, "segments follow virtqueue_size"),
     PROP_U32(VirtioScsi, max_sectors, "max_sectors", 65535, 0, UINT32_MAX, "most of one transfer"),
     PROP_U32(VirtioScsi, cmd_per_lun, "cmd_per_lun", 128, 0, UINT32_MAX, "commands under way at a unit"),
+    VIRTIO_PROP_VQ_MAPPING(VirtioScsi, vq_mapping),
     PROP_BOOL(VirtioScsi, hotplug, "hotplug", true, "tell the guest of units that come and go"),
     PROP_BOOL(VirtioScsi, param_change, "param_change", true, "tell the guest of a new capacity or medium"),
     { 0 },

@@ -56,6 +56,7 @@ struct VirtioScsi {
     ScsiTmf tmf;
     /* properties */
     uint32_t num_queues, virtqueue_size, max_sectors, cmd_per_lun;
+    char *vq_mapping;
     bool seg_max_adjust, hotplug, param_change;
 };
 

@@ -604,6 +604,9 @@ static void virtio_detach(Bus *b, Device *d)
             notifier_close(&q->kick);
         }
         vq_forget_parked(q);
+        if (q->thread != NULL) {
+            q->thread->users--;
+        }
         g_free(q->segs);
         g_free(q->order);
     }

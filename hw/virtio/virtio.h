@@ -103,7 +103,14 @@ struct VirtQueue {
     GQueue parked;             /* VirtParked *: chains that will be popped again */
     unsigned again;            /* the first ones of them, whose time has come */
     void *opaque;              /* the device's own */
+    IoThread *thread;          /* whose loop it is by iothread-vq-mapping, or NULL; control */
 };
+
+/* The property of that name in a device's table. */
+#define VIRTIO_PROP_VQ_MAPPING(T, f) \
+    { .name = "iothread-vq-mapping", .kind = PROP_KIND_STR, .at = field_at(T, f, char *), \
+      .flags = PROP_JSON, .type_name = "IOThreadVirtQueueMappingList", \
+      .help = "I/O threads of the queues: [{\"iothread\":ID, \"vqs\":[N, ...]}, ...]" }
 
 struct VirtioDevice {
     Device dev;
@@ -147,6 +154,9 @@ static inline bool virtio_has(const VirtioDevice *v, unsigned bit)
 /* --- for device types --- */
 /* In realize: @count queues of at most @size entries. */
 CTX_CONTROL void virtio_queues(VirtioDevice *v, unsigned count, uint16_t size);
+/* In realize, after that: the loops of the queues from @first on, as the property iothread-vq-mapping
+ * (@json; NULL or "": nothing) says. */
+CTX_CONTROL bool virtio_map_queues(VirtioDevice *v, unsigned first, const char *json, Error **errp);
 /* In realize: offers @features too. */
 CTX_CONTROL void virtio_offer(VirtioDevice *v, uint64_t features);
 /* Queue @q is dormant no more. */

@@ -466,6 +466,73 @@ static void test_bad_props(void **state)
     assert_true(blk_close(n, NULL));
 }
 
+/* Two I/O threads for one disk: each has its queue, stops, resets and changes of the graph hold on both. */
+static void test_vq_mapping(void **state)
+{
+    static const struct { const char *value, *text; } bad[] = {
+        { "[{\"iothread\":\"io0\"}", "a list of objects with 'iothread', and perhaps 'vqs', is expected" },
+        { "[]", "a list of objects with 'iothread', and perhaps 'vqs', is expected" },
+        { "[{\"iothread\":\"nix\"}]", "there is no iothread 'nix'" },
+        { "[{\"vqs\":[0]}]", "each entry is an object with the string 'iothread'" },
+        { "[{\"iothread\":\"io0\",\"x\":1}]", "'x' is unexpected" },
+        { "[{\"iothread\":\"io0\"},{\"iothread\":\"io0\"}]", "iothread 'io0' is there twice" },
+        { "[{\"iothread\":\"io0\",\"vqs\":[0,1]},{\"iothread\":\"io1\"}]",
+          "either all entries have 'vqs' or none has" },
+        { "[{\"iothread\":\"io0\",\"vqs\":[0,2]}]", "'vqs' of iothread 'io0' are numbers from 0 to 1" },
+        { "[{\"iothread\":\"io0\",\"vqs\":[0]}]", "queue 1 is given to no iothread" },
+        { "[{\"iothread\":\"io0\",\"vqs\":[0,0,1]}]", "queue 0 is given to 'io0' and to 'io0'" },
+    };
+    Disk *k = disk_new(false, "num-queues", "1");
+    IoThread *io[] = { iothread_new("io0", 0, 0, 0, NULL), iothread_new("io1", 0, 0, 0, NULL) };
+    BlkOptions o = { .driver = "null-co", .node_name = "n1", .has_size = true, .size = DISK };
+    BlkNode *n1 = blk_open(&o, NULL);
+    Error *e = NULL;
+
+    for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
+        g_autofree char *want = g_strdup_printf("iothread-vq-mapping: %s", bad[i].text);
+        assert_null(bench_try_device(k->b, &virtio_blk_pci, "x", &e, "drive", "n1", "num-queues", "2",
+                                     "iothread-vq-mapping", bad[i].value, NULL));
+        assert_string_equal(error_text(e), want);
+        g_clear_pointer(&e, error_free);
+    }
+    bench_remove(k->b, k->vd->d);
+    vd_free(k->vd);
+    k->vd = vd_new(k->b, bench_device(k->b, &virtio_blk_pci, "two", "drive", "d0", "num-queues", "2",
+                                      "iothread-vq-mapping",
+                                      "[{\"iothread\":\"io0\"},{\"iothread\":\"io1\"}]", NULL));
+    for (unsigned i = 0; i < 2; i++) {
+        assert_ptr_equal(k->vd->v->queues[i].loop, io[i]->loop);
+        assert_false(iothread_remove(io[i], NULL));
+    }
+    for (unsigned round = 0; round < 8; round++) {
+        vd_start(k->vd, ALL, 2);
+        for (unsigned i = 0; i < 8; i++) {
+            put(k, i & 1, VIRTIO_BLK_T_OUT, i * 8, vd_buf(k->vd, i & 1, i), 4096, false);
+        }
+        put(k, 0, VIRTIO_BLK_T_FLUSH, 0, 0, 0, false);
+        vd_kick(k->vd, 0);
+        vd_kick(k->vd, 1);
+        if (round & 1) {
+            bench_quiesce(k->b);
+            bench_resume(k->b);
+            vd_wait(k->vd, 0, NULL);
+            vd_wait(k->vd, 1, NULL);
+        }
+        vd_reset(k->vd);
+    }
+    bench_remove(k->b, k->vd->d);
+    for (unsigned i = 0; i < 2; i++) {
+        blk_forget_loop(io[i]->loop);
+        assert_true(iothread_remove(io[i], NULL));
+    }
+    vd_free(k->vd);
+    bench_free(k->b);
+    blk_forget_loop(iothread_default()->loop);
+    assert_true(blk_close(k->node, NULL) && blk_close(n1, NULL));
+    unlink(k->path);
+    g_free(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_stop_and_retry),
         cmocka_unit_test(test_reset_of_kept),
         cmocka_unit_test(test_bad_props),
+        cmocka_unit_test(test_vq_mapping),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
