@@ -123,6 +123,9 @@ static char *fw_path(Device *d)
                                g_ascii_strtoull(lun, NULL, 10));
     } else if (g_str_has_prefix(d->type->name, "virtio-blk")) {
         g_string_append(s, "/disk@0,0");
+    } else if (g_str_has_prefix(d->type->name, "nvme")) {
+        g_autofree char *nsid = device_get(d, "nsid");
+        g_string_append_printf(s, "/namespace@%s,0", nsid != NULL ? nsid : "1");
     }
     return g_string_free(s, false);
 }

@@ -96,6 +96,7 @@ static const struct Preset {
 } presets[] = {
     { "pci-bridge", "chassis_nr", "1" },
     { "cfi.pflash01", "drive", "flash0" },
+    { "nvme", "serial", "S" },
 };
 
 static bool set_links(Device *d, const PropDesc *table, Error **errp)
@@ -112,14 +113,14 @@ static bool set_links(Device *d, const PropDesc *table, Error **errp)
 
 bool backends_set(Device *d, Error **errp)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(presets); i++) {
-        if (strcmp(presets[i].type, d->type->name) == 0) {
-            return set_links(d, d->type->slot->props, errp) &&
-                   device_set(d, presets[i].prop, presets[i].value, errp);
-        }
-    }
     for (Device *at = d; at; at = at->inner) {
         if (!set_links(at, at->type->slot->props, errp) || !set_links(at, at->type->props, errp)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(presets); i++) {
+        if (strcmp(presets[i].type, d->type->name) == 0 &&
+            !device_set(d, presets[i].prop, presets[i].value, errp)) {
             return false;
         }
     }

@@ -40,9 +40,10 @@ static const DeviceType virtio_carrier = {
 
 void carriers_make(Bench *b, const DeviceType *t)
 {
-    static const struct { const char *slot, *carrier; } rows[] = {
+    static const struct { const char *slot, *carrier, *prop, *value; } rows[] = {
         { "ide", "ich9-ahci" }, { "virtio-serial-bus", "virtio-serial-pci" },
         { "SCSI", "virtio-scsi-pci" },
+        { "nvme-bus", "nvme", "serial", "S" },
     };
 
     if (t->slot == &virtio_slot) {
@@ -50,7 +51,7 @@ void carriers_make(Bench *b, const DeviceType *t)
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
         if (strcmp(t->slot->name, rows[i].slot) == 0) {
-            bench_device(b, device_type_find(rows[i].carrier), "carrier", NULL);
+            bench_device(b, device_type_find(rows[i].carrier), "carrier", rows[i].prop, rows[i].value, NULL);
         }
     }
 }

@@ -233,11 +233,11 @@ def grub_cd(work, config, files=()):
 
 
 def disk_args(path, kind, machine):
-    """The options that attach an image: kind is virtio, ide (AHCI on q35), cd, scsi or scsi-cd."""
+    """The options that attach an image: kind is virtio, nvme, ide (AHCI on q35), cd, scsi or scsi-cd."""
     drive = ["-drive", "if=none,id=d,format=raw,file=" + path +
              (",readonly=on" if kind.endswith("cd") else "")]
     device = {"virtio": "virtio-blk-pci,drive=d", "ide": "ide-hd,drive=d,bus=ide.0",
               "cd": "ide-cd,drive=d,bus=ide.1", "scsi": "scsi-hd,drive=d,scsi-id=5,lun=2",
-              "scsi-cd": "scsi-cd,drive=d,scsi-id=1"}[kind]
+              "scsi-cd": "scsi-cd,drive=d,scsi-id=1", "nvme": "nvme,serial=S,drive=d"}[kind]
     drive += ["-device", "virtio-scsi-pci"] if kind.startswith("scsi") else []
     return drive + ["-device", device + ",bootindex=1"]
