@@ -31,7 +31,7 @@ static const Command commands[] = {
     { "check", "f:qr:T:U", "object image-opts output force-share", 1, 1, one_file, cmd_check,
       "[--image-opts] [-q] [-f fmt] [--output=ofmt] [-r [leaks | all]] [-T src_cache] [-U] filename" },
     { "commit", "f:t:b:dpqr:", "object image-opts", 1, 1, one_file, cmd_commit,
-      "[--image-opts] [-q] [-f fmt] [-t cache] [-b base] [-d] [-p] filename" },
+      "[--image-opts] [-q] [-f fmt] [-t cache] [-b base] [-r rate_limit] [-d] [-p] filename" },
     { "compare", "f:F:T:pqsU", "object image-opts force-share", 2, 2, "Expecting two image file names",
       cmd_compare,
       "[--image-opts] [-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] filename1 filename2" },
@@ -40,8 +40,9 @@ static const Command commands[] = {
       "force-share", 0, UINT_MAX, NULL, cmd_convert,
       "[--image-opts] [--target-image-opts] [--target-is-zero] [-U] [-C] [-c] [-p] [-q] [-n] [-f fmt] [-t "
           "cache] "
-      "[-T src_cache] [-O output_fmt] [-B backing_file [-F backing_fmt]] [-o options] [-S sparse_size] "
-      "[-m num_coroutines] [-W] [--salvage] filename [filename2 [...]] output_filename" },
+      "[-T src_cache] [-O output_fmt] [-B backing_file [-F backing_fmt]] [-o options] "
+      "[-l snapshot_param] [-S sparse_size] [-r rate_limit] [-m num_coroutines] [-W] [--salvage] "
+      "filename [filename2 [...]] output_filename" },
     { "create", "f:b:F:o:qu", "object", 0, UINT_MAX, NULL, cmd_create,
       "[-q] [-f fmt] [-b backing_file -F backing_fmt] [-u] [-o options] filename [size]" },
     { "dd", "f:O:U", "object image-opts force-share", 0, UINT_MAX, NULL, cmd_dd,
