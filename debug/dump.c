@@ -239,6 +239,7 @@ bool dump_start(const DumpRequest *r, void (*done)(void *arg, const Error *err),
     epoch_leave();
     if (d->ranges->len == 0) {
         dump_free(d);
+        last = (DumpProgress){ .state = DUMP_FAILED };
         return error_set(errp, "dump: no guest memory to dump");
     }
     join_ranges(d);
@@ -249,6 +250,7 @@ bool dump_start(const DumpRequest *r, void (*done)(void *arg, const Error *err),
           d->wide);
     if (!thread_start(NULL, THREAD_POOL, "dump", false, dump_thread, d, errp)) {
         dump_free(d);
+        last = (DumpProgress){ .state = DUMP_FAILED };
         return false;
     }
     current = d;

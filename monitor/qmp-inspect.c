@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "core/accel.h"
 #include "core/machine.h"
-#include "monitor/hmp.h"
+#include "monitor/hmp-int.h"
 #include "qapi/commands.h"
 #include "util/bytes.h"
 #include "util/trace.h"
@@ -21,6 +21,8 @@ typedef struct HumanCommand {
     QmpPending *pending;
     HmpState *state;
 } HumanCommand;
+
+static HmpFormat last_format;          /* for formats that leave something out; size 0: none yet */
 
 static void human_done(void *arg, const char *output)
 {
@@ -36,6 +38,7 @@ static void human_done(void *arg, const char *output)
     }
     json_write_str(value, text->str);
     qmp_pending_return(c->pending, value->str);
+    last_format = c->state->format;
     hmp_state_free(c->state);
     g_free(c);
 }
@@ -48,6 +51,9 @@ bool qmp_human_monitor_command(QmpSession *session, const char *command_line, bo
     if (has_cpu_index && !hmp_state_cpu(state, cpu_index)) {
         hmp_state_free(state);
         return error_set(errp, "Parameter 'cpu-index' expects a CPU number");
+    }
+    if (last_format.size != 0) {
+        state->format = last_format;
     }
     HumanCommand *c = g_new0(HumanCommand, 1);
 

@@ -144,6 +144,28 @@ static char *text_of(const json_t *v)
     }
 }
 
+/* A vCPU's features and the like are those of -cpu: @text may say so again. */
+static bool check_model(Device *d, const char *key, const char *text, Error **errp)
+{
+    g_autofree char *is = d->type->extra->get(d, key);
+    bool is_bool = is != NULL && (strcmp(is, "true") == 0 || strcmp(is, "false") == 0);
+    const char *want = text;
+
+    if (is == NULL) {
+        return error_set(errp, "Property '%s.%s' not found", d->type->name, key);
+    }
+    if (is_bool && strcmp(text, "on") != 0 && strcmp(text, "off") != 0) {
+        return error_set(errp, "Parameter '%s' expects 'on' or 'off'", key);
+    }
+    if (is_bool) {
+        want = strcmp(text, "on") == 0 ? "true" : "false";
+    }
+    g_autofree char *quoted = g_strdup_printf("\"%s\"", text);
+    return strcmp(is, want) == 0 || strcmp(is, quoted) == 0 ||
+           error_set(errp, "Property '%s.%s' is the same for all vCPUs: '-cpu' made it %s", d->type->name,
+                     key, !is_bool ? is : strcmp(is, "true") == 0 ? "on" : "off");
+}
+
 static bool set_props(Device *d, json_t *props, Error **errp)
 {
     const char *key;
@@ -158,7 +180,9 @@ static bool set_props(Device *d, json_t *props, Error **errp)
             return error_set(errp, "Invalid parameter type for '%s', expected: string, number or boolean",
                              key);
         }
-        if (!device_set(d, key, text, errp)) {
+        bool of_model = d->type->extra != NULL && d->type == machine()->cpu_type &&
+                        device_type_prop(d->type, key, &owner) == NULL;
+        if (of_model ? !check_model(d, key, text, errp) : !device_set(d, key, text, errp)) {
             return false;
         }
     }

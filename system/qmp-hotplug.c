@@ -5,6 +5,7 @@
 #include "core/machine.h"
 #include "hw/board/pc-cpu.h"
 #include "qapi/commands.h"
+#include "system/objects.h"
 #include "util/bytes.h"
 
 /* --- vCPUs --- */
@@ -107,6 +108,35 @@ static void tell_virtio_mem(VirtioMEMDeviceInfo *i, const MemoryDevice *md)
     i->block_size = number(md->dev, "block-size");
     i->node = number(md->dev, "node");
     i->memdev = memdev_of(md);
+}
+
+static void tell_memdev(const char *id, ObjectConfigQomType type, void *arg)
+{
+    const MemoryBackend *m = (const MemoryBackend *)&objects_config(id)->u;
+    Memdev *d;
+
+    if (!g_str_has_prefix(object_config_qom_type_name(type), "memory-backend-")) {
+        return;
+    }
+    d = qapi_new_memdev();
+    d->id = g_strdup(id);
+    d->size = m->size;
+    d->merge = m->merge;
+    d->dump = m->dump;
+    d->prealloc = m->prealloc;
+    d->share = m->share;
+    d->reserve = m->reserve;
+    d->policy = m->policy;
+    for (size_t i = 0; m->has_host_nodes && i < m->host_nodes.n; i++) {
+        qapi_append(&d->host_nodes, m->host_nodes.at[i]);
+    }
+    qapi_append((MemdevList *)arg, d);
+}
+
+bool qmp_query_memdev(MemdevList *ret, Error **errp)
+{
+    objects_each(tell_memdev, ret);
+    return true;
 }
 
 bool qmp_query_memory_devices(MemoryDeviceInfoList *ret, Error **errp)

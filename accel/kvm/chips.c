@@ -42,7 +42,11 @@ typedef struct KvmPit {
     bool dirty;
     PitChannel channel[3];
     uint32_t flags;
+    int32_t lost_tick_policy;
 } KvmPit;
+
+enum { LOST_DISCARD, LOST_DELAY, LOST_SLEW };
+static const char *const lost_names[] = { "discard", "delay", "slew", NULL };
 
 typedef struct KvmClock {
     Device dev;
@@ -221,6 +225,22 @@ static const DeviceType ioapic_type = {
 
 /* --- PIT --- */
 
+/* The kernel delays ticks, unless it is told to drop them. */
+static bool pit_realize(Device *d, Error **errp)
+{
+    struct kvm_reinject_control c = { .pit_reinject = 0 };
+
+    switch (((KvmPit *)d)->lost_tick_policy) {
+    case LOST_DELAY:
+        return true;
+    case LOST_DISCARD:
+        return ioctl(kvm_vm.fd, KVM_REINJECT_CONTROL, &c) == 0 ||
+               error_set_errno(errp, errno, "-global kvm-pit.lost_tick_policy=discard");
+    default:
+        return error_set(errp, "-global kvm-pit.lost_tick_policy=slew: Lost tick policy not supported.");
+    }
+}
+
 static void pit_before_save(void *obj)
 {
     KvmPit *p = obj;
@@ -302,9 +322,15 @@ static const StateDesc pit_state = {
     .name = "kvm-pit", .version = 1, .fields = pit_fields, .before_save = pit_before_save,
     .check = pit_check,
 };
+static const PropDesc pit_props[] = {
+    PROP_ENUM(KvmPit, lost_tick_policy, "lost_tick_policy", lost_names, LOST_DELAY,
+              "what happens to ticks that come late"),
+    { 0 },
+};
 static const DeviceType pit_type = {
     .name = "kvm-pit", .summary = "KVM's interval timer (8254)", .slot = &board_slot,
-    .size = sizeof(KvmPit), .flags = DEV_INTERNAL, .state = &pit_state, .realize = chip_realize,
+    .size = sizeof(KvmPit), .flags = DEV_INTERNAL, .state = &pit_state, .props = pit_props,
+    .realize = pit_realize,
     .unrealize = chip_unrealize, .reset = pit_reset, .settle = pit_settle,
 };
 
@@ -400,6 +426,13 @@ bool kvm_irq_chips(IrqChips *out)
     memcpy(out->rte, a->redirect, sizeof(out->rte));
     out->ioapic_id = a->ioapic_id;
     return true;
+}
+
+void kvm_chips_register(void)
+{
+    if (device_type_find(pit_type.name) == NULL) {
+        device_type_add(&pit_type);
+    }
 }
 
 bool kvm_state_devices(Machine *m, Error **errp)

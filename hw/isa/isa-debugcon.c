@@ -64,8 +64,11 @@ static bool debugcon_realize(Device *d, Error **errp)
 {
     DebugCon *c = device_as(d, &isa_debugcon_type);
 
+    if (c->chardev == NULL) {
+        return error_set(errp, "Can't create debugcon device, empty char device");
+    }
     char_port_init(&c->port, &port_ops);
-    if (c->chardev && !chardev_claim(c->chardev, &c->port, d->loop, errp)) {
+    if (!chardev_claim(c->chardev, &c->port, d->loop, errp)) {
         return false;
     }
     c->buffer = g_malloc(BUFFER);

@@ -221,7 +221,8 @@ def test_memory():
         says(m, "xp/9bd 0x4000", "0000000000004000:   0   0   0   0   0   0   0   0\n0000000000004008:   0\n")
         says(m, "xp/2ho 0x4000", "0000000000004000:      0      0\n")
         says(m, "xp/2gu 0x4000", "0000000000004000:                    0                    0\n")
-        says(m, "xp/2c 0x4000", "0000000000004000:" + " '\\x00'" * 8 + "\n")
+        says(m, "xp/2cb 0x4000", "0000000000004000:" + " '\\x00'" * 2 + "\n")
+        says(m, "xp 0x4000", "0000000000004000: '\\x00'\n")        # as the last one
         says(m, "xp/0x 0x4000", "")
         says(m, "xp/4x 0x900000000", "0000000900000000: Cannot access memory\n")
         says(m, "xp/4xb -1", "ffffffffffffffff: Cannot access memory\n")
@@ -276,7 +277,7 @@ def test_ports():
         says(m, "o/b 0x80 0x12", "")
         like(m, "i/b 0x61", r"portb\[0x0061\] = 0x[0-9a-f]{2}\n")
         like(m, "i/h 0x510", r"portw\[0x0510\] = 0x[0-9a-f]{4}\n")
-        like(m, "i 0xcf8", r"portl\[0x0cf8\] = 0x[0-9a-f]{8}\n")
+        like(m, "i/w 0xcf8", r"portl\[0x0cf8\] = 0x[0-9a-f]{8}\n")
         human(m, "o 0xcf8 0x80000000")
         says(m, "i 0xcf8", "portl[0x0cf8] = 0x80000000\n")
         same(m.pci_read(0, 0) & 0xffff, 0x8086)

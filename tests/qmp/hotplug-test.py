@@ -5,7 +5,7 @@ The first argument is the program; words behind it choose tests by name.  Status
 """
 import sys
 
-from qmp import Machine, check, main, same
+from qmp import Machine, check, main, same, still
 
 CPUS = {"pc": 0xaf00, "q35": 0x0cd8}
 DIMMS = 0x0a00
@@ -144,6 +144,35 @@ def test_cpu_before_the_start():
         same(m.inb(0x71), 2, "CMOS: processors less one")
         m.outw(0x510, 5)
         same([m.inb(0x511), m.inb(0x511)], [3, 0], "fw_cfg: processors")
+
+
+def test_cpu_features():
+    """All vCPUs are of the model of -cpu; what device_add says again must agree."""
+    with Machine(*SMP, "-S", "-cpu", "qemu64,-svm") as m:
+        q = m.qmp
+        name = "qemu64-x86_64-cpu"
+        for text, props in (("Property '%s.foo' not found" % name, {"foo": True}),
+                            ("Parameter 'svm' expects 'on' or 'off'", {"svm": "maybe"}),
+                            ("Property '%s.svm' is the same for all vCPUs: '-cpu' made it off" % name,
+                             {"svm": True}),
+                            ("Property '%s.family' is the same for all vCPUs: '-cpu' made it" % name,
+                             {"family": 3})):
+            q.fails("device_add", driver=name, id="c", text=text, **place(1), **props)
+        q.cmd("device_add", driver=name, id="c", svm=False, fpu="on", **place(1))
+        same(q.cmd("qom-get", path="/machine/peripheral/c", property="svm"), False)
+
+
+def test_memdev():
+    with still("-object", "memory-backend-ram,id=a,size=1M,merge=off") as m:
+        q = m.qmp
+        q.cmd("object-add", id="b", size=1 << 21, prealloc=True, **{"qom-type": "memory-backend-memfd"})
+        got = {d["id"]: d for d in q.cmd("query-memdev")}
+        same(got["a"], {"id": "a", "size": 1 << 20, "merge": False, "dump": True, "prealloc": False,
+                        "share": False, "reserve": True, "host-nodes": [], "policy": "default"})
+        same((got["b"]["size"], got["b"]["share"], got["b"]["prealloc"]), (1 << 21, True, True))
+        q.cmd("object-del", id="a")
+        same([d["id"] for d in q.cmd("query-memdev")], ["b"])
+        q.fails("query-memdev", text="'id' is unexpected", id="b")
 
 
 def test_cpu_in_the_middle():
