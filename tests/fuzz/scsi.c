@@ -184,8 +184,10 @@ void fuzz_end(void)
 /* Each code on each unit, with data to the guest and from it, after what a reset has to tell. */
 GByteArray *fuzz_sample(unsigned i)
 {
-    static const uint8_t unmap[24] = { 0, 0x16, 0, 0x10, [15] = 8, [19] = 8 }, caching[24] = { [4] = 8, 0x12 };
-    uint8_t code = i & 0xff, unit = i >> 8 & 1, ready[HEAD] = { unit }, head[HEAD] = { unit }, *cdb = head + 3;
+    static const uint8_t unmap[24] = { 0, 0x16, 0, 0x10, [15] = 8, [19] = 8 };
+    static const uint8_t caching[24] = { [4] = 8, 0x12 };
+    uint8_t code = i & 0xff, unit = i >> 8 & 1, ready[HEAD] = { unit }, head[HEAD] = { unit };
+    uint8_t *cdb = head + 3;
     bool from = i & 0x200, list = code == 0x42 || code == 0x15 || code == 0x55;
     uint8_t n = list ? 24 : 1;
 

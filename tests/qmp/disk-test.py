@@ -153,8 +153,16 @@ MEDIA = ["-blockdev", "null-co,node-name=n1,size=1048576,read-only=on", "-blockd
          "null-co,node-name=n2,size=2097152", "-device", "ide-hd,drive=n2,id=hd0"]
 
 
+CONTROLLER = ["-device", "virtio-scsi-pci"]
+
+
 def test_change_of_medium():
-    with Machine(*MEDIA, "-device", "ide-cd,id=cd0,drive=n1") as m:
+    change_of_medium("-device", "ide-cd,id=cd0,drive=n1")
+    change_of_medium(*CONTROLLER, "-device", "scsi-cd,id=cd0,drive=n1")
+
+
+def change_of_medium(*drive):
+    with Machine(*MEDIA, *drive) as m:
         q = m.qmp
         for _ in range(3):
             same((drive_of(m)["tray_open"], drive_of(m)["removable"], drive_of(m)["locked"]),
@@ -176,7 +184,12 @@ def test_change_of_medium():
 
 
 def test_change_of_medium_refused():
-    with Machine(*MEDIA, "-device", "ide-cd,id=cd0,drive=n1", "-S", serial=False) as m:
+    change_of_medium_refused("-device", "ide-cd,id=cd0,drive=n1")
+    change_of_medium_refused(*CONTROLLER, "-device", "scsi-cd,id=cd0,drive=n1")
+
+
+def change_of_medium_refused(*drive):
+    with Machine(*MEDIA, *drive, "-S", serial=False) as m:
         q = m.qmp
         both = "Need exactly one of 'device' and 'id'"
         for command in ("blockdev-open-tray", "blockdev-close-tray", "eject"):
