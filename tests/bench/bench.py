@@ -9,7 +9,8 @@
     tests/bench/bench.py blk          cost of 4 KiB random reads        (in the lab, with --icount)
     tests/bench/bench.py probe        libvirt's look at the program, tests/qmp/libvirt-probe.jsonl
     tests/bench/bench.py qmp          commands a second, and a busy guest's longest exit beside them
-    tests/bench/bench.py tools        and iops-raw, -allocated, -growing, -backed, image-open: see block.py
+    tests/bench/bench.py tools        and iops-raw, -cached, -allocated, -growing, -backed, image-open, nbd:
+                                      the block layer's, see block.py
     tests/bench/bench.py all          the above, each where it belongs
 
 1. Rhea is built as it is released, without debug checks, in build/release, unless RHEA names a

@@ -3,11 +3,14 @@
 
     tests/bench/bench.py tools        convert, compare, check, commit, rebase
     tests/bench/bench.py iops-raw     requests a second; fio beside them
-    tests/bench/bench.py iops-allocated iops-growing iops-backed      the same of qcow2 images
+    tests/bench/bench.py iops-cached  the same where the page cache is not all there is
+    tests/bench/bench.py iops-allocated       and iops-growing, iops-backed: of qcow2 images
     tests/bench/bench.py image-open   an image of 1 TiB
+    tests/bench/bench.py nbd          see nbd.py
 
-1. Images lie on tmpfs, so that software is what is measured.  Figures are medians of ROUNDS rounds; in each
-   round the programs take turns at every cell.  CPU is user and system time of the process.
+1. Images lie on tmpfs, so that software is what is measured; those of iops-cached in DISK.  Figures are
+   medians of ROUNDS rounds; in each round the programs take turns at every cell.  CPU is user and system
+   time of the process.
 2. Requests go to places a step apart that is odd in blocks and wraps around (bench -S), so each block is met
    once, in an order without neighbours; both programs meet them in the same order.
 3. RHEA_IMG names the program, else it is the one built as it is released.
@@ -21,8 +24,11 @@ import sys
 import tempfile
 import time
 
+import nbd
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
+DISK = os.environ.get("DISK", "/var/tmp")
 ONLY = os.environ.get("ONLY", "")              # a regular expression: cells to be measured
 IMG = {"rhea": os.environ.get("RHEA_IMG", ROOT + "/build/release/img/rhea-img"),
        "qemu": os.environ.get("BASE_IMG", "qemu-img")}
@@ -156,6 +162,8 @@ def tools(folder):
 SIZE = 1024 * MIB
 BENCH = {                      # image: its making, what is done, requests at most
     "raw": ("truncate -s %d image; fallocate -l %d image" % (SIZE, SIZE), ("read", "write"), 16384),
+    "cached": ("truncate -s %d image; fallocate -l %d image; cat image >/dev/null" % (SIZE, SIZE),
+               ("read",), 16384),
     "allocated": ("qemu-img create -f qcow2 -o preallocation=falloc image %d" % SIZE,
                   ("read", "write"), 16384),
     "growing": ("rm -f image; cp empty image", ("write",), 4096),
@@ -184,13 +192,14 @@ def rate_fio(command, folder, op):
 
 def iops(folder, image):
     make, ops, most = BENCH[image]
-    kind = "raw" if image == "raw" else "qcow2"
+    fresh = image in ("growing", "backed")
+    kind = "raw" if image in ("raw", "cached") else "qcow2"
+    engines = ("threads", "io_uring") if image == "cached" else ("threads", "native", "io_uring")
     shell("qemu-img create -f qcow2 empty %d; qemu-img create -f raw below %d; fallocate -l %d below; "
           "qemu-img create -f qcow2 -F raw -b below overlay; %s" % (SIZE, SIZE, SIZE, make), folder)
-    fresh = image in ("growing", "backed")
     start = {name: statistics.median(timed([program, "bench", "-f", kind, "-c", "1", "image"], folder)[1]
                                      for _ in range(ROUNDS)) for name, program in IMG.items()}
-    took, cells = {}, [(engine, op, size, depth) for engine in ("threads", "native", "io_uring") for op in ops
+    took, cells = {}, [(engine, op, size, depth) for engine in engines for op in ops
                        for size in (4096, 65536) for depth in (1, 64)
                        if re.search(ONLY, "%s %s %d %d" % (engine, op, size, depth))]
     for _ in range(ROUNDS):
@@ -208,7 +217,7 @@ def iops(folder, image):
                 seconds = float(re.search(r"completed in ([0-9.]+)", text).group(1))
                 took.setdefault((cell, name), []).append(
                     (count / seconds, max(cpu - start[name], 0) * 1e6 / count))
-            if image == "raw" and engine == "io_uring":
+            if kind == "raw" and engine == "io_uring":
                 rate, cpu = rate_fio(fio(engine, op, size, depth, count), folder, op)
                 took.setdefault((cell, "fio"), []).append((rate / size, 0))
     rows = []
@@ -219,12 +228,12 @@ def iops(folder, image):
         row = ["%s, %s of %d KiB, depth %d" % (engine, op, size // 1024, depth), "%.0f" % ours,
                "%.0f" % theirs, "%.2f" % (ours / theirs), "%.1f" % our_us, "%.1f" % their_us,
                "%.2f" % (our_us / their_us)]
-        if image == "raw":
+        if kind == "raw":
             beside = [rate for rate, _ in took.get((cell, "fio"), [])]
             row.append("%.2f" % (ours / statistics.median(beside)) if beside else "")
         rows.append(row)
     table(["load", "Rhea, requests/s", "QEMU", "ratio", "Rhea, us of CPU for one", "QEMU", "ratio"] +
-          (["of fio's"] if image == "raw" else []), rows)
+          (["of fio's"] if kind == "raw" else []), rows)
 
 
 # --- opening ---
@@ -245,12 +254,13 @@ def image_open(folder):
     table(["program", "ms for info of 1 TiB", "ms for --version", "difference"], rows)
 
 
-TASKS = {"tools": tools, "image-open": image_open}
+TASKS = {"tools": tools, "image-open": image_open, "nbd": nbd.nbd}
 TASKS.update({"iops-" + image: (lambda folder, image=image: iops(folder, image)) for image in BENCH})
 
 
 def run(name):
     print("\n%s, `bench.py %s`, on a machine with %d processors and a load of %.0f:\n" %
           (time.strftime("%Y-%m-%d"), name, os.cpu_count(), os.getloadavg()[0]), flush=True)
-    with tempfile.TemporaryDirectory(prefix="rhea-bench-", dir="/dev/shm") as folder:
+    where = DISK if name == "iops-cached" else "/dev/shm"
+    with tempfile.TemporaryDirectory(prefix="rhea-bench-", dir=where) as folder:
         TASKS[name](folder)

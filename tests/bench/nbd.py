@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""nbd: rhea-nbd against the installed qemu-nbd, interleaved in one run.
+"""nbd: rhea-nbd against the installed qemu-nbd, interleaved in one run; bench.py starts it.
 
-    tests/bench/nbd.py              prints a table in Markdown; docs/benchmarks.md keeps it
+    tests/bench/bench.py nbd        prints a table in Markdown; docs/benchmarks.md keeps it
 
 1. A raw image of random bytes lies on tmpfs, so that software is what is measured.  The client is
-   nbdload.c, one thread, the same for both; figures are medians of ROUNDS rounds of SECONDS each.
-2. RHEA_NBD names the program, else it is built as it is released, in build/release.
+   nbdload.c, one thread, the same for both.  Figures are medians of ROUNDS rounds; in each the servers
+   take turns at every load, for SECONDS_EACH.
+2. RHEA_NBD names the program, else it is the one built as it is released.
 """
 import os
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -21,14 +20,6 @@ SECONDS = os.environ.get("SECONDS_EACH", "1")
 SIZE_MIB = 256
 LOADS = [("read", 4096, 64, 1), ("write", 4096, 64, 1), ("read", 4096, 64, 4), ("write", 4096, 64, 4),
          ("read", 4096, 1, 1), ("read", 262144, 16, 1), ("write", 262144, 16, 1)]
-
-
-def build():
-    subprocess.run(["bash", "-c", "tools/build --release build/release"], cwd=ROOT, check=True,
-                   stdout=subprocess.DEVNULL)
-    subprocess.run(["ninja", "-C", "build/release", "img/rhea-nbd"], cwd=ROOT, check=True,
-                   stdout=subprocess.DEVNULL)
-    return ROOT + "/build/release/img/rhea-nbd"
 
 
 def measure(folder, program, load):
@@ -52,27 +43,23 @@ def measure(folder, program, load):
     return rate, cpu * 1e6 / max(rate * float(SECONDS), 1)
 
 
-def main():
-    programs = {"rhea": os.environ.get("RHEA_NBD") or build(), "qemu": os.environ.get("BASE_NBD", "qemu-nbd")}
-    with tempfile.TemporaryDirectory(prefix="rhea-bench-", dir="/dev/shm") as folder:
-        subprocess.run(["gcc", "-O2", "-o", folder + "/nbdload", HERE + "/nbdload.c"], check=True)
-        with open(folder + "/disk", "wb") as file:
-            for _ in range(SIZE_MIB):
-                file.write(os.urandom(1 << 20))
-        print("\n%s, `nbd.py`, on a machine with %d processors and a load of %.0f:\n" %
-              (time.strftime("%Y-%m-%d"), os.cpu_count(), os.getloadavg()[0]))
-        print("| load | Rhea, requests/s | QEMU | ratio | Rhea, us of processor for one | QEMU | ratio |\n"
-              "|---|---|---|---|---|---|---|")
+def nbd(folder):
+    programs = {"rhea": os.environ.get("RHEA_NBD", ROOT + "/build/release/img/rhea-nbd"),
+                "qemu": os.environ.get("BASE_NBD", "qemu-nbd")}
+    subprocess.run(["gcc", "-O2", "-o", folder + "/nbdload", HERE + "/nbdload.c"], check=True)
+    with open(folder + "/disk", "wb") as file:
+        for _ in range(SIZE_MIB):
+            file.write(os.urandom(1 << 20))
+    rates = {}
+    for _ in range(ROUNDS):
         for load in LOADS:
-            rates = {name: [] for name in programs}
-            for _ in range(ROUNDS):
-                for name, program in programs.items():
-                    rates[name].append(measure(folder, program, load))
-            (ours, our_us), (theirs, their_us) = (map(statistics.median, zip(*rates[name]))
-                                                  for name in ("rhea", "qemu"))
-            print("| %s of %d KiB, depth %d, %d connection%s | %.0f | %.0f | %.1f | %.1f | %.1f | %.2f |" %
-                  (load[0], load[1] // 1024, load[2], load[3], "" if load[3] == 1 else "s", ours, theirs,
-                   ours / theirs, our_us, their_us, our_us / their_us), flush=True)
-
-
-sys.exit(main())
+            for name, program in programs.items():
+                rates.setdefault((load, name), []).append(measure(folder, program, load))
+    print("| load | Rhea, requests/s | QEMU | ratio | Rhea, us of processor for one | QEMU | ratio |\n"
+          "|---|---|---|---|---|---|---|")
+    for load in LOADS:
+        (ours, our_us), (theirs, their_us) = (map(statistics.median, zip(*rates[load, name]))
+                                              for name in programs)
+        print("| %s of %d KiB, depth %d, %d connection%s | %.0f | %.0f | %.1f | %.1f | %.1f | %.2f |" %
+              (load[0], load[1] // 1024, load[2], load[3], "" if load[3] == 1 else "s", ours, theirs,
+               ours / theirs, our_us, their_us, our_us / their_us), flush=True)
