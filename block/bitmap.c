@@ -18,6 +18,11 @@ typedef struct Pieces {
     uint64_t *piece[];
 } Pieces;
 
+struct BlkBitmapBits {
+    uint64_t count;            /* of pieces */
+    uint64_t *piece[];
+};
+
 struct BlkBitmap {
     EpochItem epoch;
     BlkNode *node;
@@ -27,7 +32,7 @@ struct BlkBitmap {
     bool persistent, busy, inconsistent;
     uint64_t size;             /* of the node; atomic */
     Pieces *pieces;            /* epoch */
-    Pieces *set_aside;         /* what was set when a job began to use it, or NULL; control */
+    BlkBitmapBits *set_aside;  /* what was set when a job began to use it, or NULL; control */
     BlkBitmap *next;           /* epoch */
 };
 
@@ -299,13 +304,13 @@ void blk_bitmaps_free(BlkNode *n)
 
 /* --- facts and changes --- */
 
-static uint64_t bits_set(const Pieces *p)
+static uint64_t bits_set(uint64_t *const *piece, uint64_t count)
 {
     uint64_t n = 0;
 
-    for (uint64_t i = 0; i < p->count; i++) {
+    for (uint64_t i = 0; i < count; i++) {
         for (unsigned w = 0; w < PIECE_WORDS; w++) {
-            n += (unsigned)__builtin_popcountll(__atomic_load_n(&p->piece[i][w], __ATOMIC_RELAXED));
+            n += (unsigned)__builtin_popcountll(__atomic_load_n(&piece[i][w], __ATOMIC_RELAXED));
         }
     }
     return n;
@@ -318,7 +323,8 @@ BlkBitmapInfo blk_bitmap_info(const BlkBitmap *b)
         .persistent = b->persistent, .inconsistent = b->inconsistent,
     };
 
-    i.count = bits_set(b->set_aside ? b->set_aside : b->pieces) << b->bits;
+    i.count = (b->set_aside ? bits_set(b->set_aside->piece, b->set_aside->count)
+                            : bits_set(b->pieces->piece, b->pieces->count)) << b->bits;
     return i;
 }
 
@@ -345,15 +351,40 @@ void blk_bitmap_set_busy(BlkBitmap *b, bool on)
     b->busy = on;
 }
 
+BlkBitmapBits *blk_bitmap_save(const BlkBitmap *b)
+{
+    const Pieces *p = b->pieces;
+    BlkBitmapBits *bits = g_malloc0(sizeof(*bits) + p->count * sizeof(bits->piece[0]));
+
+    assert_control();
+    bits->count = p->count;
+    for (uint64_t i = 0; i < p->count; i++) {
+        bits->piece[i] = g_memdup2(p->piece[i], PIECE_WORDS * sizeof(uint64_t));
+    }
+    return bits;
+}
+
+void blk_bitmap_restore(BlkBitmap *b, const BlkBitmapBits *bits)
+{
+    for (uint64_t i = 0; i < bits->count; i++) {
+        for (unsigned w = 0; w < PIECE_WORDS; w++) {
+            __atomic_store_n(&b->pieces->piece[i][w], bits->piece[i][w], __ATOMIC_RELAXED);
+        }
+    }
+}
+
+void blk_bitmap_bits_free(BlkBitmapBits *bits)
+{
+    for (uint64_t i = 0; bits && i < bits->count; i++) {
+        g_free(bits->piece[i]);
+    }
+    g_free(bits);
+}
+
 void blk_bitmap_set_aside(BlkBitmap *b)
 {
-    assert_control();
     b->busy = true;
-    b->set_aside = g_malloc0(sizeof(*b->set_aside) + b->pieces->count * sizeof(b->set_aside->piece[0]));
-    b->set_aside->count = b->pieces->count;
-    for (uint64_t i = 0; i < b->pieces->count; i++) {
-        b->set_aside->piece[i] = g_memdup2(b->pieces->piece[i], PIECE_WORDS * sizeof(uint64_t));
-    }
+    b->set_aside = blk_bitmap_save(b);
     blk_bitmap_clear(b, 0, UINT64_MAX);
 }
 
@@ -367,7 +398,7 @@ void blk_bitmap_settle(BlkBitmap *b, bool restore)
             }
         }
     }
-    pieces_drop(g_steal_pointer(&b->set_aside));
+    blk_bitmap_bits_free(g_steal_pointer(&b->set_aside));
     b->busy = false;
 }
 

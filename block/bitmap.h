@@ -15,6 +15,7 @@
 #define BLK_BITMAP_BITS_MAX 31
 
 typedef struct BlkBitmap BlkBitmap;
+typedef struct BlkBitmapBits BlkBitmapBits;
 
 typedef struct BlkBitmapInfo {
     const char *name;
@@ -38,6 +39,10 @@ CTX_CONTROL BlkBitmapInfo blk_bitmap_info(const BlkBitmap *b);
 CTX_CONTROL bool blk_bitmap_usable(const BlkBitmap *b, bool busy_too, bool broken_too, Error **errp);
 CTX_CONTROL void blk_bitmap_record(BlkBitmap *b, bool on);
 CTX_CONTROL void blk_bitmap_set_busy(BlkBitmap *b, bool on);
+/* What is set, to be set again with nothing in flight at the node; free it.  The size did not change. */
+CTX_CONTROL BlkBitmapBits *blk_bitmap_save(const BlkBitmap *b);
+CTX_CONTROL void blk_bitmap_restore(BlkBitmap *b, const BlkBitmapBits *bits);
+CTX_CONTROL void blk_bitmap_bits_free(BlkBitmapBits *bits);
 /* For a job, with nothing in flight at the node: it is busy until blk_bitmap_settle(), and records anew.
  * What was set is set again then if @restore. */
 CTX_CONTROL void blk_bitmap_set_aside(BlkBitmap *b);

@@ -83,6 +83,11 @@ static BlkBitmap *find_in(BlkNode *n, const char *name, bool busy_too, bool brok
     return blk_bitmap_usable(b, busy_too, broken_too, errp) ? b : NULL;
 }
 
+BlkBitmap *qmp_find_bitmap(BlkNode *n, const char *name, Error **errp)
+{
+    return find_in(n, name, false, false, errp);
+}
+
 static bool add_act(Op *op, Error **errp)
 {
     BlkBitmap *b = blk_bitmap_add(op->node, op->name, op->granularity, op->persistent, errp);
@@ -249,21 +254,29 @@ static void snapshot_fill(SnapshotInfo *i, const BlkSnapshot *s)
     i->icount = (int64_t)s->icount;
 }
 
-static bool create_act(Op *op, Error **errp)
+bool qmp_snapshot_internal(BlkNode *n, const char *device, const char *name, Error **errp)
 {
-    g_autoptr(GArray) list = blk_snapshots(op->node, errp);
+    g_autoptr(GArray) list = blk_snapshots(n, errp);
     int64_t now = g_get_real_time();
-    BlkSnapshot s = { .name = op->name, .date_sec = now / 1000000,
+    BlkSnapshot s = { .name = (char *)name, .date_sec = now / 1000000,
                       .date_nsec = (uint32_t)(now % 1000000 * 1000),
                       .vm_clock_ns = (uint64_t)clock_now(CLOCK_VM), .icount = UINT64_MAX };
 
     if (list == NULL) {
         return false;
     }
-    if (blk_snapshot_find(list, NULL, op->name) >= 0) {
-        return error_set(errp, "Snapshot with name '%s' already exists on device '%s'", op->name, op->id);
+    if (*name == '\0') {
+        return error_set(errp, "Name is empty");
     }
-    return blk_snapshot_create(op->node, &s, errp);
+    if (blk_snapshot_find(list, NULL, name) >= 0) {
+        return error_set(errp, "Snapshot with name '%s' already exists on device '%s'", name, device);
+    }
+    return blk_snapshot_create(n, &s, errp);
+}
+
+static bool create_act(Op *op, Error **errp)
+{
+    return qmp_snapshot_internal(op->node, op->id, op->name, errp);
 }
 
 bool qmp_blockdev_snapshot_internal_sync(const BlockdevSnapshotInternal *args, QmpPending *pending,

@@ -1,7 +1,4 @@
-/* qmp-graph.c: QMP commands that change the graph of block nodes while it is used.
- *
- * 1. A change is one or more steps: all are prepared first, then, with nothing in flight, done in order; one
- *    that fails undoes those before it. */
+/* qmp-graph.c: QMP commands that change the graph of block nodes while it is used. */
 #include "system/qmp-graph.h"
 
 #include <string.h>
@@ -11,116 +8,7 @@
 #include "qapi/commands.h"
 #include "qapi/events.h"
 #include "system/blockdev.h"
-
-typedef struct Step Step;
-struct Step {
-    bool (*act)(Step *s, Error **errp);
-    void (*undo)(Step *s);     /* NULL: nothing to undo */
-    BlkNode *node, *other;
-    BlkNode *old;              /* what was behind @node; kept until all is done */
-    bool made;                 /* @other was opened for this */
-    BlkNode *file, *old_file;  /* what is to be below, and was; NULL: that does not change */
-    bool read_only, change_backing;
-    char *text, *format;
-};
-
-typedef struct Change {
-    QmpPending *pending;
-    GPtrArray *steps;
-    Error *err;
-} Change;
-
-static void step_free(gpointer p)
-{
-    Step *s = p;
-
-    g_free(s->text);
-    g_free(s->format);
-    g_free(s);
-}
-
-static Change *change_new(QmpPending *pending)
-{
-    Change *c = g_new0(Change, 1);
-
-    *c = (Change){ .pending = pending, .steps = g_ptr_array_new_with_free_func(step_free) };
-    return c;
-}
-
-static Step *step_add(Change *c, bool (*act)(Step *s, Error **errp), BlkNode *node, BlkNode *other)
-{
-    Step *s = g_new0(Step, 1);
-
-    *s = (Step){ .act = act, .node = node, .other = other };
-    g_ptr_array_add(c->steps, s);
-    return s;
-}
-
-/* Nothing came of it: what was opened for it goes. */
-static void change_drop(Change *c)
-{
-    for (unsigned i = 0; i < c->steps->len; i++) {
-        const Step *s = c->steps->pdata[i];
-
-        if (s->made) {
-            blk_close_unused(s->other);
-        }
-        if (s->old != NULL) {
-            blk_close_unused(s->old);
-        }
-        if (s->old_file != NULL) {
-            blk_close_unused(s->old_file);
-        }
-    }
-    g_ptr_array_unref(c->steps);
-    g_free(c);
-}
-
-static void change_held(BlkHold *h, void *arg)
-{
-    Change *c = arg;
-    Error *err = NULL;
-    unsigned done = 0;
-
-    while (done < c->steps->len && ((Step *)c->steps->pdata[done])->act(c->steps->pdata[done], &err)) {
-        done++;
-    }
-    for (unsigned i = done; err != NULL && i-- > 0;) {
-        Step *s = c->steps->pdata[i];
-
-        if (s->undo != NULL) {
-            s->undo(s);
-        }
-    }
-    blk_release(h);
-    QmpPending *pending = c->pending;
-    change_drop(c);
-    qmp_pending_done(pending, err);
-}
-
-/* Does it, and answers. */
-static bool change_go(Change *c)
-{
-    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
-
-    for (unsigned i = 0; i < c->steps->len; i++) {
-        const Step *s = c->steps->pdata[i];
-
-        g_ptr_array_add(nodes, s->node);
-        if (s->other != NULL) {
-            g_ptr_array_add(nodes, s->other);
-        }
-        if (s->old != NULL) {
-            g_ptr_array_add(nodes, s->old);
-        }
-        if (s->file != NULL) {
-            g_ptr_array_add(nodes, s->file);
-            g_ptr_array_add(nodes, s->old_file);
-        }
-    }
-    blk_hold((BlkNode *const *)nodes->pdata, nodes->len, change_held, c);
-    return true;
-}
+#include "system/qmp-change.h"
 
 /* --- finding --- */
 
@@ -165,7 +53,7 @@ static void snapshot_undo(Step *s)
     blk_snapshot_undo(s->node, s->other);
 }
 
-static bool add_snapshot(Change *c, const BlockdevSnapshot *args, Error **errp)
+bool change_add_snapshot(Change *c, const BlockdevSnapshot *args, Error **errp)
 {
     BlkNode *n = qmp_find_node(args->node, args->node, errp);
     BlkNode *overlay = n != NULL ? qmp_find_node(args->overlay, args->overlay, errp) : NULL;
@@ -180,11 +68,11 @@ static bool add_snapshot(Change *c, const BlockdevSnapshot *args, Error **errp)
     if (blk_read_only(overlay)) {
         return error_set(errp, "The overlay is read-only");
     }
-    step_add(c, snapshot_act, n, overlay)->undo = snapshot_undo;
+    change_step(c, snapshot_act, n, overlay)->undo = snapshot_undo;
     return true;
 }
 
-static bool add_snapshot_sync(Change *c, const BlockdevSnapshotSync *args, Error **errp)
+bool change_add_snapshot_sync(Change *c, const BlockdevSnapshotSync *args, Error **errp)
 {
     BlkNode *n = qmp_find_node(args->device, args->node_name, errp);
 
@@ -207,56 +95,24 @@ static bool add_snapshot_sync(Change *c, const BlockdevSnapshotSync *args, Error
     if (overlay == NULL) {
         return false;
     }
-    Step *s = step_add(c, snapshot_act, n, overlay);
+    Step *s = change_step(c, snapshot_act, n, overlay);
     s->undo = snapshot_undo;
     s->made = true;
     return true;
-}
-
-static bool prepared(Change *c, bool ok)
-{
-    if (!ok) {
-        change_drop(c);
-        return false;
-    }
-    return change_go(c);
 }
 
 bool qmp_blockdev_snapshot(const BlockdevSnapshot *args, QmpPending *pending, Error **errp)
 {
     Change *c = change_new(pending);
 
-    return prepared(c, add_snapshot(c, args, errp));
+    return change_prepared(c, change_add_snapshot(c, args, errp));
 }
 
 bool qmp_blockdev_snapshot_sync(const BlockdevSnapshotSync *args, QmpPending *pending, Error **errp)
 {
     Change *c = change_new(pending);
 
-    return prepared(c, add_snapshot_sync(c, args, errp));
-}
-
-bool qmp_transaction(const TransactionActionList *actions, QmpPending *pending, Error **errp)
-{
-    Change *c = change_new(pending);
-    bool ok = true;
-
-    for (unsigned i = 0; ok && i < actions->n; i++) {
-        const TransactionAction *a = actions->at[i];
-
-        switch (a->type) {
-        case TRANSACTION_ACTION_TYPE_BLOCKDEV_SNAPSHOT:
-            ok = add_snapshot(c, a->u.blockdev_snapshot.data, errp);
-            break;
-        case TRANSACTION_ACTION_TYPE_BLOCKDEV_SNAPSHOT_SYNC:
-            ok = add_snapshot_sync(c, a->u.blockdev_snapshot_sync.data, errp);
-            break;
-        default:
-            ok = error_set(errp, "Transaction aborted using Abort action");
-            break;
-        }
-    }
-    return prepared(c, ok);
+    return change_prepared(c, change_add_snapshot_sync(c, args, errp));
 }
 
 /* --- reopening --- */
@@ -350,7 +206,7 @@ static bool add_reopen(Change *c, const BlockdevConfig *o, Error **errp)
     if (o->cache != NULL && o->cache->direct != blk_cache_direct(n)) {
         return error_set(errp, "Cannot change the option 'cache.direct'");
     }
-    Step *s = step_add(c, reopen_act, n, NULL);
+    Step *s = change_step(c, reopen_act, n, NULL);
     s->undo = reopen_undo;
     s->read_only = o->read_only;
     s->change_backing = backing != NULL;
@@ -384,7 +240,7 @@ bool qmp_blockdev_reopen(const BlockdevConfigList *options, QmpPending *pending,
     for (unsigned i = 0; ok && i < options->n; i++) {
         ok = add_reopen(c, options->at[i], errp);
     }
-    return prepared(c, ok);
+    return change_prepared(c, ok);
 }
 
 /* --- the rest --- */
@@ -420,7 +276,7 @@ bool qmp_change_backing_file(const char *device, const char *image_node_name, co
         return error_set(errp, "not allowing backing file change on an image without a backing file");
     }
     Change *c = change_new(pending);
-    step_add(c, rename_act, n, blk_child(n, 1))->text = g_strdup(backing_file);
+    change_step(c, rename_act, n, blk_child(n, 1))->text = g_strdup(backing_file);
     return change_go(c);
 }
 
