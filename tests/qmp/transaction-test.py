@@ -82,7 +82,7 @@ def test_what_is_refused():
         refused(m, "Cannot find device='x' nor node-name='x'", backup("j", "x"))
         refused(m, "Granularity must be at least 512", bitmap("add", "b", granularity=0))
         for action in (bitmap("clear", "b"), act("blockdev-snapshot", node="r", overlay="a")):
-            refused(m, "Action '%s' does not support Transaction property" % action["type"], action, **GROUPED)
+            refused(m, "Action '%s' does not support Transaction" % action["type"], action, **GROUPED)
         m.qmp.cmd("transaction", actions=[])
 
 
