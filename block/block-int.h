@@ -10,6 +10,7 @@
 
 #include "block/block.h"
 #include "block/graph.h"
+#include "util/bytes.h"
 #include "util/epoch.h"
 #include "util/lock.h"
 
@@ -27,6 +28,8 @@ typedef struct Extent {
         EXT_NONE,              /* not in this layer and nothing below: reads as zeroes */
         EXT_BYTES,             /* READ, from resolve_slow(): here they are, in @bytes */
     } is;
+    bool crypt;                /* EXT_DATA: it is encrypted by n->crypt, @iv bytes from sector 0 */
+    uint64_t iv;
     bool link;                 /* commit() is to be called when the data landed, or failed to */
     uint64_t cookie;           /* the driver's own, from resolve to commit */
     /* WRITE, EXT_DATA, link: bytes before and after the piece that are to be written with it, as
@@ -54,6 +57,8 @@ enum {
     BLK_OPT_BACKING = 1 << 8,
     BLK_OPT_NBD = 1 << 9,      /* or a file name */
     BLK_OPT_THROTTLE = 1 << 10,        /* must be given */
+    BLK_OPT_KEY = 1 << 11,
+    BLK_OPT_ENCRYPT = 1 << 12,
 };
 
 /* Internal snapshots; no request is in flight at the node.  They block. */
@@ -141,6 +146,9 @@ struct BlkNode {
     BlkAio aio;
     BlkLimits limits;
 
+    struct Crypt *crypt;       /* the driver's: what extents marked so are encrypted with; NULL: nothing is */
+    bool crypt_gate;           /* a write of part of a sector is under way; under wait_lock */
+
     BlkNode *child, *backing;  /* backing: what an image does not hold is there */
     BlkUser child_use, backing_use;
     bool backing_written;      /* by a job, with the same bytes as read here */
@@ -203,7 +211,7 @@ struct BlkLoop {
 };
 
 extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio, blk_nbd,
-                       blk_throttle;
+                       blk_throttle, blk_luks;
 
 /* request.c */
 
@@ -235,6 +243,19 @@ void blk_wake(BlkNode *n, uint64_t key);
 void blk_grace(BlkNode *n, BlkGrace *g);
 /* A blocking transfer through the graph, for blk_pread() and for formats on the pool. */
 int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len);
+
+/* walk.c: encrypted nodes */
+
+#define BLK_CRYPT_PIECE MiB    /* most bytes in one buffer, what is copied with them aside */
+#define BLK_GATE_KEY UINT64_MAX        /* of blk_wake() */
+
+/* Would @op change part of a sector?  Then it enters the gate (false: somebody is in it; wait for
+ * BLK_GATE_KEY) and leaves it at its end. */
+bool blk_gate_needed(const BlkNode *n, BlkOp op, uint64_t off, uint64_t len);
+bool blk_gate_enter(BlkNode *n);
+void blk_gate_leave(BlkNode *n);
+/* Lets what is written around @len encrypted bytes reach to whole sectors. */
+void blk_whole_sectors(Extent *e, uint64_t len);
 
 /* bitmap.c */
 

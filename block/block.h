@@ -143,6 +143,8 @@ CTX_ANY bool blk_read_only(const BlkNode *n);
 CTX_ANY const BlkLimits *blk_limits(const BlkNode *n);
 CTX_ANY bool blk_cache_direct(const BlkNode *n);
 CTX_ANY bool blk_cache_no_flush(const BlkNode *n);
+/* True if what it writes to its storage is encrypted. */
+CTX_ANY bool blk_encrypted(const BlkNode *n);
 /* Child number @i (0: the storage below a format; 1: what is behind an image), or NULL. */
 CTX_CONTROL BlkNode *blk_child(const BlkNode *n, unsigned i);
 
@@ -243,10 +245,21 @@ CTX_CONTROL bool blk_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp
 
 /* --- what an image says of itself --- */
 
+typedef struct BlkLuksInfo {
+    const char *cipher_alg, *cipher_mode, *ivgen_alg, *hash_alg;
+    const char *ivgen_hash_alg;        /* or NULL */
+    const char *uuid;
+    uint64_t payload_offset;   /* bytes */
+    uint32_t iterations;       /* of the master key's digest */
+    struct { bool active; uint32_t iterations, stripes; uint64_t key_offset; } slots[8];
+} BlkLuksInfo;
+
 typedef struct BlkImageInfo {
     uint64_t cluster_size;     /* bytes; 0: the format has none */
     uint64_t allocated;        /* bytes the host has set aside for the image, a data file not counted */
     const char *backing_file, *backing_format;    /* as the image has them, or NULL; borrowed from the node */
+    bool encrypted, luks;      /* luks: the header is in luks_info, */
+    BlkLuksInfo luks_info;     /* whose strings are borrowed from the node */
     bool qcow2;                /* what follows is set */
     unsigned version, refcount_bits;
     bool zstd, lazy_refcounts, extended_l2, dirty, corrupt, data_file_raw;
@@ -267,9 +280,16 @@ typedef enum BlkPrealloc {
     BLK_PREALLOC_FULL,         /* and zeroes were written to it */
 } BlkPrealloc;
 
+/* Of LUKS; NULL and 0: the default.  Names as the options have them. */
+typedef struct BlkLuksCreate {
+    const char *key_secret, *cipher_alg, *cipher_mode, *ivgen_alg, *ivgen_hash_alg, *hash_alg;
+    uint64_t iter_time;        /* milliseconds that opening takes */
+    bool has_iter_time;
+} BlkLuksCreate;
+
 /* What `create -o` says.  Zero is each option's default; strings are borrowed during the call. */
 typedef struct BlkCreate {
-    const char *driver;        /* "raw", "qcow2" */
+    const char *driver;        /* "raw", "qcow2", "luks" */
     const char *filename;      /* blk_create(): made if it does not exist, emptied if it does */
     uint64_t size;             /* bytes, rounded up to 512 */
     BlkPrealloc prealloc;
@@ -282,6 +302,9 @@ typedef struct BlkCreate {
     bool v2, lazy_refcounts, extended_l2, zstd;
     const char *data_file;
     bool data_file_raw;
+    const char *encrypt_format;        /* "luks" or "aes" (by key_secret alone) */
+
+    BlkLuksCreate luks;        /* luks, and encrypted qcow2 */
 } BlkCreate;
 
 /* Makes an image.  Whatever was in the file is gone, even when this fails half-way; a file that did not
@@ -291,6 +314,16 @@ CTX_CONTROL bool blk_create(const BlkCreate *o, Error **errp);
  * NULL).  May run on the pool.  The header is written last: a cut leaves no image. */
 CTX_ANY bool blk_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp);
 
+/* What `amend -o encrypt.state=...` says. */
+typedef struct BlkLuksAmend {
+    const char *state;         /* "active", "inactive"; NULL: not given */
+    const char *new_secret, *old_secret;
+    uint64_t keyslot, iter_time;
+    bool has_keyslot, has_iter_time;
+} BlkLuksAmend;
+
+/* Bytes before the data of a new LUKS disk. */
+CTX_ANY bool blk_luks_room(const BlkLuksCreate *o, uint64_t *room, Error **errp);
 /* How large a qcow2 image by @o is in the file without any data, and with all of it allocated, in bytes; 0 if
  * the format has no room for it. */
 typedef struct BlkMeasure { uint64_t metadata, full; } BlkMeasure;
@@ -370,6 +403,9 @@ struct BlkOptions {
     bool backing_none;         /* or nothing */
     bool for_repair;           /* opened although it is marked dirty or corrupt */
     unsigned depth;            /* images between this one and the one that was asked for */
+    const char *key_secret;    /* luks: id of the secret that opens it; qcow2: of an encrypted one, */
+    const char *encrypt_format;        /* "luks" or "aes", or NULL: as the image is */
+    bool no_data;              /* only looked at: nobody reads, so no key is needed */
     uint64_t offset;           /* raw: first byte of the child shown */
     bool has_size;
     uint64_t size;             /* raw: bytes shown; null-*: size, default 1 GiB */

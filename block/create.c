@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "block/luks.h"
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
 
@@ -43,6 +44,19 @@ static bool raw_format(BlkNode *file, const BlkCreate *o, Error **errp)
     return ret == 0 || error_set_errno(errp, -ret, "Could not preallocate '%s'", blk_filename(file));
 }
 
+static bool luks_disk_format(BlkNode *file, const BlkCreate *o, Error **errp)
+{
+    uint64_t room;
+
+    if (!blk_luks_room(&o->luks, &room, errp)) {
+        return false;
+    }
+    if (blk_size(file) < room + ALIGN_UP(o->size, 512)) {
+        return error_set(errp, "'%s' has only %" PRIu64 " bytes", blk_filename(file), blk_size(file));
+    }
+    return luks_format(file, 0, &o->luks, errp);
+}
+
 bool blk_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp)
 {
     if (o->size > INT64_MAX - 511) {
@@ -50,6 +64,9 @@ bool blk_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp)
     }
     if (!strcmp(o->driver, "raw")) {
         return raw_format(file, o, errp);
+    }
+    if (!strcmp(o->driver, "luks")) {
+        return luks_disk_format(file, o, errp);
     }
     if (strcmp(o->driver, "qcow2") != 0) {
         return error_set(errp, "Format driver '%s' does not support image creation", o->driver);
@@ -146,13 +163,18 @@ bool blk_create(const BlkCreate *o, Error **errp)
 {
     g_autofree char *data_path = o->data_file ? beside(o->filename, o->data_file) : NULL;
     Target file = { .path = o->filename }, data = { .path = data_path };
-    bool raw = !strcmp(o->driver, "raw");
+    bool raw = !strcmp(o->driver, "raw"), luks = !strcmp(o->driver, "luks");
+    uint64_t room = 0;
 
     assert_control();
-    if (o->size > INT64_MAX - 511) {
+    if (luks && !blk_luks_room(&o->luks, &room, errp)) {
+        return false;
+    }
+    if (o->size > INT64_MAX - 511 - room) {
         return error_set(errp, "Image size %" PRIu64 " is too big", o->size);
     }
-    bool ok = (raw || qcow2_create_ok(o, errp)) && target_open(&file, raw ? o->size : 0, o->nocow, errp) &&
+    bool ok = (raw || luks || qcow2_create_ok(o, errp)) &&
+              target_open(&file, raw || luks ? o->size + room : 0, o->nocow, errp) &&
               (!data_path || target_open(&data, o->size, o->nocow, errp)) &&
               blk_format(file.node, data.node, o, errp);
     if (data_path) {

@@ -20,14 +20,14 @@ static unsigned anonymous;
 
 static const BlkDriver *drivers[32] = {
     &blk_file, &blk_host_device, &blk_raw, &blk_qcow2, &blk_null_co, &blk_null_aio, &blk_nbd,
-    &blk_throttle,
+    &blk_throttle, &blk_luks,
 };
 /* Made by jobs alone. */
 static const BlkDriver *const internal[] = {
     &blk_mirror_top, &blk_commit_top, &blk_copy_before_write, &blk_copy_on_stream,
 };
 static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
-    "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd", "throttle",
+    "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd", "throttle", "luks",
 };
 
 void blk_add_driver(const BlkDriver *d)
@@ -118,6 +118,11 @@ bool blk_cache_direct(const BlkNode *n)
 bool blk_cache_no_flush(const BlkNode *n)
 {
     return n->no_flush;
+}
+
+bool blk_encrypted(const BlkNode *n)
+{
+    return n->crypt != NULL;
 }
 
 BlkNode *blk_child(const BlkNode *n, unsigned i)
@@ -649,6 +654,8 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
         { BLK_OPT_LATENCY, o->latency_ns, "latency-ns" },
         { BLK_OPT_ZEROES, o->read_zeroes, "read-zeroes" },
         { BLK_OPT_THROTTLE, o->throttle_group, "throttle-group" },
+        { BLK_OPT_KEY, o->key_secret, "key-secret" },
+        { BLK_OPT_ENCRYPT, o->encrypt_format, "encrypt" },
         { BLK_OPT_BACKING, o->backing || o->backing_ref || o->backing_none, "backing" },
     };
 

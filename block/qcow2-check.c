@@ -263,6 +263,7 @@ static int count_all(Check *c)
     ret = ret < 0 ? ret : check_snapshots(c);
     ret = ret < 0 ? ret : check_bitmaps(c);
     use(c, q->h.rt_off, q->rt_size * 8, "the refcount table");
+    use(c, q->h.crypt_off, q->h.crypt_size, "the encryption header");
     for (uint64_t i = 0; i < q->rt_size; i++) {
         uint64_t at = q->rt[i] & ~UINT64_C(511);
 

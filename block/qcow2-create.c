@@ -6,6 +6,7 @@
  * 3. Memory is bounded: tables are written through a buffer of CHUNK bytes. */
 #include <errno.h>
 #include <inttypes.h>
+#include "block/luks.h"
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
 
@@ -16,10 +17,11 @@
 /* Numbers of clusters, in the order they lie in the file. */
 typedef struct Layout {
     uint64_t cluster, entry;   /* bytes */
-    uint64_t rt, rb, l1, l2, data;
+    uint64_t rt, rb, l1, crypt, l2, data;
     uint64_t l1_entries, total;
     unsigned cluster_bits, order;
-    uint64_t l2_at, data_at;   /* where those begin, in clusters */
+    uint64_t crypt_at, l2_at, data_at;         /* where those begin, in clusters */
+    uint64_t flags;            /* of L2 entries */
 } Layout;
 
 static uint64_t cluster_of(const BlkCreate *o)
@@ -42,14 +44,20 @@ static bool layout_init(Layout *l, const BlkCreate *o, bool tables, bool data)
     l->l1 = DIV_ROUND_UP(l->l1_entries * 8, bytes);
     l->l2 = tables ? l->l1_entries : 0;
     l->data = data ? clusters : 0;
+    uint64_t crypt = 0;
+    qcow2_crypt_room(o, &crypt, NULL);
+    l->crypt = DIV_ROUND_UP(crypt, bytes);
+    /* What is in the file would be decrypted. */
+    l->flags = QCOW2_COPIED | (o->encrypt_format ? QCOW2_ZERO : 0);
     l->rt = l->rb = 1;
     for (uint64_t before = 0; before != l->rt + l->rb;) {
         before = l->rt + l->rb;
-        l->total = 1 + l->rt + l->rb + l->l1 + l->l2 + l->data;
+        l->total = 1 + l->rt + l->rb + l->l1 + l->crypt + l->l2 + l->data;
         l->rb = DIV_ROUND_UP(l->total, per_block);
         l->rt = DIV_ROUND_UP(l->rb * 8, bytes);
     }
-    l->l2_at = 1 + l->rt + l->rb + l->l1;
+    l->crypt_at = 1 + l->rt + l->rb + l->l1;
+    l->l2_at = l->crypt_at + l->crypt;
     l->data_at = l->l2_at + l->l2;
     return l->l1_entries * 8 <= L1_MAX_BYTES && l->rt * bytes <= RT_MAX_BYTES;
 }
@@ -112,6 +120,10 @@ bool qcow2_create_ok(const BlkCreate *o, Error **errp)
     if (o->backing_fmt && !o->backing_file) {
         return error_set(errp, "Backing format cannot be used without backing file");
     }
+    uint64_t room;
+    if (!qcow2_crypt_room(o, &room, errp)) {
+        return false;
+    }
     return layout_init(&l, o, true, !o->data_file) ||
            error_set(errp, "The image size is too large for file format 'qcow2' (try using a larger cluster "
                      "size)");
@@ -167,19 +179,19 @@ static void make_l1_entry(const Layout *l, uint64_t i, uint8_t *p)
 
 static void make_l2_entry(const Layout *l, uint64_t i, uint8_t *p)
 {
-    *(Be64 *)p = to_be64(i < l->data ? (l->data_at + i) << l->cluster_bits | QCOW2_COPIED : 0);
+    *(Be64 *)p = to_be64(i < l->data ? (l->data_at + i) << l->cluster_bits | l->flags : 0);
 }
 
 /* Of a data file: the place is the guest's. */
 static void make_l2_external(const Layout *l, uint64_t i, uint8_t *p)
 {
-    *(Be64 *)p = to_be64(i << l->cluster_bits | QCOW2_COPIED);
+    *(Be64 *)p = to_be64(i << l->cluster_bits | l->flags);
 }
 
 /* Extended: the place is there, the subclusters are not, so that what is behind shows. */
 static void make_l2_extended(const Layout *l, uint64_t i, uint8_t *p)
 {
-    make_l2_entry(l, i, p);
+    *(Be64 *)p = to_be64(i < l->data ? (l->data_at + i) << l->cluster_bits | QCOW2_COPIED : 0);
     *(Be64 *)(p + 8) = to_be64(0);
 }
 
@@ -224,11 +236,16 @@ bool qcow2_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp
         .backing_file = (char *)(uintptr_t)o->backing_file, .backing_format =
             (char *)(uintptr_t)o->backing_fmt,
         .data_file = (char *)(uintptr_t)o->data_file,
+        .crypt_method = !o->encrypt_format ? QCOW2_CRYPT_NONE : l.crypt ? QCOW2_CRYPT_LUKS : QCOW2_CRYPT_AES,
+        .crypt_off = l.crypt ? l.crypt_at << l.cluster_bits : 0, .crypt_size = l.crypt << l.cluster_bits,
     };
     blk_grow(file, end);
     int ret = blk_pwrite(file, 0, nothing, sizeof(nothing));
     ret = ret < 0 ? ret : blk_pflush(file);
     ret = ret < 0 ? ret : write_all(file, o, &l, DIV_ROUND_UP(h.size, l.cluster));
+    if (ret == 0 && l.crypt && !luks_format(file, h.crypt_off, &o->luks, errp)) {
+        return false;
+    }
     ret = ret < 0 ? ret : qcow2_header_write(file, &h);
     /* The file ends with a whole cluster. */
     ret = ret < 0 ? ret : blk_pwrite(file, end - sizeof(nothing), nothing, l.data ? sizeof(nothing) : 0);

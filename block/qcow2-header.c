@@ -15,9 +15,11 @@
 #define EXT_FEATURES 0x6803f857u
 #define EXT_DATA_FILE 0x44415441u
 #define EXT_BITMAPS 0x23852875u
+#define EXT_CRYPT 0x0537be77u
 #define L1_MAX_BYTES (32 * MiB)
 #define RT_MAX_BYTES (8 * MiB)
 #define SNAPSHOTS_MAX 65536
+#define CRYPT_MAX_BYTES (16 * MiB)
 
 typedef struct RawHeader {
     Be32 magic, version;
@@ -59,6 +61,12 @@ typedef struct RawBitmaps {
 } RawBitmaps;
 
 G_STATIC_ASSERT(sizeof(RawBitmaps) == 24);
+
+typedef struct RawCrypt {
+    Be64 off, size;
+} RawCrypt;
+
+G_STATIC_ASSERT(sizeof(RawCrypt) == 16);
 
 /* --- checks --- */
 
@@ -147,8 +155,8 @@ static bool header_ok(const Qcow2Header *h, Error **errp)
         return error_set(errp, "Extended L2 entries are not possible with clusters of 2^%u bytes",
                          h->cluster_bits);
     }
-    if (h->crypt_method != 0) {
-        return error_set(errp, "Encrypted images (method %u) are not supported", h->crypt_method);
+    if (h->crypt_method > QCOW2_CRYPT_LUKS) {
+        return error_set(errp, "Unsupported encryption method %u", h->crypt_method);
     }
     if (h->compression > QCOW2_ZSTD ||
         (h->compression != QCOW2_ZLIB) != !!(h->incompat & QCOW2_INCOMPAT_COMPRESSION)) {
@@ -158,6 +166,19 @@ static bool header_ok(const Qcow2Header *h, Error **errp)
 }
 
 /* --- extensions --- */
+
+static bool crypt_ok(const Qcow2Header *h, uint64_t cluster, Error **errp)
+{
+    if (h->crypt_method != QCOW2_CRYPT_LUKS) {
+        return true;
+    }
+    if (!h->crypt_off) {
+        return error_set(errp, "The encryption header extension is missing");
+    }
+    return table_ok("Encryption header", h->crypt_off, h->crypt_size, CRYPT_MAX_BYTES, cluster, errp) &&
+           (h->crypt_off >= cluster || error_set(errp, "Encryption header offset invalid: %#" PRIx64,
+                                                 h->crypt_off));
+}
 
 static bool extensions_read(const uint8_t *head, uint64_t cluster, Qcow2Header *h, Error **errp)
 {
@@ -196,13 +217,21 @@ static bool extensions_read(const uint8_t *head, uint64_t cluster, Qcow2Header *
             h->bitmaps = be32(b->count);
             h->bitmaps_size = be64(b->size);
             h->bitmaps_off = be64(b->off);
+        } else if (type == EXT_CRYPT && h->crypt_method == QCOW2_CRYPT_LUKS) {
+            if (len != sizeof(RawCrypt)) {
+                return error_set(errp, "CRYPTO header extension size %u, but expected size %zu", len,
+                                 sizeof(RawCrypt));
+            }
+            h->crypt_off = be64(((const RawCrypt *)(head + at))->off);
+            h->crypt_size = be64(((const RawCrypt *)(head + at))->size);
         } else if (type == EXT_FEATURES) {
             features_at = at;
             features_len = len;
         }
         at = MIN(ALIGN_UP(at + len, 8), end);
     }
-    return !unknown || refuse_features(unknown, head + features_at, (uint32_t)features_len, errp);
+    return (!unknown || refuse_features(unknown, head + features_at, (uint32_t)features_len, errp)) &&
+           crypt_ok(h, cluster, errp);
 }
 
 /* --- reading and writing --- */
@@ -282,11 +311,17 @@ int qcow2_header_write(BlkNode *file, const Qcow2Header *h)
         .incompat = to_be64(h->incompat), .compat = to_be64(h->compat), .autoclear = to_be64(h->autoclear),
         .refcount_order = to_be32(h->refcount_order), .length = to_be32(sizeof(raw)),
         .compression = (uint8_t)h->compression, .backing_len = to_be32((uint32_t)name),
+        .crypt_method = to_be32(h->crypt_method),
     };
 
     g_byte_array_append(out, (const uint8_t *)&raw, h->version >= 3 ? sizeof(raw) : HEADER_V2);
     if (h->backing_format) {
         put_extension(out, EXT_BACKING_FORMAT, h->backing_format, strlen(h->backing_format));
+    }
+    if (h->crypt_method == QCOW2_CRYPT_LUKS) {
+        RawCrypt crypt = { to_be64(h->crypt_off), to_be64(h->crypt_size) };
+
+        put_extension(out, EXT_CRYPT, &crypt, sizeof(crypt));
     }
     if (h->data_file) {
         put_extension(out, EXT_DATA_FILE, h->data_file, strlen(h->data_file));

@@ -33,6 +33,8 @@ enum {
     QCOW2_AUTOCLEAR_RAW_DATA = 1 << 1,
 };
 
+enum { QCOW2_CRYPT_NONE, QCOW2_CRYPT_AES, QCOW2_CRYPT_LUKS };
+
 typedef enum Qcow2Compression { QCOW2_ZLIB, QCOW2_ZSTD } Qcow2Compression;
 
 /* The header, in host order, with the extensions we act on. */
@@ -43,6 +45,7 @@ typedef struct Qcow2Header {
     uint64_t incompat, compat, autoclear;
     uint32_t bitmaps;          /* 0: none, or not to be trusted */
     uint64_t bitmaps_off, bitmaps_size;
+    uint64_t crypt_off, crypt_size;    /* of the LUKS header and its key material, bytes */
     Qcow2Compression compression;
     char *backing_file, *backing_format, *data_file;    /* owned; NULL: none */
 } Qcow2Header;
@@ -109,6 +112,7 @@ typedef struct Qcow2 {
     bool external;             /* where they lie at their guest offsets and are not counted */
     BlkNode *backing;          /* n->backing */
     BlkUser data_use;
+    struct Luks *luks;         /* how data is encrypted, or NULL */
 
     unsigned cluster_bits, l2_bits, unit_bits, entry_size;
     uint64_t cluster;          /* bytes */
@@ -162,6 +166,17 @@ bool qcow2_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp
 bool qcow2_set_backing_file(BlkNode *n, const char *file, const char *format, Error **errp);
 /* What it calls it, or NULL. */
 const char *qcow2_backing_file(const BlkNode *n);
+
+/* --- qcow2-crypt.c --- */
+
+/* Opens the encryption the header tells of; qcow2_crypt_close() undoes it. */
+bool qcow2_crypt_open(BlkNode *n, const BlkOptions *o, Error **errp);
+void qcow2_crypt_close(BlkNode *n);
+/* Are the options of @o possible, and how many bytes do they need? */
+bool qcow2_crypt_room(const BlkCreate *o, uint64_t *room, Error **errp);
+/* The data of an encrypted image: marks what resolve found for @r. */
+void qcow2_crypt_mark(const BlkNode *n, const BlkReq *r, Extent *e);
+void qcow2_crypt_info(const BlkNode *n, BlkImageInfo *out);
 
 /* --- qcow2-cache.c --- */
 

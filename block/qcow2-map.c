@@ -304,11 +304,13 @@ static int fill_own_locked(Qcow2 *q, Slice *s, const BlkReq *r, const Entry *ent
 }
 
 /* Gives clusters to the units at r->pos that have none of their own. */
-static int allocate_locked(Qcow2 *q, Slice *s, const BlkReq *r, const Entry *entry, Extent *e)
+static int allocate_locked(BlkNode *n, Slice *s, const BlkReq *r, const Entry *entry, Extent *e)
 {
+    Qcow2 *q = n->state;
+    bool crypt = q->h.crypt_method;    /* a run's zeroes are none when they are decrypted */
     uint64_t g = r->pos >> q->cluster_bits, last = (r->pos + r->left - 1) >> q->cluster_bits;
     uint64_t most = MIN(last - g + 1, entries_left(q, g)), count = 1;
-    bool zero = !q->external && reads_zero(q, entry, g);
+    bool zero = !q->external && !crypt && reads_zero(q, entry, g);
     Entry final = *entry;
 
     if (!q->external) {
@@ -380,7 +382,7 @@ static int write_locked(BlkNode *n, const BlkReq *r, Extent *e)
         e->cookie = c->id;
         return -EINPROGRESS;
     }
-    return entry.own ? fill_own_locked(q, s, r, &entry, e) : allocate_locked(q, s, r, &entry, e);
+    return entry.own ? fill_own_locked(q, s, r, &entry, e) : allocate_locked(n, s, r, &entry, e);
 }
 
 /* --- zeroing and discarding --- */
@@ -509,6 +511,9 @@ int qcow2_resolve(BlkNode *n, const BlkReq *r, Extent *e)
     lock_take(&q->lock);
     int ret = resolve_locked(n, r, e, &compressed);
     lock_drop(&q->lock);
+    if (n->crypt) {
+        qcow2_crypt_mark(n, r, e);
+    }
     return ret;
 }
 
@@ -625,6 +630,9 @@ int qcow2_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e)
         }
     }
     lock_drop(&q->lock);
+    if (n->crypt) {
+        qcow2_crypt_mark(n, r, e);
+    }
     return ret;
 }
 
@@ -642,6 +650,10 @@ int qcow2_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
         }
     }
     lock_drop(&q->lock);
+    if (q->h.crypt_method) {           /* what is in the file is something else */
+        s->flags &= ~(unsigned)BLK_STATUS_PLACE;
+        s->file = NULL;
+    }
     return ret;
 }
 

@@ -265,6 +265,7 @@ static const char *metadata_in(const Qcow2 *q, uint64_t at, uint64_t len)
         { 0, q->cluster, "the header" }, { q->h.l1_off, (uint64_t)q->h.l1_size * 8, "the L1 table" },
         { q->h.rt_off, q->rt_size * 8, "the refcount table" },
         { q->h.snapshots_off, q->h.snapshots, "the snapshot table" },
+        { q->h.crypt_off, q->h.crypt_size, "the encryption header" },
     };
 
     for (unsigned i = 0; i < ARRAY_LEN(tables); i++) {

@@ -88,7 +88,7 @@ static BlkNode *open_beside(BlkNode *n, const BlkOptions *o, const char *name, c
     g_autofree char *path = beside(blk_filename(n), name);
     BlkOptions file = { .driver = "file", .filename = path, .aio = n->child->aio, .read_only = read_only };
     BlkOptions whole = { .driver = format, .child = &file, .read_only = read_only, .cache_direct = n->direct,
-                         .cache_no_flush = n->no_flush, .depth = o->depth + 1 };
+                         .cache_no_flush = n->no_flush, .depth = o->depth + 1, .no_data = o->no_data };
 
     if (o->depth >= 200) {
         error_set(errp, "The backing chain is longer than 200 images, or a loop");
@@ -155,6 +155,7 @@ static void qcow2_free(BlkNode *n)
 
     blk_unlink(&n->backing_use);
     blk_unlink(&q->data_use);
+    qcow2_crypt_close(n);
     if (q->cache.buckets) {
         qcow2_cache_free(q);
     }
@@ -200,7 +201,7 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
     lock_init(&q->lock, RANK_NODE, "qcow2");
     if (!qcow2_header_read(n->child, &q->h, errp) || !zip_load((ZipKind)q->h.compression, errp) ||
         !open_tables(n, errp) || (!n->read_only && !claim(n, o, errp)) ||
-        !open_backing(n, o, errp) || !open_data(n, o, errp)) {
+        !open_backing(n, o, errp) || !open_data(n, o, errp) || !qcow2_crypt_open(n, o, errp)) {
         qcow2_free(n);
         return false;
     }
@@ -274,7 +275,7 @@ static int qcow2_pack(BlkNode *n, uint64_t off, const void *buf, size_t len)
 {
     const Qcow2 *q = n->state;
 
-    if (q->external) {
+    if (q->external || q->h.crypt_method) {
         return -ENOTSUP;
     }
     if (off % q->cluster || (len != q->cluster && off + len != blk_size(n)) || len > q->cluster) {
@@ -309,12 +310,13 @@ static void qcow2_info(BlkNode *n, BlkImageInfo *out)
     out->corrupt = q->corrupt || h->incompat & QCOW2_INCOMPAT_CORRUPT;
     out->data_file = h->data_file;
     out->data_file_raw = h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
+    qcow2_crypt_info(n, out);
 }
 
 const BlkDriver blk_qcow2 = {
     .name = "qcow2",
     .size = sizeof(Qcow2),
-    .options = BLK_OPT_CHILD | BLK_OPT_BACKING,
+    .options = BLK_OPT_CHILD | BLK_OPT_BACKING | BLK_OPT_KEY | BLK_OPT_ENCRYPT,
     .probe = qcow2_probe,
     .open = qcow2_open,
     .close = qcow2_close,

@@ -12,6 +12,7 @@
 #include "block/throttle.h"
 #include "block/walk.h"
 #include "util/bytes.h"
+#include "util/crypt.h"
 
 /* Engine flushes before the loop's other work gets its turn. */
 #define ROUNDS 8
@@ -380,6 +381,9 @@ static void descend(BlkReq *r, BlkLane *l)
                 walk_flush(r, l);
                 return;
             }
+        } else if (G_UNLIKELY(l->node->crypt)) {
+            walk_start(r, l, NULL);
+            return;
         } else {
             ret = drv->resolve(l->node, r, &e);
             if (ret < 0 || e.is != EXT_DATA || e.link || e.len < r->left ||
@@ -716,7 +720,7 @@ static int blocking_cow(BlkNode *n, const BlkReq *r, const Extent *e, const void
         return -ENOMEM;
     }
     uint64_t there = from < blk_size(n) ? MIN(total, blk_size(n) - from) : 0;
-    int ret = blk_blocking(n, BLK_READ, 0, from, whole, there);
+    int ret = e->head || e->tail ? blk_blocking(n, BLK_READ, 0, from, whole, there) : 0;
     if (ret < 0) {
         return ret;
     }
@@ -725,7 +729,29 @@ static int blocking_cow(BlkNode *n, const BlkReq *r, const Extent *e, const void
     } else {                   /* BLK_ZERO */
         memset(whole + e->head, 0, len);
     }
+    if (e->crypt) {
+        crypt_sectors(n->crypt, true, (e->iv - e->head) / CRYPT_SECTOR, whole, total);
+    }
     return blk_blocking(e->node, BLK_WRITE, r->flags, e->off - e->head, whole, total);
+}
+
+/* Reads or writes @len encrypted bytes. */
+static int blocking_crypt(BlkNode *n, const BlkReq *r, Extent *e, void *buf, uint64_t len)
+{
+    uint64_t lead = e->iv % CRYPT_SECTOR;
+
+    if (r->op != BLK_READ) {
+        blk_whole_sectors(e, len);
+        return blocking_cow(n, r, e, buf, len);
+    }
+    uint64_t total = ALIGN_UP(lead + len, CRYPT_SECTOR);
+    g_autofree uint8_t *whole = g_try_malloc(total);
+    int ret = whole ? blk_blocking(e->node, BLK_READ, 0, e->off - lead, whole, total) : -ENOMEM;
+    if (ret == 0) {
+        crypt_sectors(n->crypt, false, e->iv / CRYPT_SECTOR, whole, total);
+        memcpy(buf, whole + lead, len);
+    }
+    return ret;
 }
 
 /* One blocking step at @r->pos; returns the bytes done, or -errno. */
@@ -742,6 +768,8 @@ static int64_t blocking_step(BlkNode *n, BlkReq *r, const struct iovec *iov)
     if (e.is == EXT_BYTES) {
         memcpy(iov->iov_base, e.bytes, len);
         g_free(e.bytes);
+    } else if (e.is == EXT_DATA && e.crypt) {
+        ret = blocking_crypt(n, r, &e, iov->iov_base, len);
     } else if (e.is == EXT_DATA && (e.head || e.tail)) {
         ret = blocking_cow(n, r, &e, iov->iov_base, len);
     } else if (e.is == EXT_DATA) {
@@ -755,6 +783,25 @@ static int64_t blocking_step(BlkNode *n, BlkReq *r, const struct iovec *iov)
         ret = ret < 0 ? ret : linked;
     }
     return ret < 0 ? ret : (int64_t)len;
+}
+
+/* All of @r, from r->pos on. */
+static int blocking_steps(BlkNode *n, BlkReq *r, struct iovec *iov)
+{
+    bool cut = n->crypt && (r->op == BLK_READ || r->op == BLK_WRITE);
+
+    for (uint64_t left = r->len; left;) {
+        r->left = cut ? MIN(left, BLK_CRYPT_PIECE) : left;
+        int64_t step = blocking_step(n, r, iov);
+
+        if (step < 0) {
+            return (int)step;
+        }
+        r->pos += step;
+        left -= step;
+        iov->iov_base = iov->iov_base ? (char *)iov->iov_base + step : NULL;
+    }
+    return 0;
 }
 
 int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len)
@@ -786,18 +833,16 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
     }
     r.cur = &iov;
     r.ncur = 1;
-    while (len) {
-        r.left = len;
-        int64_t step = blocking_step(n, &r, &iov);
-
-        if (step < 0) {
-            return (int)step;
-        }
-        r.pos += step;
-        len -= step;
-        iov.iov_base = (char *)iov.iov_base + (buf ? step : 0);
+    if (!blk_gate_needed(n, op, off, len)) {
+        return blocking_steps(n, &r, &iov);
     }
-    return 0;
+    for (uint64_t seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE); !blk_gate_enter(n);
+         seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE)) {
+        blk_wait_woken(n, seq);
+    }
+    ret = blocking_steps(n, &r, &iov);
+    blk_gate_leave(n);
+    return ret;
 }
 
 int blk_pread(BlkNode *n, uint64_t off, void *buf, size_t len)

@@ -5,15 +5,20 @@
  * 2. @pending counts the pieces not yet home, plus one for the walk itself while it goes on.
  * 3. After an error no new piece starts; the first error is the request's.
  * 4. Copy on write reads through the node itself, so it does not matter what the old contents are
- *    (a backing file's, shared, compressed, zeroes): the mapping changes only at commit. */
+ *    (a backing file's, shared, compressed, zeroes): the mapping changes only at commit.
+ * 5. Pieces of an encrypted node go through a buffer, which the pool encrypts or decrypts; so they are short
+ *    (BLK_CRYPT_PIECE), and few at a time (CRYPT_PIECES).  What begins or ends within a sector is read,
+ *    changed and written whole, one such write at a time (the gate). */
 #include <stdlib.h>
 #include "block/walk.h"
 #include "block/pool.h"
 #include "util/bytes.h"
+#include "util/crypt.h"
 #include "util/fault.h"
 
 /* A hole in the middle of a copied range up to this size is read with it, in one request. */
 #define COW_ONE_READ (32 * KiB)
+#define CRYPT_PIECES 8
 
 typedef struct Walk Walk;
 struct Walk {
@@ -23,6 +28,9 @@ struct Walk {
     unsigned pending;
     int ret;
     bool linked;               /* some piece changed metadata */
+    bool gated;                /* it has the node's gate */
+    bool full;                 /* it goes on when some of its pieces are home */
+    uint64_t hidden;           /* bytes after r->left that are for later */
     PoolJob job;
     Extent e;                  /* resolve_slow's answer */
     uint64_t seq, key;         /* of the wait for a request in flight */
@@ -42,6 +50,7 @@ typedef struct Piece {
     uint8_t *buf;              /* copy on write: head, piece and tail */
     unsigned reads;
     int ret;
+    PoolJob job;               /* encrypts or decrypts @whole */
 } Piece;
 
 static void walk_on(Walk *w);
@@ -70,6 +79,9 @@ static void walk_finish(Walk *w)
     BlkReq *r = w->r;
     int ret = w->ret;
 
+    if (w->gated) {
+        blk_gate_leave(w->lane->node);
+    }
     g_free(w);
     blk_complete_later(r, ret);
 }
@@ -114,6 +126,10 @@ void walk_flush(BlkReq *r, BlkLane *l)
 static void walk_leave(Walk *w)
 {
     if (--w->pending > 0) {
+        if (w->full && w->pending <= CRYPT_PIECES) {
+            w->full = false;
+            walk_on(w);
+        }
         return;
     }
     if (w->ret == 0 && w->linked && (w->r->flags & BLK_FUA)) {
@@ -156,23 +172,60 @@ static void piece_done(BlkReq *r, int ret)
     piece_end(container_of(r, Piece, req), ret);
 }
 
+static void piece_to_pool(Piece *p, void (*run)(PoolJob *j), void (*ran)(Post *p))
+{
+    p->job = (PoolJob){ .run = run, .post.run = ran, .loop = p->w->lane->loop };
+    pool_add(&p->job, 1);
+}
+
 /* --- copy on write --- */
 
-static void cow_write(Piece *p)
+/* What is written, between what was read around it. */
+static void cow_fill(Piece *p)
 {
-    const Walk *w = p->w;
-    const BlkReq *r = w->r;
+    const BlkReq *r = p->w->r;
 
     if (r->op == BLK_WRITE) {
         blk_iov_read(r->cur, r->ncur, p->skip, p->buf + p->e.head, p->here.left);
     } else {
         memset(p->buf + p->e.head, 0, p->here.left);
     }
+}
+
+static void cow_send(Piece *p)
+{
+    const Walk *w = p->w;
+    const BlkReq *r = w->r;
+
     p->whole = (struct iovec){ p->buf, p->e.head + p->here.left + p->e.tail };
     p->req = (BlkReq){ .op = BLK_WRITE, .flags = r->flags, .off = p->e.off - p->e.head,
                        .len = p->whole.iov_len, .iov = &p->whole, .niov = 1,
                        .loop = w->lane->loop, .done = piece_done };
     blk_submit_below(p->e.node, &p->req);
+}
+
+static void encrypt_run(PoolJob *job)
+{
+    Piece *p = container_of(job, Piece, job);
+
+    cow_fill(p);
+    crypt_sectors(p->w->lane->node->crypt, true, (p->e.iv - p->e.head) / CRYPT_SECTOR, p->buf,
+                  p->e.head + p->here.left + p->e.tail);
+}
+
+static void encrypted(Post *post)
+{
+    cow_send(container_of(container_of(post, PoolJob, post), Piece, job));
+}
+
+static void cow_write(Piece *p)
+{
+    if (p->e.crypt) {
+        piece_to_pool(p, encrypt_run, encrypted);
+        return;
+    }
+    cow_fill(p);
+    cow_send(p);
 }
 
 static void cow_arrived(Piece *p, int ret)
@@ -248,6 +301,55 @@ static void cow_start(Piece *p)
     if (e->tail) {
         cow_read(p, &p->tail, &p->after, pos + len, e->tail);
     }
+    if (!p->reads) {           /* only to be encrypted */
+        cow_write(p);
+    }
+}
+
+/* --- decrypting --- */
+
+static void decrypt_run(PoolJob *job)
+{
+    Piece *p = container_of(job, Piece, job);
+    const BlkReq *r = p->w->r;
+    uint64_t lead = p->e.iv % CRYPT_SECTOR;
+
+    crypt_sectors(p->w->lane->node->crypt, false, p->e.iv / CRYPT_SECTOR, p->buf, p->whole.iov_len);
+    blk_iov_write(r->cur, r->ncur, p->skip, p->buf + lead, p->here.left);
+}
+
+static void decrypted(Post *post)
+{
+    piece_end(container_of(container_of(post, PoolJob, post), Piece, job), 0);
+}
+
+static void sectors_read(BlkReq *r, int ret)
+{
+    Piece *p = container_of(r, Piece, req);
+
+    if (ret < 0) {
+        piece_end(p, ret);
+        return;
+    }
+    piece_to_pool(p, decrypt_run, decrypted);
+}
+
+/* Reads the sectors around the piece. */
+static void crypt_read(Piece *p)
+{
+    const Extent *e = &p->e;
+    uint64_t lead = e->iv % CRYPT_SECTOR;
+    Extent around = { .tail = ALIGN_UP(lead + p->here.left, CRYPT_SECTOR) };
+
+    p->buf = cow_buffer(&around, 0);
+    if (!p->buf) {
+        piece_end(p, -ENOMEM);
+        return;
+    }
+    p->whole = (struct iovec){ p->buf, around.tail };
+    p->req = (BlkReq){ .op = BLK_READ, .off = e->off - lead, .len = around.tail, .iov = &p->whole, .niov = 1,
+                       .loop = p->w->lane->loop, .done = sectors_read };
+    blk_submit_below(e->node, &p->req);
 }
 
 static void piece_start(Walk *w, const Extent *e, uint64_t len)
@@ -264,7 +366,14 @@ static void piece_start(Walk *w, const Extent *e, uint64_t len)
         piece_end(p, 0);
         return;
     }
-    if (e->head || e->tail) {
+    if (e->crypt && r->op == BLK_READ) {
+        crypt_read(p);
+        return;
+    }
+    if (e->crypt) {
+        blk_whole_sectors(&p->e, len);
+    }
+    if (p->e.crypt || e->head || e->tail) {
         cow_start(p);
         return;
     }
@@ -333,13 +442,60 @@ void blk_wake(BlkNode *n, uint64_t key)
     }
 }
 
+/* --- the gate --- */
+
+bool blk_gate_needed(const BlkNode *n, BlkOp op, uint64_t off, uint64_t len)
+{
+    return n->crypt && (op == BLK_WRITE || op == BLK_ZERO) && (off | len) % CRYPT_SECTOR;
+}
+
+bool blk_gate_enter(BlkNode *n)
+{
+    lock_take(&n->wait_lock);
+    bool got = !n->crypt_gate;
+    n->crypt_gate = true;
+    lock_drop(&n->wait_lock);
+    return got;
+}
+
+void blk_gate_leave(BlkNode *n)
+{
+    lock_take(&n->wait_lock);
+    n->crypt_gate = false;
+    lock_drop(&n->wait_lock);
+    blk_wake(n, BLK_GATE_KEY);
+}
+
+void blk_whole_sectors(Extent *e, uint64_t len)
+{
+    e->head += (e->iv - e->head) % CRYPT_SECTOR;
+    e->tail += ALIGN_UP(e->iv + len + e->tail, CRYPT_SECTOR) - (e->iv + len + e->tail);
+}
+
 /* --- the walk --- */
+
+/* Of an encrypted node a format sees only so much of a request at a time. */
+static void crypt_view(Walk *w)
+{
+    BlkReq *r = w->r;
+
+    r->left += w->hidden;
+    w->hidden = 0;
+    if (w->lane->node->crypt && (r->op == BLK_READ || r->op == BLK_WRITE) && r->left > BLK_CRYPT_PIECE) {
+        uint64_t view = BLK_CRYPT_PIECE - r->pos % CRYPT_SECTOR;
+
+        w->hidden = r->left - view;
+        r->left = view;
+    }
+}
 
 static void walk_extent(Walk *w, const Extent *e)
 {
     BlkReq *r = w->r;
     uint64_t len = MIN(e->len, r->left);
 
+    r->left += w->hidden;
+    w->hidden = 0;
     if (len == 0) {
         walk_fail(w, -EIO);    /* a driver's mistake must not become an endless walk */
         return;
@@ -391,7 +547,18 @@ static void walk_on(Walk *w)
     while (r->left && w->ret == 0) {
         Extent e = { 0 };
 
+        if (n->crypt && w->pending > CRYPT_PIECES) {
+            w->full = true;
+            return;
+        }
+        crypt_view(w);
         w->seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE);
+        if (!w->gated && blk_gate_needed(n, r->op, r->pos, r->left) && !(w->gated = blk_gate_enter(n))) {
+            if (walk_wait(w, BLK_GATE_KEY)) {
+                return;
+            }
+            continue;
+        }
         int ret = n->drv->resolve(n, r, &e);
         if (ret == -EAGAIN && n->drv->resolve_slow) {
             w->e = (Extent){ 0 };

@@ -8,6 +8,7 @@
 #include "block/block.h"
 #include "block/zip.h"
 #include "util/bytes.h"
+#include "util/crypt.h"
 
 #define DEFLATE_WINDOW (-12)       /* 4 KiB, no header: what the format asks for */
 
@@ -70,6 +71,7 @@ void blk_load_libraries(void)
 {
     zip_load(ZIP_ZLIB, NULL);
     zip_load(ZIP_ZSTD, NULL);
+    crypt_load(NULL);
 }
 
 static int unpack_zlib(const uint8_t *src, size_t packed, uint8_t *dst, size_t len)

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include "img/img.h"
+#include "img/objects.h"
 #include "qapi/keyval.h"
 #include "util/bytes.h"
 
@@ -66,7 +67,7 @@ static bool take_long(Args *a, int which, Error **errp)
             return *table[i].flag = true;
         }
     }
-    return error_set(errp, "--object: objects are not supported yet");
+    return tool_object_add(optarg, errp);
 }
 
 static bool take_letter(Args *a, int letter)
@@ -184,48 +185,84 @@ bool number_read(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 
 typedef enum Kind { KIND_TEXT, KIND_SIZE, KIND_NUMBER, KIND_FLAG } Kind;
 
+enum { RAW = 1, QCOW2 = 2, LUKS = 4 };
+
 typedef struct CreateOption {
     const char *name, *type, *help;
     Kind kind;
-    bool raw;                  /* also of raw */
+    unsigned of;               /* the formats that have it */
     size_t at;                 /* in BlkCreate; 0: taken apart below */
 } CreateOption;
 
+/* The options of encryption, which have a prefix with qcow2. */
+#define CIPHER_OPTIONS(prefix, of) \
+    { prefix "cipher-alg", "str", "Name of encryption cipher algorithm", KIND_TEXT, of, \
+      offsetof(BlkCreate, luks.cipher_alg) }, \
+    { prefix "cipher-mode", "str", "Name of encryption cipher mode", KIND_TEXT, of, \
+      offsetof(BlkCreate, luks.cipher_mode) }
+#define KEY_OPTIONS(prefix, of, text) \
+    { prefix "hash-alg", "str", "Name of encryption hash algorithm", KIND_TEXT, of, \
+      offsetof(BlkCreate, luks.hash_alg) }, \
+    { prefix "iter-time", "num", "Time to spend in PBKDF in milliseconds", KIND_NUMBER, of, \
+      offsetof(BlkCreate, luks.iter_time) }, \
+    { prefix "ivgen-alg", "str", "Name of IV generator algorithm", KIND_TEXT, of, \
+      offsetof(BlkCreate, luks.ivgen_alg) }, \
+    { prefix "ivgen-hash-alg", "str", "Name of IV generator hash algorithm", KIND_TEXT, of, \
+      offsetof(BlkCreate, luks.ivgen_hash_alg) }, \
+    { prefix "key-secret", "str", text, KIND_TEXT, of, offsetof(BlkCreate, luks.key_secret) }
+
 static const CreateOption options[] = {
-    { "backing_file", "str", "File name of a base image", KIND_TEXT, false,
+    { "backing_file", "str", "File name of a base image", KIND_TEXT, QCOW2,
       offsetof(BlkCreate, backing_file) },
-    { "backing_fmt", "str", "Image format of the base image", KIND_TEXT, false,
+    { "backing_fmt", "str", "Image format of the base image", KIND_TEXT, QCOW2,
       offsetof(BlkCreate, backing_fmt) },
-    { "cluster_size", "size", "qcow2 cluster size", KIND_SIZE, false, offsetof(BlkCreate, cluster_size) },
-    { "compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])", KIND_TEXT, false, 0 },
-    { "compression_type", "str", "Compression method used for image cluster compression", KIND_TEXT, false,
+    CIPHER_OPTIONS("", LUKS),
+    KEY_OPTIONS("", LUKS, "ID of the secret that provides the keyslot passphrase"),
+    { "cluster_size", "size", "qcow2 cluster size", KIND_SIZE, QCOW2, offsetof(BlkCreate, cluster_size) },
+    { "compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])", KIND_TEXT, QCOW2, 0 },
+    { "compression_type", "str", "Compression method used for image cluster compression", KIND_TEXT, QCOW2,
       0 },
-    { "data_file", "str", "File name of an external data file", KIND_TEXT, false,
+    { "data_file", "str", "File name of an external data file", KIND_TEXT, QCOW2,
       offsetof(BlkCreate, data_file) },
     { "data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image", KIND_FLAG,
-      false,
+      QCOW2,
       offsetof(BlkCreate, data_file_raw) },
-    { "extended_l2", "bool (on/off)", "Extended L2 tables", KIND_FLAG, false,
+    CIPHER_OPTIONS("encrypt.", QCOW2),
+    { "encrypt.format", "str", "Encrypt the image, format choices: 'aes', 'luks'", KIND_TEXT, QCOW2,
+      offsetof(BlkCreate, encrypt_format) },
+    KEY_OPTIONS("encrypt.", QCOW2, "ID of secret providing qcow AES key or LUKS passphrase"),
+    { "encryption", "bool (on/off)",
+      "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)", KIND_FLAG, QCOW2,
+      0 },
+    { "extended_l2", "bool (on/off)", "Extended L2 tables", KIND_FLAG, QCOW2,
       offsetof(BlkCreate, extended_l2) },
-    { "lazy_refcounts", "bool (on/off)", "Postpone refcount updates", KIND_FLAG, false,
+    { "lazy_refcounts", "bool (on/off)", "Postpone refcount updates", KIND_FLAG, QCOW2,
       offsetof(BlkCreate, lazy_refcounts) },
-    { "nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)", KIND_FLAG, true,
+    { "nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)", KIND_FLAG, RAW | QCOW2,
       offsetof(BlkCreate, nocow) },
     { "preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)", KIND_TEXT,
-      true,
+      RAW | QCOW2,
       0 },
-    { "refcount_bits", "num", "Width of a reference count entry in bits", KIND_NUMBER, false,
+    { "refcount_bits", "num", "Width of a reference count entry in bits", KIND_NUMBER, QCOW2,
       offsetof(BlkCreate, refcount_bits) },
-    { "size", "size", "Virtual disk size", KIND_SIZE, true, offsetof(BlkCreate, size) },
+    { "size", "size", "Virtual disk size", KIND_SIZE, RAW | QCOW2 | LUKS, offsetof(BlkCreate, size) },
 };
+
+bool can_create(const char *format)
+{
+    return !strcmp(format, "raw") || !strcmp(format, "qcow2") || !strcmp(format, "luks");
+}
+
+static unsigned format_bit(const char *format)
+{
+    return !strcmp(format, "raw") ? RAW : !strcmp(format, "luks") ? LUKS : QCOW2;
+}
 
 void create_options_help(const char *format)
 {
-    bool raw = !strcmp(format, "raw");
-
     printf("Supported %s options:\n", format);
     for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
-        if (options[i].raw || !raw) {
+        if (options[i].of & format_bit(format)) {
             g_autofree char *left = g_strdup_printf("%s=<%s>", options[i].name, options[i].type);
 
             printf("  %-22s - %s\n", left, options[i].help);
@@ -270,6 +307,15 @@ static bool take_option(const CreateOption *d, char *value, BlkCreate *o, Error 
         *(const char **)at = *value ? value : NULL;
         return true;
     case KIND_FLAG:
+        if (!d->at) {          /* encryption */
+            bool on = false;
+
+            if (!keyval_bool(value, &on)) {
+                return error_set(errp, "Parameter '%s' expects 'on' or 'off'", d->name);
+            }
+            o->encrypt_format = on ? "aes" : o->encrypt_format;
+            return true;
+        }
         return keyval_bool(value, (bool *)at) ||
                error_set(errp, "Parameter '%s' expects 'on' or 'off'", d->name);
     case KIND_SIZE:
@@ -281,8 +327,13 @@ static bool take_option(const CreateOption *d, char *value, BlkCreate *o, Error 
         }
         return true;
     default:
-        if (!number_read(value, 1, UINT32_MAX, &number)) {
+        if (!number_read(value, 0, UINT32_MAX, &number)) {
             return error_set(errp, "Parameter '%s' expects a number", d->name);
+        }
+        if (d->at == offsetof(BlkCreate, luks.iter_time)) {
+            o->luks.has_iter_time = true;
+            o->luks.iter_time = number;
+            return true;
         }
         *(unsigned *)at = (unsigned)number;
         return true;
@@ -310,8 +361,6 @@ static char *next_option(char **list)
 bool create_options_read(const char *format, char *list, BlkCreate *o, bool *has_size, bool *help,
                          Error **errp)
 {
-    bool raw = !strcmp(format, "raw");
-
     *help = false;
     while (list && *list) {
         char *name = next_option(&list), *value = strchr(name, '=');
@@ -325,7 +374,7 @@ bool create_options_read(const char *format, char *list, BlkCreate *o, bool *has
             *value++ = 0;
         }
         for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
-            if (!strcmp(options[i].name, name) && (options[i].raw || !raw)) {
+            if (!strcmp(options[i].name, name) && options[i].of & format_bit(format)) {
                 d = &options[i];
             }
         }

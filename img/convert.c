@@ -286,7 +286,7 @@ static bool read_target(Convert *c, BlkCreate *o, bool *has_size, bool *help, Er
 {
     const Args *a = c->a;
 
-    if (strcmp(o->driver, "raw") != 0 && strcmp(o->driver, "qcow2") != 0) {
+    if (!can_create(o->driver)) {
         return error_set(errp, "Unknown file format '%s'", o->driver);
     }
     if (a->no_create && a->options->len) {
@@ -297,14 +297,17 @@ static bool read_target(Convert *c, BlkCreate *o, bool *has_size, bool *help, Er
     }
     o->backing_file = a->backing ? a->backing : o->backing_file;
     o->backing_fmt = a->format2 ? a->format2 : o->backing_fmt;
-    if (o->backing_file && !strcmp(o->driver, "raw")) {
-        return error_set(errp, "Backing file not supported for file format 'raw'");
+    if (o->backing_file && strcmp(o->driver, "qcow2") != 0) {
+        return error_set(errp, "Backing file not supported for file format '%s'", o->driver);
     }
     if (o->backing_file && !o->backing_fmt) {
         return error_set(errp, "backing format must be specified (-F), it is not guessed");
     }
-    if (a->compress && !strcmp(o->driver, "raw")) {
+    if (a->compress && strcmp(o->driver, "qcow2") != 0) {
         return error_set(errp, "Compression not supported for this file format");
+    }
+    if (a->compress && o->encrypt_format) {
+        return error_set(errp, "Compression and encryption not supported at the same time");
     }
     return true;
 }
@@ -350,7 +353,9 @@ static bool convert(Convert *c, uint64_t workers, Error **errp)
         blk_image_info(t, &info);
         c->cluster = info.cluster_size;
     }
-    c->zeroed = (!a->no_create || a->target_zero) && !c->backed;
+    /* A new LUKS disk reads as noise. */
+    bool new_zeroes = !a->no_create && strcmp(blk_driver_name(t), "luks") != 0;
+    c->zeroed = (new_zeroes || a->target_zero) && !c->backed;
     c->offload = a->offload && c->count == 1 && !a->compress;
     c->ordered = !a->any_order && !c->cluster && !strcmp(blk_driver_name(t), "qcow2");
     c->piece = c->cluster ? c->cluster : c->offload ? OFFLOAD_PIECE : MAX(PIECE, c->sparse);
@@ -383,7 +388,8 @@ static bool run(Convert *c, bool *help, Error **errp)
     const char *name = a->rest[a->count_rest - 1];
     unsigned flags = OPEN_WRITE | OPEN_RESIZE | OPEN_UNMAP | (a->target_opts ? OPEN_OPTS : 0) |
                      (c->backed ? 0 : OPEN_NO_BACKING);
-    return image_open(&c->target, name, o.driver, a->cache ? a->cache : "unsafe", flags, errp) &&
+    return image_open_key(&c->target, name, o.driver, a->cache ? a->cache : "unsafe", flags,
+                          o.luks.key_secret, errp) &&
            convert(c, workers, errp);
 }
 

@@ -3,11 +3,35 @@
 #include "img/img.h"
 #include "util/bytes.h"
 
+/* What was said of encryption: "encrypt.format=luks encrypt.key-secret=..." */
+static void say_crypt(const BlkCreate *o)
+{
+    const char *prefix = o->encrypt_format ? "encrypt." : "";
+    const struct { const char *name, *value; } all[] = {
+        { "key-secret", o->luks.key_secret }, { "cipher-alg", o->luks.cipher_alg },
+        { "cipher-mode", o->luks.cipher_mode }, { "ivgen-alg", o->luks.ivgen_alg },
+        { "ivgen-hash-alg", o->luks.ivgen_hash_alg }, { "hash-alg", o->luks.hash_alg },
+    };
+
+    if (o->encrypt_format) {
+        printf(" encrypt.format=%s", o->encrypt_format);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+        if (all[i].value) {
+            printf(" %s%s=%s", prefix, all[i].name, all[i].value);
+        }
+    }
+    if (o->luks.has_iter_time) {
+        printf(" %siter-time=%" PRIu64, prefix, o->luks.iter_time);
+    }
+}
+
 /* The line that says what is about to be made, its options in the order the tools print them. */
 static void say_formatting(const BlkCreate *o, const char *words)
 {
     printf("Formatting '%s', fmt=%s", o->filename, o->driver);
     if (!strcmp(o->driver, "qcow2")) {
+        say_crypt(o);
         printf(" cluster_size=%" PRIu64 " extended_l2=%s", o->cluster_size ? o->cluster_size : 64 * KiB,
                o->extended_l2 ? "on" : "off");
     }
@@ -15,6 +39,7 @@ static void say_formatting(const BlkCreate *o, const char *words)
     bool said = strstr(words, "preallocation=") != NULL;
     if (strcmp(o->driver, "qcow2") != 0) {
         printf(" size=%" PRIu64, o->size);
+        say_crypt(o);
         if (said) {
             printf(" preallocation=%s", modes[o->prealloc]);
         }
@@ -78,8 +103,8 @@ static int create(Args *a, BlkCreate *o, bool has_size)
     o->backing_file = a->backing ? a->backing : o->backing_file;
     o->backing_fmt = a->format2 ? a->format2 : o->backing_fmt;
     bool ok = true;
-    if (o->backing_file && !strcmp(o->driver, "raw")) {
-        ok = error_set(&err, "Backing file not supported for file format 'raw'");
+    if (o->backing_file && strcmp(o->driver, "qcow2") != 0) {
+        ok = error_set(&err, "Backing file not supported for file format '%s'", o->driver);
     } else if (o->backing_file && !o->backing_fmt) {
         ok = error_set(&err, "Backing file specified without backing format");
     } else if (o->backing_file && !strcmp(o->backing_file, o->filename)) {
@@ -128,7 +153,7 @@ int cmd_create(Args *a)
                   "megabytes, gigabytes, terabytes, petabytes and exabytes.");
         return fail(1, err);
     }
-    if (strcmp(o.driver, "raw") != 0 && strcmp(o.driver, "qcow2") != 0) {
+    if (!can_create(o.driver)) {
         error_set(&err, "%s: Unknown file format '%s'", o.filename, o.driver);
         return fail(1, err);
     }

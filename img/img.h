@@ -49,6 +49,8 @@ bool number_read(const char *text, uint64_t min, uint64_t max, uint64_t *out);
  * @list is cut up. */
 bool create_options_read(const char *format, char *list, BlkCreate *o, bool *has_size, bool *help,
                          Error **errp);
+/* Is @format one that images are made in? */
+bool can_create(const char *format);
 /* The defaults that a format has. */
 void create_options_help(const char *format);
 
@@ -64,6 +66,7 @@ enum {
     OPEN_RESIZE = 1 << 6,
     OPEN_NATIVE = 1 << 7,      /* aio=native, */
     OPEN_URING = 1 << 8,       /* io_uring */
+    OPEN_LOOK = 1 << 9,        /* nothing is read of the disk: no key is needed */
 };
 
 typedef struct Image {
@@ -75,6 +78,9 @@ typedef struct Image {
  * error is prefixed as scripts expect it. */
 bool image_open(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
                 Error **errp);
+/* The same, with the secret that opens an encrypted one, or NULL. */
+bool image_open_key(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
+                    const char *key_secret, Error **errp);
 /* Nothing happens if it is not open.  False: what was not flushed may be lost; it was said. */
 bool image_close(Image *i);
 

@@ -75,12 +75,73 @@ static json_t *json_snapshots(const GArray *list)
     return all;
 }
 
+/* With @deep spaces before each line. */
+static void human_luks(const BlkLuksInfo *l, bool format, int deep)
+{
+    printf("%*sivgen alg: %s\n%*shash alg: %s\n", deep, "", l->ivgen_alg, deep, "", l->hash_alg);
+    printf("%*scipher alg: %s\n%*suuid: %s\n", deep, "", l->cipher_alg, deep, "", l->uuid);
+    if (l->ivgen_hash_alg) {
+        printf("%*sivgen hash alg: %s\n", deep, "", l->ivgen_hash_alg);
+    }
+    if (format) {
+        printf("%*sformat: luks\n", deep, "");
+    }
+    printf("%*scipher mode: %s\n%*sslots:\n", deep, "", l->cipher_mode, deep, "");
+    for (unsigned i = 0; i < ARRAY_LEN(l->slots); i++) {
+        printf("%*s[%u]:\n%*sactive: %s\n", deep + 4, "", i, deep + 8, "", on_off(l->slots[i].active));
+        if (l->slots[i].active) {
+            printf("%*siters: %u\n", deep + 8, "", l->slots[i].iterations);
+        }
+        printf("%*skey offset: %" PRIu64 "\n", deep + 8, "", l->slots[i].key_offset);
+        if (l->slots[i].active) {
+            printf("%*sstripes: %u\n", deep + 8, "", l->slots[i].stripes);
+        }
+    }
+    printf("%*spayload offset: %" PRIu64 "\n%*smaster key iters: %u\n", deep, "", l->payload_offset, deep, "",
+           l->iterations);
+}
+
+/* @format: of an image that has others too. */
+static json_t *json_luks(const BlkLuksInfo *l, bool format)
+{
+    json_t *slots = json_array();
+    json_t *out = json_pack("{ss ss ss ss}", "ivgen-alg", l->ivgen_alg, "hash-alg", l->hash_alg, "cipher-alg",
+                            l->cipher_alg, "uuid", l->uuid);
+
+    for (unsigned i = 0; i < ARRAY_LEN(l->slots); i++) {
+        json_t *s = json_pack("{sb}", "active", l->slots[i].active);
+
+        if (l->slots[i].active) {
+            json_object_set_new(s, "iters", json_integer(l->slots[i].iterations));
+        }
+        json_object_set_new(s, "key-offset", json_integer((json_int_t)l->slots[i].key_offset));
+        if (l->slots[i].active) {
+            json_object_set_new(s, "stripes", json_integer(l->slots[i].stripes));
+        }
+        json_array_append_new(slots, s);
+    }
+    if (l->ivgen_hash_alg) {
+        json_object_set_new(out, "ivgen-hash-alg", json_string(l->ivgen_hash_alg));
+    }
+    if (format) {
+        json_object_set_new(out, "format", json_string("luks"));
+    }
+    json_object_set_new(out, "cipher-mode", json_string(l->cipher_mode));
+    json_object_set_new(out, "slots", slots);
+    json_object_set_new(out, "payload-offset", json_integer((json_int_t)l->payload_offset));
+    json_object_set_new(out, "master-key-iters", json_integer(l->iterations));
+    return out;
+}
+
 static void human(BlkNode *n, const char *name, const char *below, const BlkImageInfo *i)
 {
     g_autofree char *size = size_text(blk_size(n)), *used = size_text(i->allocated);
 
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n", name,
            blk_driver_name(n), size, blk_size(n), used);
+    if (i->encrypted) {
+        printf("encrypted: yes\n");
+    }
     if (i->cluster_size) {
         printf("cluster_size: %" PRIu64 "\n", i->cluster_size);
     }
@@ -96,6 +157,10 @@ static void human(BlkNode *n, const char *name, const char *below, const BlkImag
         printf("backing file format: %s\n", i->backing_format);
     }
     if (!i->qcow2) {
+        if (i->luks) {
+            printf("Format specific information:\n");
+            human_luks(&i->luks_info, false, 4);
+        }
         return;
     }
     g_autoptr(GArray) snapshots = blk_snapshots(n, NULL);
@@ -109,6 +174,14 @@ static void human(BlkNode *n, const char *name, const char *below, const BlkImag
         human_bitmaps(n);
     }
     printf("    refcount bits: %u\n", i->refcount_bits);
+    if (i->encrypted) {
+        printf("    encrypt:\n");
+    }
+    if (i->luks) {
+        human_luks(&i->luks_info, true, 8);
+    } else if (i->encrypted) {
+        printf("        format: aes\n");
+    }
     if (i->data_file) {
         printf("    data file: %s\n    data file raw: %s\n", i->data_file, on_off(i->data_file_raw));
     }
@@ -129,6 +202,11 @@ static json_t *specific(const BlkNode *n, const BlkImageInfo *i)
         json_object_set_new(data, "bitmaps", json_bitmaps(n));
     }
     json_object_set_new(data, "refcount-bits", json_integer(i->refcount_bits));
+    if (i->encrypted) {
+        json_t *how = i->luks ? json_luks(&i->luks_info, true) : json_pack("{ss}", "format", "aes");
+
+        json_object_set_new(data, "encrypt", how);
+    }
     if (i->data_file) {
         json_object_set_new(data, "data-file", json_string(i->data_file));
         json_object_set_new(data, "data-file-raw", json_boolean(i->data_file_raw));
@@ -160,6 +238,12 @@ static json_t *as_json(BlkNode *n, const char *name, const char *below, const Bl
     json_object_set_new(out, "actual-size", json_integer((json_int_t)i->allocated));
     if (i->qcow2) {
         json_object_set_new(out, "format-specific", specific(n, i));
+    } else if (i->luks) {
+        json_object_set_new(out, "format-specific", json_pack("{ss so}", "type", "luks", "data",
+                                                              json_luks(&i->luks_info, false)));
+    }
+    if (i->encrypted) {
+        json_object_set_new(out, "encrypted", json_true());
     }
     if (i->backing_file) {
         json_object_set_new(out, "full-backing-filename", json_string(below));
@@ -173,7 +257,8 @@ static json_t *as_json(BlkNode *n, const char *name, const char *below, const Bl
 static bool one(const Args *a, const char *name, const char *format, json_t *all, bool first, char **below,
                 char **below_format, Error **errp)
 {
-    unsigned flags = OPEN_NO_BACKING | (a->share ? OPEN_SHARE : 0) | (first && a->image_opts ? OPEN_OPTS : 0);
+    unsigned flags = OPEN_NO_BACKING | OPEN_LOOK | (a->share ? OPEN_SHARE : 0) |
+                     (first && a->image_opts ? OPEN_OPTS : 0);
     BlkImageInfo i;
     Image image;
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "img/io.h"
+#include "img/objects.h"
 #include "util/bytes.h"
 #include "util/thread.h"
 
@@ -374,6 +375,16 @@ typedef struct Start {
     GPtrArray *lines;
 } Start;
 
+static bool take_aio(Session *s, const char *mode)
+{
+    s->flags |= !strcmp(mode, "native") ? OPEN_NATIVE : !strcmp(mode, "io_uring") ? OPEN_URING : 0;
+    if (!(s->flags & (OPEN_NATIVE | OPEN_URING)) && strcmp(mode, "threads") != 0) {
+        fprintf(stderr, "%s: Invalid AIO mode: %s\n", g_get_prgname(), mode);
+        return false;
+    }
+    return true;
+}
+
 /* Takes the options; -1: go on, else the exit status. */
 static int start_read(Start *st, int argc, char **argv)
 {
@@ -383,9 +394,11 @@ static int start_read(Start *st, int argc, char **argv)
         { "read-only", no_argument, NULL, 'r' }, { "nocache", no_argument, NULL, 'n' },
         { "native-aio", no_argument, NULL, 'k' }, { "aio", required_argument, NULL, 'i' },
         { "cache", required_argument, NULL, 't' }, { "discard", required_argument, NULL, 'd' },
-        { "force-share", no_argument, NULL, 'U' }, { "image-opts", no_argument, NULL, 256 }, { 0 },
+        { "force-share", no_argument, NULL, 'U' }, { "image-opts", no_argument, NULL, 256 },
+        { "object", required_argument, NULL, 257 }, { 0 },
     };
     Session *s = &st->s;
+    Error *err = NULL;
     int got;
 
     s->flags = OPEN_WRITE | OPEN_RESIZE | OPEN_UNMAP;
@@ -399,11 +412,13 @@ static int start_read(Start *st, int argc, char **argv)
         case 't': s->cache = optarg; break;
         case 'U': s->flags |= OPEN_SHARE; break;
         case 256: s->flags |= OPEN_OPTS; break;
+        case 257:
+            if (!tool_object_add(optarg, &err)) {
+                return fail(1, err);
+            }
+            break;
         case 'i':
-            s->flags |= !strcmp(optarg, "native") ? OPEN_NATIVE : !strcmp(optarg, "io_uring") ? OPEN_URING :
-                0;
-            if (!(s->flags & (OPEN_NATIVE | OPEN_URING)) && strcmp(optarg, "threads") != 0) {
-                fprintf(stderr, "%s: Invalid AIO mode: %s\n", g_get_prgname(), optarg);
+            if (!take_aio(s, optarg)) {
                 return 1;
             }
             break;

@@ -45,6 +45,15 @@ static bool measure(const Args *a, BlkNode *n, BlkCreate *o, Error **errp)
         print(a->json, ALIGN_UP(o->size, 512), ALIGN_UP(o->size, 512));
         return true;
     }
+    if (!strcmp(o->driver, "luks")) {
+        uint64_t room;
+
+        if (!blk_luks_room(&o->luks, &room, errp)) {
+            return false;
+        }
+        print(a->json, room + ALIGN_UP(o->size, 512), room + ALIGN_UP(o->size, 512));
+        return true;
+    }
     if (!m.full) {
         return error_set(errp, "The image size is too large for file format 'qcow2' (try using a larger "
                          "cluster size)");
@@ -65,7 +74,7 @@ int cmd_measure(Args *a)
     Image image = { 0 };
     Error *err = NULL;
 
-    if (strcmp(o.driver, "raw") != 0 && strcmp(o.driver, "qcow2") != 0) {
+    if (!can_create(o.driver)) {
         error_set(&err, "Unknown file format '%s'", o.driver);
     } else if (!create_options_read(o.driver, a->options->str, &o, &has_size, &help, &err)) {
         if (help) {

@@ -65,6 +65,27 @@ static bool take_cache(const json_t *v, BlkOptions *o)
     return ok;
 }
 
+static bool take_encrypt(const json_t *v, BlkOptions *o)
+{
+    const char *key;
+    json_t *word;
+    bool ok = json_is_object(v);
+
+    json_object_foreach((json_t *)(uintptr_t)v, key, word) {
+        const char *text = json_string_value(word);
+
+        if (!strcmp(key, "format")) {
+            o->encrypt_format = text;
+        } else if (!strcmp(key, "key-secret")) {
+            o->key_secret = text;
+        } else {
+            ok = false;
+        }
+        ok = ok && text;
+    }
+    return ok;
+}
+
 static bool take_node(const json_t *v, const BlkOptions **out, GPtrArray *arena, Error **errp)
 {
     if (!json_is_object(v)) {
@@ -104,6 +125,10 @@ static bool take_word(BlkOptions *o, const char *key, const json_t *v, GPtrArray
         return word_size(v, &o->offset);
     } else if (!strcmp(key, "size")) {
         return o->has_size = word_size(v, &o->size);
+    } else if (!strcmp(key, "key-secret")) {
+        return (o->key_secret = text) != NULL;
+    } else if (!strcmp(key, "encrypt")) {
+        return take_encrypt(v, o);
     } else if (!strcmp(key, "read-zeroes")) {
         return word_bool(v, &o->read_zeroes);
     } else if (!strcmp(key, "file")) {
@@ -174,6 +199,7 @@ static bool open_node(Image *i, BlkOptions *o, const char *cache, unsigned flags
     o->backing_none |= flags & OPEN_NO_BACKING && o->driver && !strcmp(o->driver, "qcow2") && !o->backing;
     o->for_repair = flags & OPEN_REPAIR;
     o->discard_unmap |= flags & OPEN_UNMAP;
+    o->no_data = flags & OPEN_LOOK;
     if (o->child) {
         file.locking = flags & OPEN_SHARE ? BLK_LOCKING_OFF : file.locking;
         o->child = &file;
@@ -207,7 +233,7 @@ static bool open_words(Image *i, const char *text, bool json, const char *cache,
 }
 
 static bool open_file(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
-                      Error **errp)
+                      const char *key_secret, Error **errp)
 {
     const char *path = g_str_has_prefix(name, "file:") ? name + strlen("file:") : name;
     const char *colon = strchr(path, ':'), *slash = strchr(path, '/');
@@ -237,18 +263,24 @@ static bool open_file(Image *i, const char *name, const char *format, const char
                 "         Automatically detecting the format is dangerous for raw images.\n"
                 "         Specify the 'raw' format explicitly to remove this warning.\n", name);
     }
-    BlkOptions o = { .driver = format, .child = &file };
+    BlkOptions o = { .driver = format, .child = &file, .key_secret = key_secret };
     return open_node(i, &o, cache, flags, errp);
 }
 
 bool image_open(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
                 Error **errp)
 {
+    return image_open_key(i, name, format, cache, flags, NULL, errp);
+}
+
+bool image_open_key(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
+                    const char *key_secret, Error **errp)
+{
     *i = (Image){ 0 };
     bool json = g_str_has_prefix(name, "json:");
     bool ok = json || flags & OPEN_OPTS ? open_words(i, json ? name + strlen("json:") : name, json, cache,
                                                      flags, errp)
-                                        : open_file(i, name, format, cache, flags, errp);
+                                        : open_file(i, name, format, cache, flags, key_secret, errp);
     if (!ok) {
         image_close(i);
         return error_context(errp, "Could not open '%s'", name);

@@ -17,6 +17,7 @@
 #include "block/block.h"
 #include "block/nbd-proto.h"
 #include "img/img.h"
+#include "img/objects.h"
 #include "nbd/server.h"
 #include "nbd/tool.h"
 #include "util/sockets.h"

@@ -5,11 +5,6 @@
 #include "nbd/server.h"
 #include "util/tls.h"
 
-/* --object TEXT: tls-creds-x509, -psk and -anon, and the secret that opens a key. */
-CTX_CONTROL bool tool_object_add(const char *text, Error **errp);
-/* The credentials @id for that side, borrowed; NULL and @errp. */
-CTX_CONTROL TlsCreds *tool_object_tls(const char *id, bool server, Error **errp);
-
 /* --list: prints the exports of the server at @socket, or at @host and @port. */
 CTX_CONTROL bool tool_list(const char *socket, const char *host, const char *port, TlsCreds *tls,
                            Error **errp);

@@ -87,7 +87,17 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
         o->throttle_group = c->u.throttle.throttle_group;
         set_child(o, c->u.throttle.file, arena);
         break;
+    case BLOCKDEV_CONFIG_DRIVER_LUKS:
+        set_child(o, c->u.luks.file, arena);
+        o->key_secret = c->u.luks.key_secret;
+        break;
     case BLOCKDEV_CONFIG_DRIVER_QCOW2:
+        if (c->u.qcow2.encrypt != NULL) {
+            const BlockdevQcow2Encryption *e = c->u.qcow2.encrypt;
+
+            o->encrypt_format = blockdev_qcow2_encryption_format_name(e->format);
+            o->key_secret = e->u.luks.key_secret;
+        }
         set_child(o, c->u.qcow2.file, arena);
         set_backing(o, c->u.qcow2.backing, arena);
         break;
@@ -124,6 +134,8 @@ const BlockdevRef *blockdev_file(const BlockdevConfig *c)
         return c->u.qcow2.file;
     case BLOCKDEV_CONFIG_DRIVER_THROTTLE:
         return c->u.throttle.file;
+    case BLOCKDEV_CONFIG_DRIVER_LUKS:
+        return c->u.luks.file;
     default:
         return NULL;
     }

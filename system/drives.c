@@ -85,14 +85,15 @@ static bool open_blockdev(const char *text, bool *help, Error **errp)
 /* The format of @path when the option does not say: what its first bytes claim. */
 static const char *probe_format(const char *path)
 {
-    uint8_t head[4] = { 0 };
+    uint8_t head[8] = { 0 };
     int fd = fdset_open(path, O_RDONLY | O_NONBLOCK, 0);
     ssize_t n = fd >= 0 ? pread(fd, head, sizeof(head), 0) : 0;
 
     if (fd >= 0) {
         close(fd);
     }
-    return n == sizeof(head) && memcmp(head, "QFI\xfb", 4) == 0 ? "qcow2" : "raw";
+    return n == sizeof(head) && memcmp(head, "QFI\xfb", 4) == 0 ? "qcow2"
+           : n == sizeof(head) && memcmp(head, "LUKS\xba\xbe\0\1", 8) == 0 ? "luks" : "raw";
 }
 
 /* The names a -drive without an id gets, as far as they do not depend on the board. */
@@ -137,6 +138,8 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
         .cache_direct = c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC,
         .cache_no_flush = c->cache == DRIVE_CACHE_UNSAFE,
         .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP, .child = &file,
+        .key_secret = c->key_secret != NULL ? c->key_secret : c->encrypt_key_secret,
+        .encrypt_format = c->encrypt_format,
     };
 
     if (c->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OFF) {

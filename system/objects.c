@@ -9,6 +9,7 @@
 #include "core/rng.h"
 #include "system/throttle.h"
 #include "util/bytes.h"
+#include "util/secret.h"
 
 typedef struct Object {
     char *id;
@@ -19,8 +20,6 @@ typedef struct Object {
     TlsCreds *tls;
     struct Object *next;
 } Object;
-
-#define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n"
 
 static Object *first;
 static bool default_merge = true, default_dump = true;
@@ -118,53 +117,12 @@ static bool create_memory(Object *o, const ObjectConfig *c, Error **errp)
     return o->ram != NULL;
 }
 
-/* A secret that cannot be read is refused when it is made, not when it is used. */
-static bool check_secret(const SecretConfig *s, Error **errp)
+static bool create_secret(const char *id, const SecretConfig *s, Error **errp)
 {
-    g_autofree char *text = g_strdup(s->data);
-    g_autoptr(GError) err = NULL;
-    gsize n;
+    const SecretOptions o = { .data = s->data, .file = s->file, .base64 = s->format == SECRET_FORMAT_BASE64,
+                              .keyid = s->keyid, .iv = s->iv };
 
-    if ((s->data == NULL) == (s->file == NULL)) {
-        return error_set(errp, s->data != NULL ? "'file' and 'data' are mutually exclusive"
-                                               : "Either 'file' or 'data' must be provided");
-    }
-    if (s->file != NULL && !g_file_get_contents(s->file, &text, &n, &err)) {
-        return error_set(errp, "Unable to read %s: %s", s->file, err->message);
-    }
-    if (s->format == SECRET_FORMAT_BASE64) {
-        g_free(g_base64_decode(text, &n));           /* how many bytes there are is all that is asked */
-        if (text[strspn(text, BASE64)] != '\0' || (n == 0 && *text != '\0')) {
-            return error_set(errp, "Base64 data contains invalid characters");
-        }
-    }
-    return true;
-}
-
-/* The text of secret @id, owned by the caller. */
-static char *secret_text(const char *id, Error **errp)
-{
-    const Object *o = find(id);
-    const SecretConfig *s = o != NULL ? &o->config->u.secret : NULL;
-    g_autofree char *text = NULL;
-    g_autofree uint8_t *bytes = NULL;
-    gsize n;
-
-    if (o == NULL || o->config->qom_type != OBJECT_CONFIG_QOM_TYPE_SECRET) {
-        error_set(errp, "No secret with id '%s'", id);
-        return NULL;
-    }
-    if (s->file == NULL) {
-        text = g_strdup(s->data);
-    } else if (!g_file_get_contents(s->file, &text, NULL, NULL)) {
-        error_set(errp, "Unable to read %s", s->file);
-        return NULL;
-    }
-    if (s->format == SECRET_FORMAT_RAW) {
-        return g_steal_pointer(&text);
-    }
-    bytes = g_base64_decode(text, &n);
-    return g_strndup((const char *)bytes, n);
+    return secret_add(id, &o, errp);
 }
 
 static bool create_tls(Object *o, const ObjectConfig *c, Error **errp)
@@ -172,12 +130,13 @@ static bool create_tls(Object *o, const ObjectConfig *c, Error **errp)
     const TlsCredsX509 *x = &c->u.tls_creds_x509;
     const TlsCredsPsk *psk = &c->u.tls_creds_psk;
     const TlsCredsAnon *anon = &c->u.tls_creds_anon;
-    g_autofree char *password = NULL;
+    char *password = NULL;
+    size_t password_len = 0;
     TlsCredsOptions t;
 
     switch (c->qom_type) {
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_X509:
-        password = x->passwordid != NULL ? secret_text(x->passwordid, errp) : NULL;
+        password = x->passwordid != NULL ? secret_get(x->passwordid, &password_len, errp) : NULL;
         if (x->passwordid != NULL && password == NULL) {
             return false;
         }
@@ -194,6 +153,7 @@ static bool create_tls(Object *o, const ObjectConfig *c, Error **errp)
         break;
     }
     o->tls = tls_creds_new(&t, errp);
+    secret_wipe(password, password_len);
     return o->tls != NULL;
 }
 
@@ -217,7 +177,7 @@ static bool create(Object *o, const ObjectConfig *c, Error **errp)
     case OBJECT_CONFIG_QOM_TYPE_THROTTLE_GROUP:
         return throttle_object_create(c->id, (ThrottleGroupConfig *)(uintptr_t)&c->u.throttle_group, errp);
     case OBJECT_CONFIG_QOM_TYPE_SECRET:
-        return check_secret(&c->u.secret, errp);
+        return create_secret(c->id, &c->u.secret, errp);
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_X509:
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_PSK:
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_ANON:
@@ -299,6 +259,9 @@ bool objects_delete(const char *id, Error **errp)
         rng_free(o->rng);
     }
     tls_creds_free(o->tls);    /* who uses them has a reference */
+    if (o->config->qom_type == OBJECT_CONFIG_QOM_TYPE_SECRET) {
+        secret_remove(id);
+    }
     while (*at != o) {
         at = &(*at)->next;
     }

@@ -79,6 +79,7 @@ static BlockDeviceInfo *node_info(BlkNode *n, bool chain)
     i->node_name = g_strdup(blk_name(n));
     i->file = g_strdup(blk_filename(n));
     i->drv = g_strdup(blk_driver_name(n));
+    i->encrypted = blk_encrypted(n);
     i->ro = blk_read_only(n);
     i->write_threshold = (int64_t)blk_threshold(n);
     i->image = image_info(n, chain);

@@ -6,6 +6,7 @@ The first argument is the program; words behind it choose tests by name.
 import os
 import subprocess
 import sys
+import tempfile
 
 import disks
 from qmp import check, main, same, still
@@ -71,6 +72,44 @@ def test_chain():
         check("backing-image" not in top["image"] and top["backing_file_depth"] == 0, str(top))
         stats = next(s for s in q.cmd("query-blockstats", **{"query-nodes": True}) if s["node-name"] == "n")
         check("parent" in stats["backing"], str(stats))
+
+
+def encrypted_image(folder, tool):
+    """@tool: rhea-img."""
+    subprocess.run([tool, "create", "-q", "--object", "secret,id=s,data=hello", "-f", "luks", "-o",
+                    "key-secret=s,iter-time=1", folder + "/e.luks", "1M"], check=True, timeout=60)
+    subprocess.run([tool, "create", "-q", "--object", "secret,id=s,data=hello", "-f", "qcow2", "-o",
+                    "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1", folder + "/e.qcow2",
+                    "1M"],
+                   check=True, timeout=60)
+
+
+def test_encrypted():
+    """Opened with a secret, at the start and under the sandbox; read and written."""
+    with tempfile.TemporaryDirectory() as folder:
+        encrypted_image(folder, os.path.join(os.path.dirname(sys.argv[1]), "..", "img", "rhea-img"))
+        with still("-object", "secret,id=s,data=hello", "-blockdev",
+                   "driver=luks,node-name=l,key-secret=s,file.driver=file,file.filename=%s/e.luks" % folder,
+                   "-drive",
+                   "if=none,id=q,file=%s/e.qcow2,encrypt.format=luks,encrypt.key-secret=s" % folder) as m:
+            q = m.qmp
+            got = nodes(q)
+            same((got["l"]["drv"], got["l"]["encrypted"]), ("luks", True))
+            same(got["l"]["image"]["virtual-size"], 1 << 20)
+            q.cmd("blockdev-del", **{"node-name": "l"})
+            image = {"driver": "file", "filename": folder + "/e.luks"}
+            q.cmd("object-add", **{"qom-type": "secret", "id": "bad", "data": "hallo"})
+            disk = {"driver": "luks", "node-name": "n", "file": image}
+            q.fails("blockdev-add", text="Invalid password", **{"key-secret": "bad"}, **disk)
+            q.fails("blockdev-add", text="required", **disk)
+            q.cmd("blockdev-add", **{"key-secret": "s"}, **disk)
+            q.cmd("object-del", id="s")
+            q.cmd("blockdev-del", **{"node-name": "n"})
+            q.fails("blockdev-add", text="No secret", **{"key-secret": "s"}, **disk)
+            qcow2 = {"driver": "qcow2", "node-name": "c", "read-only": True,
+                     "file": {"driver": "file", "filename": folder + "/e.qcow2"},
+                     "encrypt": {"format": "luks", "key-secret": "bad"}}
+            q.fails("blockdev-add", text="Invalid password", **qcow2)
 
 
 def test_query_nodes():

@@ -1,9 +1,10 @@
-/* tool-objects.c: rhea-nbd's --object, see tool.h. */
-#include "nbd/tool.h"
+/* objects.c: the tools' --object, see objects.h. */
+#include "img/objects.h"
 
 #include <string.h>
 #include "qapi/json.h"
 #include "qapi/types.h"
+#include "util/secret.h"
 
 typedef struct ToolObject ToolObject;
 struct ToolObject {
@@ -25,29 +26,13 @@ static ToolObject *find(const char *id)
     return o;
 }
 
-static bool secret_text(const char *id, char **out, Error **errp)
+static bool create_secret(const ObjectConfig *c, Error **errp)
 {
-    const ToolObject *o = id ? find(id) : NULL;
-    g_autoptr(GError) err = NULL;
-    gsize n;
+    const SecretConfig *s = &c->u.secret;
+    const SecretOptions o = { .data = s->data, .file = s->file, .base64 = s->format == SECRET_FORMAT_BASE64,
+                              .keyid = s->keyid, .iv = s->iv };
 
-    if (!id) {
-        return true;
-    }
-    if (!o || o->config->qom_type != OBJECT_CONFIG_QOM_TYPE_SECRET) {
-        return error_set(errp, "No secret with id '%s'", id);
-    }
-    const SecretConfig *s = &o->config->u.secret;
-    *out = g_strdup(s->data);
-    if (s->file && !g_file_get_contents(s->file, out, NULL, &err)) {
-        return error_set(errp, "Unable to read %s: %s", s->file, err->message);
-    }
-    if (*out && s->format == SECRET_FORMAT_BASE64) {
-        g_autofree char *coded = *out;
-
-        *out = (char *)g_base64_decode(coded, &n);
-    }
-    return *out || error_set(errp, "Either 'file' or 'data' must be provided");
+    return secret_add(c->id, &o, errp);
 }
 
 static bool create(ToolObject *o, Error **errp)
@@ -55,14 +40,15 @@ static bool create(ToolObject *o, Error **errp)
     const ObjectConfig *c = o->config;
     const TlsCredsX509 *x = &c->u.tls_creds_x509;
     const TlsCredsPsk *psk = &c->u.tls_creds_psk;
-    g_autofree char *password = NULL;
+    char *password = NULL;
+    size_t password_len = 0;
     TlsCredsOptions t = { 0 };
 
     switch (c->qom_type) {
     case OBJECT_CONFIG_QOM_TYPE_SECRET:
-        return true;
+        return create_secret(c, errp);
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_X509:
-        if (!secret_text(x->passwordid, &password, errp)) {
+        if (x->passwordid && !(password = secret_get(x->passwordid, &password_len, errp))) {
             return false;
         }
         t = (TlsCredsOptions){ .kind = TLS_X509, .server = x->endpoint == TLS_ENDPOINT_SERVER, .dir = x->dir,
@@ -81,6 +67,7 @@ static bool create(ToolObject *o, Error **errp)
         return error_set(errp, "Invalid parameter '%s'", object_config_qom_type_name(c->qom_type));
     }
     o->tls = tls_creds_new(&t, errp);
+    secret_wipe(password, password_len);
     return o->tls != NULL;
 }
 
