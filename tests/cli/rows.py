@@ -94,6 +94,23 @@ WRONG = [
     (["-global", "kvm-pit.lost_tick_policy=merge"],
      r"-global .*: property 'lost_tick_policy' is one of .*, not 'merge'", None),
     (["-global", "kvm-pit.foo=1"], r"-global .*: Property 'kvm-pit.foo' not found", None),
+    (["-hdb", "nope.img"], r"-hdb file=nope.img: .*No such file or directory", None),
+    (["-hdc", "nope.img"], r"-hdc file=nope.img: .*No such file or directory", None),
+    (["-hdd", "nope.img"], r"-hdd file=nope.img: .*No such file or directory", None),
+    (["-pflash", "nope.img"], r"-pflash file=nope.img,.*: .*No such file or directory", None),
+    (["-parallel", "stdio"], r"-parallel: 'stdio' is not supported, only 'none' is", None),
+    (["-net", "user"], r"-net: 'user' is not supported, only 'none' is", None),
+    (["-nic", "user"], r"-nic: 'user' is not supported, only 'none' is", None),
+    (["-display", "gtk"], r"-display: 'gtk' is not supported, only 'none' is", None),
+    (["-vga", "std"], r"-vga: 'std' is not supported, only 'none' is", None),
+    (["-debugcon", "foo"], r"-debugcon foo: .*'foo' is not a valid char driver", None),
+    (["-monitor", "foo"], r"-monitor foo: .*'foo' is not a valid char driver", None),
+    (["-msg", "timestamp=maybe"], r"-msg timestamp=maybe: Parameter 'timestamp' expects .*", None),
+    (["-add-fd", "fd=x,set=1"], r"-add-fd fd=x,set=1: Parameter 'fd' expects .*", None),
+    (["-accel", "qtest", "-qtest", "foo"], r"-qtest foo: .*'foo' is not a valid char driver", None),
+    (["-accel", "qtest", "-qtest", "null", "-qtest-log", "/nonexistent/x"],
+     r"-qtest-log.*: .*No such file or directory", None),
+    (["-machine", "pc-q35-1.0"], r"-machine: unsupported machine type 'pc-q35-1.0'", r"did you mean .*|"),
     (["-preconfig"], r"-preconfig: there is no monitor to leave it by; .*", None),
     (["-preconfig", "-daemonize"], r"-preconfig: cannot be used together with -daemonize", None),
     (["-numa", "nod"], r"-numa nod: Parameter 'type' .* 'nod'", r"did you mean 'node'\?"),
@@ -301,3 +318,24 @@ LISTINGS = [
     (["-d", "help"], r"(?s)Log items \(comma separated\):\nguest_errors .*trace:PATTERN .*"),
     (["-d", "trace:help"], r"(?s).*machine_reset\n.*"),
 ]
+
+# Command lines that start; in the folder are disk.img, text and pflash.img.
+STARTS = [
+    ["-enable-kvm"],
+    ["-no-acpi", "-no-hpet", "-no-fd-bootchk"],
+    ["-hda", "disk.img", "-hdb", "disk2.img", "-hdc", "disk3.img", "-hdd", "disk4.img"],
+    ["-cdrom", "disk.img", "-boot", "order=d", "-rtc", "base=utc"],
+    ["-M", "q35", "-cdrom", "disk.img", "-pflash", "pflash.img"],
+    ["-fw_cfg", "name=opt/x,string=y", "-fw_cfg", "opt/z,file=text", "-smbios", "type=1,product=x"],
+    ["-audiodev", "none,id=a", "-parallel", "none", "-net", "none", "-nic", "none", "-vga", "none"],
+    ["-debugcon", "null", "-monitor", "null", "-echr", "2", "-trace", "machine_reset", "-D", "/dev/null"],
+    ["-accel", "qtest", "-qtest", "null", "-qtest-log", "/dev/null"],
+    ["-overcommit", "cpu-pm=off", "-action", "panic=none", "-uuid", "11111111-2222-3333-4444-555555555555"],
+    ["-name", "n", "-numa", "node", "-m", "64", "-acpitable", "sig=ABCD,data=text", "-no-user-config"],
+    ["-set", "device.d.addr=7", "-device", "edu,id=d", "-global", "edu.addr=5", "-msg", "timestamp=off"],
+    ["-mem-path", "/tmp", "-mem-prealloc", "-M", "pc,vmport=off", "-cpu", "qemu32", "-smp", "2"],
+    ["-no-reboot", "-no-shutdown", "-L", "/nonexistent", "-async-teardown"],
+]
+
+# Options with an argument that none is wrong for, and why.
+NEVER_WRONG = {"L": "a folder that is not there holds no firmware"}
