@@ -104,7 +104,8 @@ bool nvme_ns_open(NvmeNs *ns, Device *dev, Error **errp)
     }
     ns->front.rerror = (BlkOnError)ns->rerror;
     ns->front.werror = (BlkOnError)ns->werror;
-    blk_front_open(&ns->front, node, dev->id, device_path(dev));
+    bool has_id = dev->parent == dev->machine->peripheral;
+    blk_front_open(&ns->front, node, has_id ? dev->id : NULL, has_id ? g_strdup(dev->id) : device_path(dev));
     ns->bytes = blk_size(node);
     nvme_ns_reset(ns);
     return true;
