@@ -143,6 +143,7 @@ struct BlkNode {
     bool read_only, auto_read_only, direct, no_flush, unmap;
     int fd;                    /* protocols on a descriptor; else -1 */
     bool in_memory;            /* @fd is a file on tmpfs */
+    BlkDetect detect_zeroes;
     BlkAio aio;
     BlkLimits limits;
 
@@ -212,6 +213,15 @@ struct BlkLoop {
 
 extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio, blk_nbd,
                        blk_throttle, blk_luks;
+
+/* zeroes.c */
+
+/* True if @buf is all zeroes. */
+bool blk_is_zero(const void *buf, uint64_t len);
+/* The flags of a request for zeroes at @n in the place of a write with @flags. */
+unsigned blk_zero_flags(const BlkNode *n, unsigned flags);
+/* @r, a write at @l, is all zeroes: it becomes a request for zeroes, which ends it.  False: it is not. */
+bool blk_zeroes_instead(BlkLane *l, BlkReq *r);
 
 /* request.c */
 

@@ -103,6 +103,9 @@ CTX_ANY int blk_copy_range(BlkNode *from, uint64_t off, BlkNode *to, uint64_t at
 
 /* --- facts --- */
 
+/* What a write of zeroes becomes: a write, a request for zeroes, one that may give space back. */
+typedef enum BlkDetect { BLK_DETECT_OFF, BLK_DETECT_ON, BLK_DETECT_UNMAP } BlkDetect;
+
 /* What a failed request does (rerror, werror). */
 typedef enum BlkOnError {
     BLK_ON_ERROR_REPORT,       /* the guest is told */
@@ -142,6 +145,7 @@ CTX_ANY uint64_t blk_size(const BlkNode *n);
 CTX_ANY bool blk_read_only(const BlkNode *n);
 CTX_ANY const BlkLimits *blk_limits(const BlkNode *n);
 CTX_ANY bool blk_cache_direct(const BlkNode *n);
+CTX_ANY BlkDetect blk_detect_zeroes(const BlkNode *n);
 CTX_ANY bool blk_cache_no_flush(const BlkNode *n);
 /* True if what it writes to its storage is encrypted. */
 CTX_ANY bool blk_encrypted(const BlkNode *n);
@@ -390,6 +394,7 @@ struct BlkOptions {
     bool auto_read_only;       /* read-only when the file cannot be opened for writing */
     bool cache_direct;         /* bypass the host's page cache */
     bool cache_no_flush;       /* flushes are not passed on: data is lost with the host */
+    BlkDetect detect_zeroes;   /* UNMAP is ON without discard_unmap */
     bool discard_unmap;        /* discard=unmap: give space back; else discards are ignored */
 
     const char *filename;      /* file, host_device */

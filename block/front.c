@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include "block/throttle.h"
+#include "util/bytes.h"
 
 const char *const blk_on_error_names[] = { "report", "ignore", "enospc", "stop", "auto", NULL };
 
@@ -47,6 +48,25 @@ void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
     }
 }
 
+static void histogram_free(EpochItem *item)
+{
+    BlkHistogram *h = container_of(item, BlkHistogram, epoch);
+
+    g_free(h->bounds);
+    g_free(h->bins);
+    g_free(h);
+}
+
+static void histogram_put(BlkFront *f, BlkTimed what, BlkHistogram *take_h)
+{
+    BlkHistogram *old = f->histograms[what];
+
+    epoch_store(f->histograms[what], take_h);
+    if (old != NULL) {
+        epoch_defer(&old->epoch, histogram_free);
+    }
+}
+
 void blk_front_close(BlkFront *f)
 {
     assert_control();
@@ -54,6 +74,9 @@ void blk_front_close(BlkFront *f)
         if (*at == f) {
             *at = f->next;
             f->throttle = NULL;
+            for (unsigned i = 0; i < 3; i++) {
+                histogram_put(f, (BlkTimed)i, NULL);
+            }
             if (f->member != NULL) {
                 throttle_leave(g_steal_pointer(&f->member));
             }
@@ -89,6 +112,52 @@ BlkFront *blk_front_of_drive(const char *drive)
         }
     }
     return NULL;
+}
+
+/* --- times --- */
+
+bool blk_front_histogram(BlkFront *f, BlkTimed what, const uint64_t *bounds, unsigned count)
+{
+    BlkHistogram *h = NULL;
+
+    assert_control();
+    for (unsigned i = 0; i < count; i++) {
+        if (bounds[i] <= (i > 0 ? bounds[i - 1] : 0)) {
+            return false;
+        }
+    }
+    if (bounds != NULL) {
+        h = g_new0(BlkHistogram, 1);
+        h->count = count;
+        h->bounds = g_memdup2(bounds, count * sizeof(*bounds));
+        h->bins = g_new0(uint64_t, count + 1);
+    }
+    histogram_put(f, what, h);
+    return true;
+}
+
+void blk_front_account(BlkFront *f, BlkOp op, int64_t ns)
+{
+    static const int kinds[BLK_OPS] = {
+        [BLK_READ] = BLK_TIMED_READ, [BLK_WRITE] = BLK_TIMED_WRITE, [BLK_ZERO] = BLK_TIMED_WRITE,
+        [BLK_DISCARD] = -1, [BLK_FLUSH] = BLK_TIMED_FLUSH,
+    };
+    BlkHistogram *h = kinds[op] >= 0 ? epoch_load(f->histograms[kinds[op]]) : NULL;
+
+    if (G_LIKELY(h == NULL)) {
+        return;
+    }
+    unsigned lo = 0, hi = h->count;          /* the first bound above @ns */
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+
+        if (h->bounds[mid] <= (uint64_t)MAX(ns, 0)) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    __atomic_add_fetch(&h->bins[lo], 1, __ATOMIC_RELAXED);
 }
 
 /* --- errors --- */

@@ -11,6 +11,7 @@
 #define BLOCK_FRONT_H
 
 #include "block/block.h"
+#include "util/epoch.h"
 
 typedef struct BlkFront BlkFront;
 
@@ -19,6 +20,16 @@ typedef enum BlkErrorAction { BLK_ERROR_IGNORE, BLK_ERROR_REPORT, BLK_ERROR_STOP
 
 /* How the last request that stopped the machine failed. */
 typedef enum BlkIoStatus { BLK_IO_OK, BLK_IO_FAILED, BLK_IO_NOSPACE } BlkIoStatus;
+
+/* What is timed apart. */
+typedef enum BlkTimed { BLK_TIMED_READ, BLK_TIMED_WRITE, BLK_TIMED_FLUSH } BlkTimed;
+
+/* How many requests took how long. */
+typedef struct BlkHistogram {
+    unsigned count;            /* of bounds; bins are one more */
+    uint64_t *bounds, *bins;   /* bin i: below bounds[i] ns, not below the one before; bins are atomic */
+    EpochItem epoch;
+} BlkHistogram;
 
 typedef struct BlkTrayOps {
     /* Opens the tray; with @force even when the guest has locked it.  False: *errp is set; the guest
@@ -43,6 +54,7 @@ struct BlkFront {
 
     /* Private to block/ from here. */
     unsigned io_status;        /* BlkIoStatus; atomic */
+    struct BlkHistogram *histograms[3];        /* epoch; by BlkTimed */
     struct ThrottleMember *member;     /* once it had limits */
     BlkFront *next;
 };
@@ -75,6 +87,11 @@ CTX_ANY BlkErrorAction blk_front_error(BlkFront *f, const BlkNode *node, bool re
 /* True if an error can ever mean BLK_ERROR_STOP. */
 CTX_ANY bool blk_front_may_stop(const BlkFront *f);
 CTX_ANY BlkIoStatus blk_front_io_status(const BlkFront *f);
+/* Counts from now on how long requests of @what take, in bins between @bounds (copied); NULL: no more.  False:
+ * they do not rise from above 0. */
+CTX_CONTROL bool blk_front_histogram(BlkFront *f, BlkTimed what, const uint64_t *bounds, unsigned count);
+/* A request of @f took @ns. */
+CTX_LOOP void blk_front_account(BlkFront *f, BlkOp op, int64_t ns);
 /* All fronts are well again: the machine goes on. */
 CTX_CONTROL void blk_fronts_reset_status(void);
 CTX_CONTROL void blk_set_error_listener(BlkErrorListener *l);

@@ -115,6 +115,11 @@ bool blk_cache_direct(const BlkNode *n)
     return n->direct;
 }
 
+BlkDetect blk_detect_zeroes(const BlkNode *n)
+{
+    return n->detect_zeroes;
+}
+
 bool blk_cache_no_flush(const BlkNode *n)
 {
     return n->no_flush;
@@ -757,6 +762,7 @@ static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
     n->direct = o->cache_direct;
     n->no_flush = o->cache_no_flush;
     n->unmap = o->discard_unmap;
+    n->detect_zeroes = o->detect_zeroes;
     n->aio = o->aio;
     n->fd = -1;
     n->limits = (BlkLimits){ .align = 1, .logical = 512, .physical = 512 };
@@ -771,6 +777,9 @@ BlkNode *blk_open_inner(const BlkOptions *o, Error **errp)
     const BlkDriver *d = find_driver(o->driver, errp);
 
     if (!d || !check_name(o->node_name, errp) || !check_options(d, o, errp)) {
+        return NULL;
+    }
+    if (d->intercept && !blk_bridge_open(errp)) {
         return NULL;
     }
     BlkNode *n = node_new(d, o);

@@ -368,6 +368,9 @@ static void descend(BlkReq *r, BlkLane *l)
         if (G_UNLIKELY(r->op != BLK_READ && blk_threshold(l->node))) {
             blk_threshold_hit(l->node, r->op == BLK_DISCARD ? 0 : r->pos + r->left);
         }
+        if (G_UNLIKELY(l->node->detect_zeroes) && r->op == BLK_WRITE && blk_zeroes_instead(l, r)) {
+            return;
+        }
         if (drv->submit) {
             drv->submit(l, r);
             return;
@@ -560,7 +563,11 @@ void blk_submit_held(BlkNode *n, BlkReq *r)
 static void account(BlkLane *l, const BlkReq *r, int ret)
 {
     BlkStats *s = &l->stats;
+    BlkFront *f = r->user ? r->user->front : NULL;
 
+    if (f) {
+        blk_front_account(f, r->op, l->bl->now - r->start);
+    }
     if (ret < 0) {
         count(&s->failed[r->op], 1);
         return;
@@ -643,15 +650,24 @@ Loop *blk_bridge_loop(void)
     return bridge_loop;
 }
 
+static void bridge_over(Post *p)
+{
+    Bridge *b = container_of(p, Bridge, post);
+
+    lock_take(&b->lock);
+    b->over = true;
+    lock_broadcast(&b->done);
+    lock_drop(&b->lock);
+}
+
+/* Whoever waits may close the node at once: the request has to have left it. */
 static void bridge_done(BlkReq *r, int ret)
 {
     Bridge *b = container_of(r, Bridge, req);
 
-    lock_take(&b->lock);
     b->ret = ret;
-    b->over = true;
-    lock_broadcast(&b->done);
-    lock_drop(&b->lock);
+    b->post.run = bridge_over;
+    loop_post(bridge_loop, &b->post);
 }
 
 static void bridge_go(Post *p)
@@ -813,6 +829,14 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
 
     if (ret < 0) {
         return ret;
+    }
+    if (G_UNLIKELY(n->detect_zeroes) && op == BLK_WRITE && blk_is_zero(buf, len)) {
+        op = BLK_ZERO;
+        flags = blk_zero_flags(n, flags);
+        buf = NULL;
+        iov = (struct iovec){ 0 };
+        r.op = op;
+        r.flags = flags;
     }
     if (G_UNLIKELY((op == BLK_WRITE || op == BLK_ZERO) && blk_threshold(n))) {
         blk_threshold_hit(n, off + len);

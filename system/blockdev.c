@@ -63,6 +63,7 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
     *o = (BlkOptions){
         .driver = blockdev_config_driver_name(c->driver), .node_name = c->node_name,
         .read_only = c->read_only, .auto_read_only = c->auto_read_only,
+        .detect_zeroes = (BlkDetect)c->detect_zeroes,
         .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP,
         .cache_direct = c->cache != NULL && c->cache->direct,
         .cache_no_flush = c->cache != NULL && c->cache->no_flush,
@@ -147,12 +148,12 @@ static bool check_absent(const BlockdevConfig *c, Error **errp)
     const BlockdevRef *file = blockdev_file(c);
     const BlockdevRefOrNull *backing = c->driver == BLOCKDEV_CONFIG_DRIVER_QCOW2 ? c->u.qcow2.backing : NULL;
 
-    if (c->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OFF) {
-        return error_set(errp, "Parameter 'detect-zeroes' does not accept value '%s' yet",
-                         blockdev_detect_zeroes_name(c->detect_zeroes));
-    }
     if (c->driver == BLOCKDEV_CONFIG_DRIVER_NBD && !check_nbd(&c->u.nbd, errp)) {
         return false;
+    }
+    if (c->detect_zeroes == BLOCKDEV_DETECT_ZEROES_UNMAP && c->discard != BLOCKDEV_DISCARD_UNMAP) {
+        return error_set(errp, "setting detect-zeroes to unmap is not allowed without setting discard operation "
+                         "to unmap");
     }
     if (c->force_share) {
         return error_set(errp, "Parameter 'force-share' does not accept value 'on' yet");

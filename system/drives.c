@@ -140,11 +140,10 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
         .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP, .child = &file,
         .key_secret = c->key_secret != NULL ? c->key_secret : c->encrypt_key_secret,
         .encrypt_format = c->encrypt_format,
+        .detect_zeroes = (BlkDetect)c->detect_zeroes,
     };
 
-    if (c->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OFF) {
-        error_set(errp, "detect-zeroes=%s is not supported", blockdev_detect_zeroes_name(c->detect_zeroes));
-    } else if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
+    if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
         error_set(errp, "aio=native was specified, but it requires cache.direct=on, which was not specified");
     } else if (blk_find_drive(id) != NULL) {
         error_set(errp, "Duplicate ID '%s' for drive", id);

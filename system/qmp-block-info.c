@@ -5,6 +5,7 @@
 #include "block/graph.h"
 #include "qapi/commands.h"
 #include "system/qmp-bitmap.h"
+#include "system/qmp-histogram.h"
 #include "system/throttle.h"
 
 /* --- what there is --- */
@@ -81,6 +82,7 @@ static BlockDeviceInfo *node_info(BlkNode *n, bool chain)
     i->drv = g_strdup(blk_driver_name(n));
     i->encrypted = blk_encrypted(n);
     i->ro = blk_read_only(n);
+    i->detect_zeroes = (BlockdevDetectZeroes)blk_detect_zeroes(n);
     i->write_threshold = (int64_t)blk_threshold(n);
     i->image = image_info(n, chain);
     i->backing_file = backing != NULL ? g_strdup(blk_filename(backing)) : NULL;
@@ -222,6 +224,7 @@ bool qmp_query_blockstats(bool query_nodes, BlockStatsList *ret, Error **errp)
 
         s->device = g_strdup(n != NULL ? blk_drive_id(n) : "");
         s->qdev = g_strdup(f->qdev);
+        qmp_tell_histograms(f, s->stats);
         qapi_append(ret, s);
     }
     return true;

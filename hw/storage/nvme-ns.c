@@ -95,6 +95,7 @@ bool nvme_ns_open(NvmeNs *ns, Device *dev, Error **errp)
     g_autofree char *who = g_strdup_printf("device '%s'", dev->id);
     ns->user.resized = ns_resized;
     ns->user.moved = ns_moved;
+    ns->user.front = &ns->front;
     if (!blk_attach(node, &ns->user, who, need, share, errp)) {
         return false;
     }

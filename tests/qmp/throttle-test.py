@@ -134,6 +134,44 @@ def test_node():
         q.cmd("object-del", id="g")
 
 
+def test_histograms():
+    with disks() as m:
+        q = m.qmp
+
+        def histograms(device):
+            return {k.split("_")[0]: (v["boundaries"], v["bins"]) for b in q.cmd("query-blockstats")
+                    if b["qdev"] == device for k, v in b["stats"].items() if "histogram" in k}
+
+        def put(**args):
+            q.cmd("block-latency-histogram-set", id=PATH, **args)
+        q.fails("block-latency-histogram-set", kind="DeviceNotFound", text="Device 'x' not found", id="x")
+        q.fails("block-latency-histogram-set", text="Device '%s' set read boundaries fail" % PATH, id=PATH,
+                boundaries=[0, 5])
+        q.fails("block-latency-histogram-set", text="set write boundaries fail", id=PATH,
+                **{"boundaries-write": [5, 5]})
+        same(histograms(PATH), {})
+        put(boundaries=[5], **{"boundaries-write": [9, 10]})
+        same(histograms(PATH), {"rd": ([5], [0, 0]), "wr": ([9, 10], [0, 0, 0]), "flush": ([5], [0, 0])})
+        same(histograms("hd0"), {})
+        put(**{"boundaries-flush": []})
+        same(histograms(PATH)["flush"], ([], [0]))
+        put()
+        same(histograms(PATH), {})
+
+
+def test_detect_zeroes():
+    m = still("-blockdev", "driver=null-co,node-name=n,detect-zeroes=on",
+              "-drive", "if=none,id=d,format=raw,file=@FOLDER/d,detect-zeroes=unmap", "-device", "ide-hd,drive=d")
+    with open(m.folder.name + "/d", "wb") as f:
+        f.write(bytes(512))
+    with m:
+        q = m.qmp
+        same([n["detect_zeroes"] for n in q.cmd("query-named-block-nodes") if n["node-name"] == "n"], ["on"])
+        same(q.cmd("query-block")[0]["inserted"]["detect_zeroes"], "unmap")
+        q.fails("blockdev-add", text="without setting discard operation to unmap", driver="null-co",
+                **{"node-name": "m", "detect-zeroes": "unmap"})
+
+
 def test_refused():
     for args, text in ((["-drive", "if=none,file=x,iops=1,iops_rd=1"], "at the same time"),
                        (["-drive", "if=none,file=x,iops=1,throttling.iops-total=1"],

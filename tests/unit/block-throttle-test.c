@@ -222,6 +222,20 @@ static void test_refused(void **state)
     assert_false(throttle_group_set("g", &none));
 }
 
+/* Who waits for bytes gets them through the filter, and may close it at once. */
+static void test_blocking(void **state)
+{
+    ThrottleRates t = throttle_rates_none();
+    uint8_t buf[512] = { 1 };
+
+    group(&t);
+    BlkNode *n = limited("t", "g");
+    assert_int_equal(blk_pread(n, 0, buf, 512), 0);
+    close_ok(n);
+    assert_int_equal(buf[0], 0);
+    assert_true(throttle_group_drop("g"));
+}
+
 /* Two nodes share what there is alike, however many requests each has; a third has none. */
 static void test_fair(void **state)
 {
@@ -327,7 +341,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rates), cmocka_unit_test(test_bursts), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_fair), cmocka_unit_test(test_front), cmocka_unit_test(test_drive),
+        cmocka_unit_test(test_fair),
+        cmocka_unit_test(test_blocking), cmocka_unit_test(test_front), cmocka_unit_test(test_drive),
     };
 
     thread_become_control();
