@@ -87,8 +87,8 @@ CTX_ANY BlkErrorAction blk_front_error(BlkFront *f, const BlkNode *node, bool re
 /* True if an error can ever mean BLK_ERROR_STOP. */
 CTX_ANY bool blk_front_may_stop(const BlkFront *f);
 CTX_ANY BlkIoStatus blk_front_io_status(const BlkFront *f);
-/* Counts from now on how long requests of @what take, in bins between @bounds (copied); NULL: no more.  False:
- * they do not rise from above 0. */
+/* Counts from now on how long requests of @what take, in bins between @bounds (copied); NULL: no more.
+ * False: they do not rise from above 0. */
 CTX_CONTROL bool blk_front_histogram(BlkFront *f, BlkTimed what, const uint64_t *bounds, unsigned count);
 /* A request of @f took @ns. */
 CTX_LOOP void blk_front_account(BlkFront *f, BlkOp op, int64_t ns);

@@ -152,8 +152,8 @@ static bool check_absent(const BlockdevConfig *c, Error **errp)
         return false;
     }
     if (c->detect_zeroes == BLOCKDEV_DETECT_ZEROES_UNMAP && c->discard != BLOCKDEV_DISCARD_UNMAP) {
-        return error_set(errp, "setting detect-zeroes to unmap is not allowed without setting discard operation "
-                         "to unmap");
+        return error_set(errp, "setting detect-zeroes to unmap is not allowed without setting discard "
+                         "operation to unmap");
     }
     if (c->force_share) {
         return error_set(errp, "Parameter 'force-share' does not accept value 'on' yet");

@@ -141,7 +141,8 @@ WRONG = [
     (["-drive", "file=disk.img,format=raw,id=a,if=none", "-drive", "file=text,format=raw,id=a,if=none"],
      r"-drive file=text,.*: Duplicate ID 'a' for drive", None),
     (["-blockdev", "driver=file,node-name=a,filename=disk.img,detect-zeroes=unmap"],
-     r"-blockdev .*: setting detect-zeroes to unmap is not allowed without setting discard operation to unmap", None),
+     r"-blockdev .*: setting detect-zeroes to unmap is not allowed without setting discard operation to "
+     r"unmap", None),
     (["-blockdev", "driver=raw,node-name=a,file.driver=file,file.filename=disk.img,file.force-share=on"],
      r"-blockdev .*: Parameter 'force-share' does not accept value 'on' yet", None),
     (["-incoming", "defer"], r"-incoming: .*there is no migration", None),

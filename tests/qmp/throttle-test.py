@@ -161,7 +161,8 @@ def test_histograms():
 
 def test_detect_zeroes():
     m = still("-blockdev", "driver=null-co,node-name=n,detect-zeroes=on",
-              "-drive", "if=none,id=d,format=raw,file=@FOLDER/d,detect-zeroes=unmap", "-device", "ide-hd,drive=d")
+              "-drive", "if=none,id=d,format=raw,file=@FOLDER/d,detect-zeroes=unmap",
+              "-device", "ide-hd,drive=d")
     with open(m.folder.name + "/d", "wb") as f:
         f.write(bytes(512))
     with m:
