@@ -52,6 +52,20 @@ static bool open_fd(BlkNode *n, Error **errp)
     return false;
 }
 
+/* True where O_DIRECT is asked for.  Not on tmpfs: there it is the same copy, and looking for pages to write
+ * back and to drop after it. */
+static bool really_direct(const BlkNode *n)
+{
+    return n->direct && !n->in_memory;
+}
+
+static bool is_in_memory(int fd)
+{
+    struct statfs sf;
+
+    return fstatfs(fd, &sf) == 0 && sf.f_type == TMPFS_MAGIC;
+}
+
 static bool check_type(BlkNode *n, Error **errp)
 {
     File *f = n->state;
@@ -68,8 +82,9 @@ static bool check_type(BlkNode *n, Error **errp)
     if (!is_host_device(n) && !S_ISREG(st.st_mode)) {
         return error_set(errp, "'file' driver requires '%s' to be a regular file", n->filename);
     }
+    n->in_memory = is_in_memory(n->fd);
     /* O_NONBLOCK was for FIFOs and devices without a medium; io_uring would take it seriously. */
-    return fcntl(n->fd, F_SETFL, n->direct ? O_DIRECT : 0) == 0 ||
+    return fcntl(n->fd, F_SETFL, really_direct(n) ? O_DIRECT : 0) == 0 ||
            error_set_errno(errp, errno, "Could not open '%s'", n->filename);
 }
 
@@ -121,7 +136,7 @@ static void direct_limits(BlkNode *n)
     File *f = n->state;
 
     f->align = f->mem_align = 1;
-    if (!n->direct) {
+    if (!really_direct(n)) {
         return;
     }
 #ifdef STATX_DIOALIGN
@@ -224,13 +239,6 @@ static void file_close(BlkNode *n)
     lock_destroy(&f->data_lock);
 }
 
-static bool is_in_memory(int fd)
-{
-    struct statfs sf;
-
-    return fstatfs(fd, &sf) == 0 && sf.f_type == TMPFS_MAGIC;
-}
-
 static bool file_open(BlkNode *n, const BlkOptions *o, Error **errp)
 {
     File *f = n->state;
@@ -244,7 +252,6 @@ static bool file_open(BlkNode *n, const BlkOptions *o, Error **errp)
         return false;
     }
     find_limits(n);
-    n->in_memory = is_in_memory(n->fd);
     return true;
 }
 
@@ -257,7 +264,8 @@ static bool file_set_read_only(BlkNode *n, bool read_only, Error **errp)
         return error_set_errno(errp, errno, "Could not reopen '%s'", n->filename);
     }
     int ret = file_lock_copy(n, fd);
-    if (ret == 0 && (fcntl(fd, F_SETFL, n->direct ? O_DIRECT : 0) < 0 || dup3(fd, n->fd, O_CLOEXEC) < 0)) {
+    if (ret == 0 && (fcntl(fd, F_SETFL, really_direct(n) ? O_DIRECT : 0) < 0 ||
+                     dup3(fd, n->fd, O_CLOEXEC) < 0)) {
         ret = -errno;
     }
     close(fd);
