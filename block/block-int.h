@@ -90,6 +90,8 @@ struct BlkDriver {
     /* Writes one cluster, or the short last one, compressed; on a thread that may block.  -E2BIG: it would
      * not be smaller.  NULL: no. */
     int (*write_compressed)(BlkNode *n, uint64_t off, const void *buf, size_t len);
+    /* Changes what the image is; NULL: it cannot.  Blocks; nothing is in flight. */
+    bool (*amend)(BlkNode *n, const BlkAmend *o, bool force, Error **errp);
     /* What the image says of itself; NULL: nothing. */
     void (*info)(BlkNode *n, BlkImageInfo *out);
     /* What a range is, of this layer alone; on a thread that may block.  NULL: data. */

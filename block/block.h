@@ -328,6 +328,16 @@ typedef struct BlkLuksAmend {
 
 /* Bytes before the data of a new LUKS disk. */
 CTX_ANY bool blk_luks_room(const BlkLuksCreate *o, uint64_t *room, Error **errp);
+/* What `amend -o` says; zero: nothing. */
+typedef struct BlkAmend {
+    bool has_luks;             /* an option of @luks was given */
+    BlkLuksAmend luks;
+    bool has_lazy_refcounts, lazy_refcounts;
+} BlkAmend;
+
+/* Changes what an image is; nothing is in flight.  @force: also what loses the data. */
+CTX_CONTROL bool blk_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp);
+
 /* How large a qcow2 image by @o is in the file without any data, and with all of it allocated, in bytes; 0 if
  * the format has no room for it. */
 typedef struct BlkMeasure { uint64_t metadata, full; } BlkMeasure;

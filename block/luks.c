@@ -12,6 +12,7 @@
 
 typedef struct LuksDisk {
     Luks l;
+    char *secret;              /* the id of what opened it, or NULL */
 } LuksDisk;
 
 static int luks_probe(const uint8_t *head, size_t n)
@@ -35,6 +36,7 @@ static bool luks_disk_open(BlkNode *n, const BlkOptions *o, Error **errp)
         if (!n->crypt) {
             return false;
         }
+        d->secret = g_strdup(o->key_secret);
     }
     n->size = ALIGN_DOWN(room - d->l.payload, 512);
     n->limits = n->child->limits;
@@ -47,8 +49,21 @@ static bool luks_disk_open(BlkNode *n, const BlkOptions *o, Error **errp)
 
 static void luks_close(BlkNode *n)
 {
+    LuksDisk *d = n->state;
+
     crypt_free(n->crypt);
     n->crypt = NULL;
+    g_free(d->secret);
+}
+
+static bool luks_disk_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp)
+{
+    LuksDisk *d = n->state;
+
+    if (o->has_lazy_refcounts) {
+        return error_set(errp, "Invalid parameter 'lazy_refcounts'");
+    }
+    return luks_amend(n->child, 0, &d->l, d->secret, &o->luks, force, errp);
 }
 
 static bool luks_rights(BlkNode *n, unsigned need, unsigned share, Error **errp)
@@ -128,6 +143,7 @@ const BlkDriver blk_luks = {
     .rights = luks_rights,
     .truncate = luks_truncate,
     .child_resized = luks_child_resized,
+    .amend = luks_disk_amend,
     .info = luks_disk_info,
     .resolve = luks_resolve,
     .resolve_slow = luks_resolve_slow,

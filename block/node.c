@@ -500,6 +500,16 @@ bool blk_truncate(BlkNode *n, uint64_t size, Error **errp)
     return n->drv->truncate(n, size, errp);
 }
 
+bool blk_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp)
+{
+    assert_control();
+    if (!n->drv->amend) {
+        return error_set(errp, "Format driver '%s' does not support option amendment", n->drv->name);
+    }
+    return n->read_only ? error_set(errp, "Block node '%s' is read-only", n->name)
+                        : n->drv->amend(n, o, force, errp);
+}
+
 bool blk_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp)
 {
     assert_control();

@@ -248,7 +248,8 @@ bool qcow2_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp
     }
     ret = ret < 0 ? ret : qcow2_header_write(file, &h);
     /* The file ends with a whole cluster. */
-    ret = ret < 0 ? ret : blk_pwrite(file, end - sizeof(nothing), nothing, l.data ? sizeof(nothing) : 0);
+    ret = ret < 0 ? ret : blk_pwrite(file, end - sizeof(nothing), nothing,
+                                     l.data || l.crypt ? sizeof(nothing) : 0);
     ret = ret < 0 ? ret : blk_pflush(file);
     return ret == 0 || error_set_errno(errp, -ret, "Could not write the qcow2 image '%s'",
                                        blk_filename(file));

@@ -55,6 +55,7 @@ bool qcow2_crypt_open(BlkNode *n, const BlkOptions *o, Error **errp)
     if (o->key_secret) {
         n->crypt = q->luks ? luks_open(n->child, h->crypt_off, q->luks, o->key_secret, errp)
                            : aes_open(o->key_secret, errp);
+        q->secret = g_strdup(o->key_secret);
     }
     return n->crypt || !o->key_secret;
 }
@@ -66,6 +67,7 @@ void qcow2_crypt_close(BlkNode *n)
     crypt_free(n->crypt);
     n->crypt = NULL;
     g_clear_pointer(&q->luks, g_free);
+    g_clear_pointer(&q->secret, g_free);
 }
 
 bool qcow2_crypt_room(const BlkCreate *o, uint64_t *room, Error **errp)
@@ -112,4 +114,34 @@ void qcow2_crypt_info(const BlkNode *n, BlkImageInfo *out)
     if (q->luks) {
         luks_info(q->luks, &out->luks_info);
     }
+}
+
+bool qcow2_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp)
+{
+    Qcow2 *q = n->state;
+
+    if (o->has_luks && !q->luks) {
+        return error_set(errp, q->h.crypt_method ? "Only LUKS encryption options can be amended"
+                                                 : "The image is not encrypted");
+    }
+    blk_grow(n->child, q->h.crypt_off + q->h.crypt_size);      /* a file may end within the slots */
+    if (o->has_luks && !luks_amend(n->child, q->h.crypt_off, q->luks, q->secret, &o->luks, force, errp)) {
+        return false;
+    }
+    if (!o->has_lazy_refcounts) {
+        return true;
+    }
+    if (q->h.version < 3) {
+        return error_set(errp, "Lazy refcounts only supported with compatibility level 1.1 and above");
+    }
+    Qcow2Header h = q->h;
+    h.compat = (h.compat & ~(uint64_t)QCOW2_COMPAT_LAZY_REFCOUNTS) |
+               (o->lazy_refcounts ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0);
+    int ret = qcow2_header_update(n->child, &h);
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    if (ret < 0) {
+        return error_set_errno(errp, -ret, "Could not update qcow2 header");
+    }
+    q->h.compat = h.compat;
+    return true;
 }

@@ -113,6 +113,7 @@ typedef struct Qcow2 {
     BlkNode *backing;          /* n->backing */
     BlkUser data_use;
     struct Luks *luks;         /* how data is encrypted, or NULL */
+    char *secret;              /* the id of what opened that, or NULL */
 
     unsigned cluster_bits, l2_bits, unit_bits, entry_size;
     uint64_t cluster;          /* bytes */
@@ -176,6 +177,7 @@ void qcow2_crypt_close(BlkNode *n);
 bool qcow2_crypt_room(const BlkCreate *o, uint64_t *room, Error **errp);
 /* The data of an encrypted image: marks what resolve found for @r. */
 void qcow2_crypt_mark(const BlkNode *n, const BlkReq *r, Extent *e);
+bool qcow2_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp);
 void qcow2_crypt_info(const BlkNode *n, BlkImageInfo *out);
 
 /* --- qcow2-cache.c --- */

@@ -324,6 +324,7 @@ const BlkDriver blk_qcow2 = {
     .truncate = qcow2_truncate,
     .check = qcow2_check,
     .write_compressed = qcow2_pack,
+    .amend = qcow2_amend,
     .info = qcow2_info,
     .status = qcow2_status,
     .snapshots = &qcow2_snapshot_ops,

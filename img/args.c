@@ -29,6 +29,7 @@ static const struct option all[] = {
     { "flush-interval", required_argument, NULL, LONG_FIRST + 10 },
     { "no-drain", no_argument, NULL, LONG_FIRST + 11 },
     { "pattern", required_argument, NULL, LONG_FIRST + 12 },
+    { "force", no_argument, NULL, 'f' + LONG_FIRST },
     { "add", no_argument, NULL, BITMAP_ACTION },
     { "remove", no_argument, NULL, BITMAP_ACTION + 1 },
     { "clear", no_argument, NULL, BITMAP_ACTION + 2 },
@@ -52,7 +53,8 @@ static bool take_long(Args *a, int which, Error **errp)
 {
     const struct { int which; const char **text; bool *flag; } table[] = {
         { 1, NULL, &a->image_opts }, { 2, &a->output, NULL }, { 3, NULL, &a->chain },
-        { 's', &a->start, NULL }, { 'l', &a->length, NULL }, { 4, NULL, &a->shrink },
+        { 'f', NULL, &a->force }, { 's', &a->start, NULL }, { 'l', &a->length, NULL },
+        { 4, NULL, &a->shrink },
         { 5, &a->prealloc, NULL }, { 6, NULL, &a->target_opts }, { 7, NULL, &a->target_zero },
         { 8, NULL, &a->salvage }, { 9, &a->size, NULL }, { 10, &a->interval, NULL },
         { 11, NULL, &a->no_drain }, { 12, &a->pattern, NULL },
@@ -340,8 +342,7 @@ static bool take_option(const CreateOption *d, char *value, BlkCreate *o, Error 
     }
 }
 
-/* Cuts the first "name=value" off *@list; ",," is a comma. */
-static char *next_option(char **list)
+char *next_option(char **list)
 {
     char *start = *list, *to = start;
 

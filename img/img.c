@@ -19,6 +19,8 @@ typedef struct Command {
 static const char one_file[] = "Expecting one image file name";
 
 static const Command commands[] = {
+    { "amend", "f:o:pqt:", "object image-opts force", 1, 1, one_file, cmd_amend,
+      "[--image-opts] [-p] [-q] [-f fmt] [-t cache] [--force] -o options filename" },
     { "bench", "c:d:f:ni:o:qs:S:t:wU", "object image-opts flush-interval no-drain pattern force-share", 1, 1,
       one_file, cmd_bench,
       "[-c count] [-d depth] [-f fmt] [--flush-interval=flush_interval] [-i aio] [-n] [--no-drain] [-o "

@@ -23,7 +23,7 @@ typedef struct Args {
     GString *options;                              /* all of -o, joined by commas */
     int action;                                    /* snapshot: the letter of -l, -a, -c or -d */
     GArray *bitmap_actions;                        /* BitmapAction, in order */
-    bool quiet, progress, unsafe, share, image_opts, target_opts, target_zero;
+    bool force, quiet, progress, unsafe, share, image_opts, target_opts, target_zero;
     bool no_create, compress, offload, any_order, strict, keep, shrink, chain, write, no_drain, salvage;
     char **rest;                                   /* what is no option, NULL-terminated */
     unsigned count_rest;
@@ -49,6 +49,8 @@ bool number_read(const char *text, uint64_t min, uint64_t max, uint64_t *out);
  * @list is cut up. */
 bool create_options_read(const char *format, char *list, BlkCreate *o, bool *has_size, bool *help,
                          Error **errp);
+/* Cuts the first "name=value" off *@list; ",," is a comma. */
+char *next_option(char **list);
 /* Is @format one that images are made in? */
 bool can_create(const char *format);
 /* The defaults that a format has. */
@@ -137,6 +139,7 @@ bool is_zero(const void *p, size_t len);
 
 /* --- the commands --- */
 
+int cmd_amend(Args *a);
 int cmd_create(Args *a);
 int cmd_info(Args *a);
 int cmd_check(Args *a);

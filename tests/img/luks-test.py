@@ -244,6 +244,56 @@ def secrets():
         raise Failure(err)
 
 
+def slots(name, prefix):
+    """Key slots come and go; each step ends as with Debian's tool, and what opens the image is what
+    should."""
+    where = luks if prefix == "" else qcow2
+    steps = ["iter-time=1", "state=active", "state=active,new-secret=s1,iter-time=1",
+             "state=active,new-secret=s1,keyslot=1,iter-time=1",
+             "state=active,new-secret=s1,keyslot=9,iter-time=1",
+             "state=inactive", "state=inactive,old-secret=bad", "state=inactive,keyslot=5",
+             "state=inactive,old-secret=s1,new-secret=s1",
+             "state=active,new-secret=bad,old-secret=s1,iter-time=1",
+             "state=inactive,keyslot=1", "state=inactive,old-secret=s0", "state=inactive,keyslot=0",
+             "state=bla",
+             "state=active,new-secret=none", "foo=1"]
+    for step in steps:
+        words = ",".join(prefix + word for word in step.split(","))
+        said = []
+        for side in ("ours", "theirs"):
+            shutil.copyfile(name, side)
+            status, _, err = run(IMG[side], "amend", *SECRET, "-o", words, "--image-opts", where(side),
+                                 status=None)
+            said.append((status, err.strip().split(": ", 1)[-1].rstrip()))
+        if said[0] != said[1] and "bla" not in step and "foo" not in step:
+            raise Failure("%s: %r" % (step, said))
+        if step.startswith("state=active,new-secret=s1,iter"):
+            shutil.copyfile("ours", name)
+            for side in IMG:
+                run(IMG[side], "map", "--output=json", *SECRET, "--image-opts", where(name, "s1"))
+                run(IMG[side], "map", "--output=json", *SECRET, "--image-opts", where(name))
+        elif step == "state=inactive,keyslot=1":
+            shutil.copyfile("ours", name)
+            run(IMG["theirs"], "map", *SECRET, "--image-opts", where(name, "s1"), status=1)
+    run(IMG["ours"], "amend", *SECRET, "--force", "-o", prefix + "state=inactive," + prefix + "keyslot=0",
+        "--image-opts", where(name))
+    for side in IMG:
+        run(IMG[side], "map", *SECRET, "--image-opts", where(name), status=1)
+
+
+def amending():
+    run(IMG["ours"], "create", "-q", *SECRET, "-f", "luks", "-o", "key-secret=s0," + QUICK, "x.luks", "1M")
+    run(IMG["ours"], "create", "-q", *SECRET, "-f", "qcow2", "-o",
+        "encrypt.format=luks,encrypt.key-secret=s0,encrypt." + QUICK, "x.qcow2", "1M")
+    slots("x.luks", "")
+    slots("x.qcow2", "encrypt.")
+    run(IMG["ours"], "create", "-q", "-f", "qcow2", "y.qcow2", "1M")
+    run(IMG["ours"], "amend", "-o", "lazy_refcounts=on", "y.qcow2")
+    if "lazy refcounts: true" not in run(IMG["theirs"], "info", "y.qcow2")[0]:
+        raise Failure("lazy_refcounts")
+    run(IMG["ours"], "amend", "-o", "compat=0.10", "y.qcow2", status=1)
+
+
 # Offsets of fields of the header, and what they must not be.
 FIELDS = [(0, b"LUXS"), (6, struct.pack(">H", 2)), (8, b"blowfish\0"), (8, b"x" * 32), (40,
                                                                                         b"xts-random\0"),
@@ -299,4 +349,4 @@ def lies():
             raise Failure("seed %d: %d %s" % (seed, status, err))
 
 
-main([crossing, kinds, side_by_side, converting, cryptsetup, opening, secrets, lies])
+main([crossing, kinds, side_by_side, converting, cryptsetup, opening, secrets, amending, lies])
