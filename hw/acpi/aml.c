@@ -10,7 +10,8 @@ enum {
     OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12, OP_METHOD = 0x14, OP_DUAL_NAME = 0x2e,
     OP_MULTI_NAME = 0x2f, OP_EXT = 0x5b, OP_LOCAL0 = 0x60, OP_ARG0 = 0x68, OP_STORE = 0x70,
     OP_ADD = 0x72, OP_SUBTRACT = 0x74,
-    OP_SHIFT_LEFT = 0x79, OP_AND = 0x7b, OP_OR = 0x7d, OP_NOTIFY = 0x86, OP_CREATE_DWORD = 0x8a,
+    OP_SHIFT_LEFT = 0x79, OP_AND = 0x7b, OP_OR = 0x7d, OP_NOTIFY = 0x86, OP_INDEX = 0x88,
+    OP_CREATE_DWORD = 0x8a,
     OP_LNOT = 0x92, OP_LEQUAL = 0x93, OP_LLESS = 0x95,
     OP_IF = 0xa0, OP_ELSE = 0xa1, OP_WHILE = 0xa2, OP_RETURN = 0xa4,
     EXT_MUTEX = 0x01, EXT_ACQUIRE = 0x23, EXT_RELEASE = 0x27, EXT_REGION = 0x80, EXT_FIELD = 0x81,
@@ -376,6 +377,11 @@ Aml *aml_less(Aml *take_a, Aml *take_b)
 Aml *aml_equal(Aml *take_a, Aml *take_b)
 {
     return binary(OP_LEQUAL, take_a, take_b);
+}
+
+Aml *aml_index(Aml *take_of, unsigned at)
+{
+    return binary_to_null(OP_INDEX, take_of, aml_int(at));
 }
 
 Aml *aml_lnot(Aml *take_a)

@@ -58,6 +58,8 @@ CTX_ANY Aml *aml_plus(Aml *take_a, Aml *take_b);
 CTX_ANY Aml *aml_minus(Aml *take_a, Aml *take_b);
 CTX_ANY Aml *aml_equal(Aml *take_a, Aml *take_b);
 CTX_ANY Aml *aml_less(Aml *take_a, Aml *take_b);
+/* Element @at of a package, or byte of a buffer, to be stored to. */
+CTX_ANY Aml *aml_index(Aml *take_of, unsigned at);
 CTX_ANY Aml *aml_lnot(Aml *take_a);
 CTX_ANY Aml *aml_call(const char *method, Aml *take_args);
 CTX_ANY Aml *aml_notify(const char *object, Aml *take_value);
