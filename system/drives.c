@@ -208,7 +208,8 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
     }
     if (d.plug != DRIVE_IF_NONE && d.plug != DRIVE_IF_IDE && d.plug != DRIVE_IF_VIRTIO &&
         d.plug != DRIVE_IF_PFLASH) {
-        return error_set(errp, "if=%s is not supported", drive_if_name(d.plug));
+        return error_set(errp, "machine type does not support if=%s,bus=%u,unit=%u", drive_if_name(d.plug),
+                         c->has_bus ? (unsigned)c->bus : 0, c->has_unit ? (unsigned)c->unit : 0);
     }
     if (!check_policies(c, d.plug, errp)) {
         return false;

@@ -156,6 +156,8 @@ WRONG = [
      r"-drive .*: Parameter 'werror' does not accept value 'foo'", None),
     (["-drive", "file=disk.img,format=raw,if=pflash,werror=stop"],
      r"-drive .*: werror is not supported by this bus type", None),
+    (["-drive", "if=scsi,file=null-co://,format=raw"],
+     r"-drive .*: machine type does not support if=scsi,bus=0,unit=0", None),
     (["-blockdev", "driver=null-co,node-name=a", "-drive", "file=disk.img,format=raw,id=a,if=none"],
      r"-drive .*: Device name 'a' conflicts with an existing node name", None),
     (["-drive", "file=disk.img,if=foo"], r"-drive .*: Parameter 'if' does not accept value 'foo'", None),

@@ -409,6 +409,31 @@ static void test_task_management(void **state)
     }
 }
 
+/* The same with two I/O threads, one for each request queue. */
+static void test_io_threads(void **state)
+{
+    IoThread *io[] = { iothread_new("io0", 0, 0, 0, NULL), iothread_new("io1", 0, 0, 0, NULL) };
+
+    bench_remove(b, vd->d);
+    vd_free(vd);
+    vd = vd_new(b, bench_device(b, &virtio_scsi_pci, "two", "iothread-vq-mapping",
+                                "[{\"iothread\":\"io0\"},{\"iothread\":\"io1\"}]", NULL));
+    disk = bench_device(b, &scsi_hd_type, "disk", "drive", "d0", "scsi-id", "3", "lun", "1", NULL);
+    cd = bench_device(b, &scsi_cd_type, "cd", "drive", "c0", "scsi-id", "4", NULL);
+    for (unsigned i = 0; i < QUEUES; i++) {
+        assert_ptr_equal(vd->v->queues[i].loop, io[i == 3]->loop);
+    }
+    test_task_management(state);
+    vd_reset(vd);
+    bench_remove(b, vd->d);
+    vd_free(vd);
+    for (unsigned i = 0; i < ARRAY_LEN(io); i++) {
+        blk_forget_loop(io[i]->loop);
+        assert_true(iothread_remove(io[i], NULL));
+    }
+    vd = vd_new(b, bench_device(b, &virtio_scsi_pci, "hba", NULL));
+}
+
 /* --- events --- */
 
 static void event_buffer(unsigned i)
@@ -655,5 +680,5 @@ static void test_bad_props(void **state)
 }
 
 RUN_TESTS(TEST(test_addresses), TEST(test_pages), TEST(test_data), TEST(test_tray),
-          TEST(test_task_management), TEST(test_events), TEST(test_stop_and_retry), TEST(test_in_flight),
-          TEST(test_config), TEST(test_hostile), TEST(test_bad_props))
+          TEST(test_task_management), TEST(test_io_threads), TEST(test_events), TEST(test_stop_and_retry),
+          TEST(test_in_flight), TEST(test_config), TEST(test_hostile), TEST(test_bad_props))
