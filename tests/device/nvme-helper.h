@@ -105,9 +105,10 @@ static inline void nv_bell(Nv *v, unsigned i, unsigned which, unsigned val)
 {
     if (v->shadow && i) {
         uint8_t *db = bench_ram(v->b, NV_SHADOW + 8 * i + 4 * which, 4);
-        uint16_t ei = ld16(bench_ram(v->b, NV_SHADOW + 0x1000 + 8 * i + 4 * which, 4));
+        uint8_t *at = bench_ram(v->b, NV_SHADOW + 0x1000 + 8 * i + 4 * which, 4);
         uint16_t old = ld16(db);
         __atomic_store_n((uint32_t *)(void *)db, val, __ATOMIC_SEQ_CST);
+        uint16_t ei = (uint16_t)__atomic_load_n((uint32_t *)(void *)at, __ATOMIC_SEQ_CST);
         if ((uint16_t)(val - ei - 1) >= (uint16_t)(val - old)) {
             return;
         }
