@@ -684,17 +684,21 @@ static bool id_ok(const char *id)
     return !*id;
 }
 
+bool job_id_free(const char *id, Error **errp)
+{
+    assert_control();
+    if (!id_ok(id)) {
+        return error_set(errp, "Invalid job ID '%s'", id);
+    }
+    return !job_find(id) || error_set(errp, "Job ID '%s' already in use", id);
+}
+
 Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOptions *o, Error **errp)
 {
     const char *id = o->id ? o->id : source ? blk_drive_id(source) : "";
 
     assert_control();
-    if (!id_ok(id)) {
-        error_set(errp, "Invalid job ID '%s'", id);
-        return NULL;
-    }
-    if (job_find(id)) {
-        error_set(errp, "Job ID '%s' already in use", id);
+    if (!job_id_free(id, errp)) {
         return NULL;
     }
     if (o->speed < 0) {

@@ -84,6 +84,8 @@ typedef struct JobListener {
 CTX_CONTROL void job_set_listener(const JobListener *l);
 CTX_ANY JobFacts job_facts(const Job *j);
 CTX_CONTROL Job *job_find(const char *id);
+/* False if a new job cannot have that id. */
+CTX_CONTROL bool job_id_free(const char *id, Error **errp);
 /* The job after @j in the order of creation; the first for NULL. */
 CTX_CONTROL Job *job_next(const Job *j);
 

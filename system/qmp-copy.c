@@ -85,7 +85,8 @@ bool qmp_drive_mirror(const DriveMirror *a, Error **errp)
                      .write_blocking = a->copy_mode == MIRROR_COPY_MODE_WRITE_BLOCKING };
     BlkNode *n = qmp_find_node(a->device, a->device, errp);
 
-    if (n == NULL || !mirror_size(a->has_buf_size, a->buf_size, "buf-size", &o.buf_size, errp)) {
+    if (n == NULL || !mirror_size(a->has_buf_size, a->buf_size, "buf-size", &o.buf_size, errp) ||
+        !job_id_free(a->job_id != NULL ? a->job_id : blk_drive_id(n), errp)) {
         return false;
     }
     if (a->sync == MIRROR_SYNC_MODE_NONE && a->mode != NEW_IMAGE_MODE_EXISTING) {
@@ -150,7 +151,8 @@ bool qmp_blockdev_backup(const BlockdevBackup *a, Error **errp)
 
 BlkNode *qmp_backup_target(const DriveBackup *a, BlkNode *n, Error **errp)
 {
-    return open_target(n, a->target, a->format, NULL, a->mode, a->sync, errp);
+    return job_id_free(a->job_id != NULL ? a->job_id : blk_drive_id(n), errp)
+           ? open_target(n, a->target, a->format, NULL, a->mode, a->sync, errp) : NULL;
 }
 
 bool qmp_drive_backup_begin(const DriveBackup *a, BlkNode *target, const JobOptions *base, Error **errp)

@@ -203,6 +203,40 @@ def test_opened_targets():
         same(disk_node(m), "to")
 
 
+def create(m, last="concluded", **options):
+    """Runs blockdev-create; the job's error, or None."""
+    options = {k.replace("_", "-"): v for k, v in options.items()}
+    m.qmp.cmd("blockdev-create", options=options, **{"job-id": "c"})
+    got = states(m, "c", last)
+    same(got[:2], ["created", "running"])
+    error = m.qmp.cmd("query-jobs")[0].get("error")
+    same(got[2:], ["aborting", "concluded"] if error else ["waiting", "pending", "concluded"])
+    same(m.qmp.cmd("query-block-jobs"), [])
+    m.qmp.cmd("job-dismiss", id="c")
+    states(m, "c")
+    return error
+
+
+def test_create():
+    with Disks(*DISK) as m:
+        q = m.qmp
+        name = m.folder.name + "/made"
+        same(create(m, driver="file", filename=name, size=1 << 20), None)
+        q.cmd("blockdev-add", driver="file", filename=name, **{"node-name": "made"})
+        same(create(m, driver="qcow2", file="made", size=4 << 20, cluster_size=4096, refcount_bits=8),
+             None)
+        same(create(m, driver="qcow2", file="no", size=1), "Cannot find device='no' nor node-name='no'")
+        same(create(m, driver="qcow2", file="made", size=1 << 20, cluster_size=3),
+             "Cluster size must be a power of two between 512 and 2048k")
+        check("already used" in create(m, driver="qcow2", file="f", size=1 << 20),
+              "a disk in use was formatted")
+        check("No such file" in create(m, driver="file", filename="/nonexistent/x", size=1), "no error")
+        q.fails("blockdev-create", text="Invalid job ID '1'", **{"job-id": "1"},
+                options={"driver": "file", "filename": name, "size": 0})
+        q.cmd("blockdev-del", **{"node-name": "made"})
+        subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", name], check=True)
+
+
 TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
 
 if __name__ == "__main__":

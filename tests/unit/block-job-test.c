@@ -308,13 +308,62 @@ static void test_faults(void **state)
     }
 }
 
+/* Both sides get what is written, from the start. */
+static void test_mirror_both(void **state)
+{
+    JobOptions o = { .id = "job0", .write_blocking = true, .granularity = 4096 };
+    Chain c;
+
+    chain_begin(&c, 30);
+    assert_true(job_mirror(c.n[2], c.n[3], JOB_SYNC_FULL, &o, NULL));
+    until(&told.ready);
+    load_more(&c.load, 100);
+    assert_true(job_complete(job_find("job0"), NULL));
+    until_over();
+    assert_false(told.failed);
+    assert_ptr_equal(c.load.user.node, c.n[3]);
+    load_more(&c.load, 50);
+    chain_end(&c);
+}
+
+/* The n-th of a kind of host call fails under each kind of job: it ends, and what the guest has is whole. */
+static void test_faults_of_kinds(void **state)
+{
+    static const char *const calls[] = { "job-buffer", "job-thread", "file-full" };
+
+    for (unsigned i = 0; i < cases_to_run(ARRAY_LEN(calls) * 4); i++) {
+        unsigned kind = i % 4;
+        Chain c;
+
+        chain_begin(&c, 40 + i);
+        load_stop(&c.load);
+        blk_detach(&c.load.user);
+        fault_arm(calls[i / 4], 1 + kind % 2);
+        bool ok = kind == 0   ? job_stream(c.n[2], NULL, NULL, &job0, NULL)
+                  : kind == 1 ? job_commit(c.n[1], c.n[0], NULL, &job0, NULL)
+                  : kind == 2 ? job_commit(c.n[2], c.n[0], NULL, &job0, NULL)
+                              : job_backup(c.n[2], c.n[3], JOB_SYNC_FULL, &job0, NULL);
+        while (ok && job_find("job0") && !told.ready) {
+            loop_control_iterate(true);
+        }
+        fault_disarm();
+        if (job_find("job0")) {
+            assert_true(job_cancel(job_find("job0"), true, NULL));
+            until_over();
+        }
+        load_start(&c.load, c.n[2], c.model, i);
+        chain_end(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stream), cmocka_unit_test(test_stream_to), cmocka_unit_test(test_commit),
         cmocka_unit_test(test_commit_active), cmocka_unit_test(test_mirror),
         cmocka_unit_test(test_mirror_cancelled), cmocka_unit_test(test_backup), cmocka_unit_test(test_life),
-        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_faults), cmocka_unit_test(test_mirror_both),
+        cmocka_unit_test(test_faults_of_kinds),
     };
 
     thread_become_control();
