@@ -114,8 +114,8 @@ struct AccelOps {
     void (*vcpus_reset)(ResetKind kind);
     /* Processors have system management mode: the board may use SPACE_SMM and smi().  NULL: no. */
     bool (*has_smm)(void);
-    /* A system management interrupt for the vCPU whose thread this is, else for vCPU 0. */
-    void (*smi)(void);
+    /* A system management interrupt for the vCPU whose thread this is, else for vCPU 0; or for @all. */
+    void (*smi)(bool all);
     /* Pulls the vCPU's non-maskable interrupt pin (inject-nmi, watchdog). */
     void (*nmi)(unsigned index);
     /* Fixed ids of thread (-1: no such vCPU) and APIC of vCPU @index. */

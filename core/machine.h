@@ -47,7 +47,7 @@ typedef struct BoardConfig {
     int boot_splash_time_ms, boot_reboot_timeout_ms;       /* -1: unset */
 
     bool graphics, acpi, hpet, i8042, vmport, usb, nographic;
-    bool smm;                  /* system management mode is asked for */
+    int smm;                   /* ONOFF_*: system management mode */
     bool no_fd_bootchk;        /* -no-fd-bootchk */
     bool cpu_pm;               /* -overcommit cpu-pm=on: HLT, PAUSE and MWAIT do not exit */
     int kernel_irqchip;        /* 0 off, 1 on, 2 split */
@@ -91,6 +91,8 @@ typedef struct CompatProp {
 /* How the board tells the guest of what comes to and leaves numbered places: vCPUs, memory devices.
  * Called on control with no lock held; @dev is in its place in all of them. */
 typedef struct MachinePlacesOps {
+    /* NULL: any time. */
+    bool (*may_plug)(void *arg, unsigned place, Error **errp);
     void (*plugged)(void *arg, unsigned place);
     /* The guest is asked to let go; the device is removed when it does. */
     bool (*unplug_request)(void *arg, unsigned place, Error **errp);

@@ -128,7 +128,7 @@ static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp
     b->mem_merge = set->mem_merge;
     b->acpi = set->acpi != ON_OFF_AUTO_OFF && !cmdline_has(cmd, OPT_NO_ACPI);
     b->hpet = (!set->has_hpet || set->hpet) && !cmdline_has(cmd, OPT_NO_HPET);
-    b->smm = set->smm == ON_OFF_AUTO_ON;   /* "auto" goes without: docs/design/smm.md */
+    b->smm = set->smm == ON_OFF_AUTO_ON ? ONOFF_ON : set->smm == ON_OFF_AUTO_OFF ? ONOFF_OFF : ONOFF_AUTO;
     b->i8042 = set->i8042;
     b->vmport = set->i8042 && set->vmport != ON_OFF_AUTO_OFF;
     c->machine->has_hpet = true;

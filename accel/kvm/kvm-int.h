@@ -168,7 +168,7 @@ void kvm_vcpu_hold(void);
 unsigned kvm_vcpu_count(void);
 void kvm_nmi(unsigned index);
 bool kvm_has_smm(void);
-void kvm_smi(void);
+void kvm_smi(bool all);
 int kvm_vcpu_thread_id(unsigned index);
 /* The vCPU whose thread this is, or NULL. */
 KvmVcpu *kvm_vcpu_self(void);

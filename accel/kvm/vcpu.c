@@ -450,12 +450,19 @@ bool kvm_has_smm(void)
     return kvm_cap(KVM_CAP_X86_SMM) > 0 && kvm_cap(KVM_CAP_MULTI_ADDRESS_SPACE) > 1;
 }
 
-void kvm_smi(void)
+void kvm_smi(bool all)
 {
-    if (current != NULL) {
-        ioctl(current->fd, KVM_SMI);
-    } else if (kvm_vcpu_get(0) != NULL) {
-        kvm_vcpu_kick(kvm_vcpu_get(0), TODO_SMI);
+    for (unsigned i = 0; i < kvm_vm.vcpu_count; i++) {
+        KvmVcpu *v = kvm_vcpu_get(i);
+
+        if (v == NULL || !(all || v == current || (current == NULL && i == 0))) {
+            continue;
+        }
+        if (v == current) {
+            ioctl(v->fd, KVM_SMI);
+        } else {
+            kvm_vcpu_kick(v, TODO_SMI);
+        }
     }
 }
 

@@ -118,6 +118,16 @@ void acpi_places_ost_status(AcpiPlaces *p, uint32_t n, uint32_t status)
 
 /* --- events, on control --- */
 
+static bool may_plug(void *arg, unsigned n, Error **errp)
+{
+    const AcpiPlaces *p = arg;
+
+    domain_enter(p->owner->domain);
+    bool ok = p->may_plug == NULL || p->may_plug(p->owner, errp);
+    domain_leave(p->owner->domain);
+    return ok;
+}
+
 static void plugged(void *arg, unsigned n)
 {
     AcpiPlaces *p = arg;
@@ -166,7 +176,7 @@ static void ospm_status(void *arg, unsigned n, uint32_t *event, uint32_t *status
     domain_leave(p->owner->domain);
 }
 
-static const MachinePlacesOps ops = { plugged, unplug_request, unplugged, ospm_status };
+static const MachinePlacesOps ops = { may_plug, plugged, unplug_request, unplugged, ospm_status };
 
 /* --- the part --- */
 

@@ -18,6 +18,8 @@ typedef struct AcpiPlaces {
     MachinePlaces *of;
     const char *slot_type;     /* of ACPI_DEVICE_OST: "CPU", "DIMM" */
     unsigned gpe;
+    /* False: nothing can be plugged now; NULL: it can. */
+    bool (*may_plug)(const Device *owner, Error **errp);
     /* False: an unplug cannot be asked for now. */
     bool (*may_unplug)(struct AcpiPlaces *p, unsigned n, Error **errp);
     bool present[ACPI_PLACES]; /* derived from @of */

@@ -210,7 +210,7 @@ static void apm_write(void *arg, uint64_t off, uint64_t val, unsigned size)
     update(pm);
     if (apm_interrupts(pm)) {
         pm->smi_sts |= SMI_STS_APM;
-        accel()->smi();
+        accel()->smi(pm->smi_to_all != NULL && pm->smi_to_all(pm->owner));
     }
 }
 

@@ -68,6 +68,8 @@ typedef struct AcpiPm {
     uint64_t carry;            /* timer tick from which TMR_STS is set (bit 23 changes) */
     /* PIIX4, set by the owner after init: commands to the APM port are system management interrupts. */
     bool (*apmc_enabled)(const Device *owner);
+    /* ICH9, as above: they are for every vCPU, not only the one that wrote.  NULL: no. */
+    bool (*smi_to_all)(const Device *owner);
 } AcpiPm;
 
 extern const StateDesc acpi_pm_state;

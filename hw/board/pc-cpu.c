@@ -115,8 +115,10 @@ static bool find_place(PcCpu *cpu, const Machine *m, Error **errp)
 static bool cpu_realize(Device *d, Error **errp)
 {
     PcCpu *cpu = (PcCpu *)d;
+    const MachinePlaces *p = &d->machine->cpus;
 
     return find_place(cpu, d->machine, errp) &&
+           (p->ops == NULL || p->ops->may_plug == NULL || p->ops->may_plug(p->arg, cpu->index, errp)) &&
            (accel()->vcpu_plug == NULL || accel()->vcpu_plug(d, cpu->index, errp));
 }
 

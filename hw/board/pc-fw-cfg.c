@@ -363,7 +363,7 @@ bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp)
 {
     add_uuid(m);
     if (!add_numbers(b, m, errp) || !add_e820(b, m, errp) || !add_acpi(b, m, errp) ||
-        !add_smbios(b, m, errp) ||
+        !add_smbios(b, m, errp) || (b->q35 && !ich9_lpc_offer_smi(m->pm, m->fw_cfg, errp)) ||
         !fw_cfg_add_file(m->fw_cfg, "bootorder", "", 0, errp)) {
         return false;
     }

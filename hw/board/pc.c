@@ -149,11 +149,13 @@ static bool map_firmware(PcBoard *b, Machine *m, Error **errp)
 
 static bool add_smm(Machine *m, Error **errp)
 {
-    if (m->cfg.smm && (accel()->has_smm == NULL || !accel()->has_smm())) {
+    bool can = accel()->has_smm != NULL && accel()->has_smm();
+
+    if (m->cfg.smm == ONOFF_ON && !can) {
         return error_set(errp, "-machine: smm=on: accelerator '%s' has no system management mode here",
                          accel()->name);
     }
-    if (m->cfg.smm) {
+    if (m->cfg.smm != ONOFF_OFF && can) {
         machine_add_smm(m);
     }
     return true;
@@ -226,7 +228,7 @@ static void describe(PcBoard *b, Machine *m)
         .pci32_end = 0xfebfffff, .pci64_start = ALIGN_UP(top, 1 * GiB),
         .hpet = b->hpet != NULL, .pvpanic = has_device(m, "pvpanic"), .fw_cfg = true,
         .s3 = b->rom.ram != NULL, .s4 = true, .serial_ports = serial_ports(m), .ps2 = m->cfg.i8042,
-        .apic_id = apic_id,
+        .apic_id = apic_id, .smi = m->smm != NULL,
         .cpuhp_io = b->q35 ? 0x0cd8 : 0xaf00, .memhp_io = 0xa00,
         .memory_slots = m->dimms.ops != NULL ? m->dimms.count : 0,
     };

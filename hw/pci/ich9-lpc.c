@@ -10,6 +10,7 @@
 #include "hw/acpi/memhp.h"
 #include "hw/acpi/pcihp.h"
 #include "hw/acpi/pm.h"
+#include "hw/acpi/smi.h"
 #include "hw/acpi/tco.h"
 #include "hw/isa/isa.h"
 #include "hw/pci/host.h"
@@ -36,6 +37,7 @@ typedef struct Ich9Lpc {
     AcpiMemHp memory;
     AcpiPciHp hp;
     Tco tco;
+    SmiFeatures smi;
     Region rcba;
     uint64_t rcba_at;          /* UINT64_MAX: nowhere */
     uint32_t gcs;
@@ -48,6 +50,13 @@ typedef struct Ich9Lpc {
 AcpiPciHp *ich9_lpc_pcihp(Device *d)
 {
     return &((Ich9Lpc *)d)->hp;
+}
+
+bool ich9_lpc_offer_smi(Device *d, Device *fw_cfg, Error **errp)
+{
+    Ich9Lpc *s = (Ich9Lpc *)d;
+
+    return smi_features_offer(&s->smi, fw_cfg, s->smi_broadcast ? SMI_BROADCAST : 0, errp);
 }
 
 unsigned ich9_pirq(unsigned slot, unsigned pin)
@@ -151,6 +160,17 @@ static const PowerOps lpc_power = {
     .power_button = power_button, .sleep_button = sleep_button, .wake = wake,
 };
 
+static bool smi_to_all(const Device *d)
+{
+    return ((const Ich9Lpc *)d)->smi.agreed & SMI_BROADCAST;
+}
+
+/* A processor that firmware cannot take into SMM before the guest uses it would open SMM to the guest. */
+static bool may_plug_cpu(const Device *d, Error **errp)
+{
+    return !smi_to_all(d) || error_set(errp, "cpu hotplug with SMI wasn't enabled by firmware");
+}
+
 static bool no_reboot(const Device *d)
 {
     return ((const Ich9Lpc *)d)->gcs & GCS_NO_REBOOT;
@@ -201,6 +221,7 @@ static bool lpc_realize(Device *d, Error **errp)
     pirq_init(&s->router, isa_bus_irqs(s->isa), m->gsi);
     pci_bus_route(pci_bus(p), &s->router.in, ich9_pirq);
     acpi_pm_init(&s->pm, d, &cfg);
+    s->pm.smi_to_all = smi_to_all;
     acpi_pm_place_fixed(&s->pm, &m->io_root);
     irq_connect(&s->pm.sci, &s->router.in, PIRQ_SCI);
     region_io(&s->rcba, d, "rcba", &rcba_ops, RCBA_SIZE);
@@ -212,6 +233,7 @@ static bool lpc_realize(Device *d, Error **errp)
     if (s->hotplug_bridge) {
         acpi_pcihp_init(&s->hp, d, &s->pm, PCIHP_PORT);
     }
+    s->cpus.places.may_plug = may_plug_cpu;
     acpi_cpuhp_init(&s->cpus, d, &s->pm, CPUHP_PORT);
     if (s->memory_hotplug) {
         acpi_memhp_init(&s->memory, d, &s->pm);
@@ -256,6 +278,7 @@ static void lpc_reset(Device *d, ResetKind kind)
 
     s->gcs = s->noreboot ? GCS_NO_REBOOT : 0;
     tco_reset(&s->tco, kind);
+    smi_features_reset(&s->smi, kind);
     acpi_pm_reset(&s->pm, kind);
     acpi_cpuhp_reset(&s->cpus, kind);
     acpi_memhp_reset(&s->memory, kind);
@@ -288,7 +311,8 @@ static const PropDesc lpc_props[] = {
     PROP_BOOL(Ich9Lpc, noreboot, "noreboot", true, "the TCO watchdog does not reset"),
     PROP_BOOL(Ich9Lpc, enable_tco, "enable_tco", true, "the TCO watchdog is there"),
     PROP_BOOL(Ich9Lpc, memory_hotplug, "memory-hotplug-support", true, "hot-plug of memory by ACPI"),
-    PROP_BOOL(Ich9Lpc, smi_broadcast, "x-smi-broadcast", true, "kept for configuration files"),
+    PROP_BOOL(Ich9Lpc, smi_broadcast, "x-smi-broadcast", true,
+              "firmware may ask for system management interrupts to all processors"),
     PROP_BOOL(Ich9Lpc, smi_cpu_hotplug, "x-smi-cpu-hotplug", true, "kept for configuration files"),
     PROP_BOOL(Ich9Lpc, smi_cpu_hotunplug, "x-smi-cpu-hotunplug", true, "kept for configuration files"),
     { 0 },
@@ -300,6 +324,7 @@ static const StateField lpc_fields[] = {
     STATE_STRUCT(Ich9Lpc, memory, &acpi_memhp_state),
     STATE_STRUCT(Ich9Lpc, hp, &acpi_pcihp_state),
     STATE_STRUCT(Ich9Lpc, tco, &tco_state),
+    STATE_STRUCT(Ich9Lpc, smi, &smi_features_state),
     STATE_U32(Ich9Lpc, gcs),
     { 0 },
 };

@@ -7,7 +7,8 @@
  * 2. Programming clears bits, erasing sets a sector's: what the RAM block holds is always the
  *    truth. Changed sectors reach the node in the background, one request at a time; quiesce waits
  *    until none is left, then the node is flushed.
- * 3. Only one bit differs from the chips' data sheets: Clear Status also clears "ready" until the
+ * 3. A chip with secure=on takes commands in system management mode only; others always see its array.
+ * 4. Only one bit differs from the chips' data sheets: Clear Status also clears "ready" until the
  *    next operation, by which firmware (OVMF) tells this chip from RAM and ROM. */
 #include "hw/storage/pflash.h"
 
@@ -43,7 +44,8 @@ enum { ST_READY = 0x80, ST_ERASE_ERROR = 0x20, ST_PROGRAM_ERROR = 0x10, ST_PROTE
 
 typedef struct Pflash {
     Device dev;
-    Region rom, low;
+    Region rom, low;           /* @secure: @rom is for SMM alone, others have @locked */
+    Region locked;
     RamBlock *ram;
     BlkNode *node;
     BlkUser user;
@@ -456,9 +458,6 @@ static bool pflash_realize(Device *d, Error **errp)
     if (f->width != 1 || f->big_endian) {
         return error_set(errp, "only little-endian flash of width 1 is supported");
     }
-    if (f->secure) {
-        return error_set(errp, "secure=on needs system management mode, which is not supported");
-    }
     f->read_only = f->node != NULL && blk_read_only(f->node);
     if (!find_size(f, errp) || !attach_node(f, errp)) {
         return false;
@@ -472,6 +471,7 @@ static bool pflash_realize(Device *d, Error **errp)
     f->command = CMD_ARRAY;
     fill_cfi(f);
     region_romd(&f->rom, d, f->ram->id, f->ram, &flash_ops);
+    region_rom(&f->locked, d, "locked", f->ram, 0, size_of(f));
     uint64_t low = MIN(size_of(f), ISA_BIOS_MAX);
     region_rom(&f->low, d, "isa-bios", f->ram, size_of(f) - low, low);
     return true;
@@ -483,9 +483,11 @@ static void pflash_unrealize(Device *d)
 
     map_begin();
     map_drop(&f->rom);
+    map_drop(&f->locked);
     map_drop(&f->low);
     map_commit();
     region_free(&f->rom);
+    region_free(&f->locked);
     region_free(&f->low);
     blk_detach(&f->user);
     ram_free(f->ram);
@@ -595,7 +597,10 @@ bool pflash_make(Machine *m, Region *box, Error **errp)
         }
         end -= size_of(f);
         map_begin();
-        map_put(box, &f->rom, end, 0);
+        map_put(box, f->secure ? &f->locked : &f->rom, end, 0);
+        if (f->secure && m->smm != NULL) {
+            map_put(&m->smm_root, &f->rom, end, 1);
+        }
         if (i == 0) {
             map_put(box, &f->low, 1 * MiB - f->low.size, 0);
         }

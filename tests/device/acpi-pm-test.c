@@ -232,7 +232,6 @@ static void test_state(void **state)
     assert_true(bench_irq(b, 9));                  /* the timer's turn comes when it would have */
 }
 
-#define WITH(fn, up) cmocka_unit_test_setup_teardown(fn, up, teardown)
 RUN_TESTS(TEST(test_timer), TEST(test_timer_polled), TEST(test_buttons), TEST(test_sleep),
           TEST(test_gpe_piix4), WITH(test_ich9_layout, setup_ich9),
           WITH(test_without_smm, setup_no_smm), TEST(test_ports), TEST(test_state))

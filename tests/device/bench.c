@@ -263,9 +263,9 @@ static void fake_self_set(const CpuSelf *c)
     bench->self = *c;
 }
 
-static void fake_smi(void)
+static void fake_smi(bool all)
 {
-    bench->smis++;
+    bench->smis += all ? 100 : 1;
 }
 
 static void fake_pit_replaced(bool on)
@@ -343,7 +343,7 @@ static void place_unplugged(void *arg, unsigned place)
 /* Numbered places: vCPUs, and memory slots that a recorder watches until a chip takes over. */
 static void make_places(Bench *b)
 {
-    static const MachinePlacesOps ops = { place_plugged, place_asked, place_unplugged, NULL };
+    static const MachinePlacesOps ops = { .plugged = place_plugged, .unplug_request = place_asked, .unplugged = place_unplugged };
     Machine *m = b->m;
 
     m->cfg.acpi = true;

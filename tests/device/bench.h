@@ -73,7 +73,7 @@ typedef struct Bench {
     Notifier *route_raise[BENCH_MSIS];
     bool has_self;             /* accesses are a vCPU's whose registers are... */
     CpuSelf self;
-    unsigned smis;             /* to the vCPU that asked */
+    unsigned smis;             /* to the vCPU that asked; 100 for one to all */
     unsigned vcpu_resets;
     bool pit_replaced;         /* by the HPET */
     unsigned dimms_plugged, dimms_asked, dimms_unplugged;

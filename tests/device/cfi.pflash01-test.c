@@ -11,9 +11,14 @@
 
 static Medium code, vars;
 
-static int setup(void **state)
+static int setup_with(void **state, const CompatProp *globals, bool smm)
 {
     Bench *b = bench_new();
+
+    b->m->globals = globals;
+    if (smm) {
+        machine_add_smm(b->m);
+    }
 
     code = medium_new("code", CODE_SIZE, true);
     vars = medium_new("vars", VARS_SIZE, false);
@@ -25,6 +30,23 @@ static int setup(void **state)
     }
     *state = b;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, NULL, false);
+}
+
+static const CompatProp secure[] = { { "cfi.pflash01", "secure", "on" }, { 0 } };
+
+static int setup_secure(void **state)
+{
+    return setup_with(state, secure, true);
+}
+
+static int setup_closed(void **state)
+{
+    return setup_with(state, secure, false);
 }
 
 static int teardown(void **state)
@@ -217,6 +239,51 @@ static void hostile(void **state)
     bench_resume(b);
 }
 
+static uint8_t in_smm(Bench *b, Gpa at)
+{
+    uint8_t v;
+
+    space_read(b->m->smm, at, &v, 1);
+    return v;
+}
+
+static void write_in_smm(Bench *b, Gpa at, uint8_t v)
+{
+    space_write(b->m->smm, at, &v, 1);
+}
+
+/* secure=on: commands are taken in SMM, where they show; everybody else sees the array all the time. */
+static void commands_in_smm(void **state)
+{
+    Bench *b = *state;
+
+    bench_write8(b, VARS + 8, 0x70);
+    assert_int_equal(bench_read8(b, VARS + 8), 2);
+    erase(b, VARS);
+    assert_int_equal(bench_read8(b, VARS + 8), 2);
+    assert_int_equal(in_smm(b, VARS + 8), 2);
+    write_in_smm(b, VARS + 8, 0x20);
+    write_in_smm(b, VARS + 8, 0xd0);
+    assert_int_equal(in_smm(b, VARS + 8), 0x80);
+    assert_int_equal(bench_read8(b, VARS + 8), 0xff);
+    assert_non_null(bench_slot_at(b, VARS));
+    write_in_smm(b, VARS + 8, 0x10);
+    write_in_smm(b, VARS + 8, 0x5a);
+    write_in_smm(b, VARS + 8, 0xff);
+    assert_int_equal(in_smm(b, VARS + 8), 0x5a);
+    assert_int_equal(bench_read8(b, VARS + 8), 0x5a);
+    bench_save_load(b, device_find(b->m->root, "system.flash1"));
+}
+
+/* Without the mode nobody may. */
+static void closed(void **state)
+{
+    Bench *b = *state;
+
+    erase(b, VARS);
+    assert_int_equal(bench_read8(b, VARS + 8), 2);
+}
+
 static void sizes(void **state)
 {
     Bench *b = *state;
@@ -235,4 +302,5 @@ static void sizes(void **state)
 }
 
 RUN_TESTS(TEST(mapped), TEST(probed), TEST(programmed), TEST(buffered), TEST(read_only),
-          TEST(saved), TEST(hostile), TEST(sizes))
+          TEST(saved), TEST(hostile), TEST(sizes), WITH(commands_in_smm, setup_secure),
+          WITH(closed, setup_closed))

@@ -1,5 +1,5 @@
 /* device-test.h: what most device tests begin with.  TEST(fn) runs fn between the file's own setup() and
- * teardown(). */
+ * teardown(), WITH(fn, up) between up() and that. */
 #ifndef TESTS_DEVICE_DEVICE_TEST_H
 #define TESTS_DEVICE_DEVICE_TEST_H
 
@@ -11,6 +11,7 @@
 #include "tests/device/bench.h"
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define WITH(fn, up) cmocka_unit_test_setup_teardown(fn, up, teardown)
 #define RUN_TESTS(...) \
     int main(void) \
     { \

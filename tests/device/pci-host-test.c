@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include "hw/isa/isa.h"
+#include "hw/misc/fw-cfg.h"
 #include "hw/pci/host.h"
 #include "tests/device/bench.h"
 
@@ -362,6 +363,74 @@ static void test_apm_smi_pc(void **state)
     bench_free(b);
 }
 
+/* Firmware's side of fw_cfg: the bytes of file @name, or a write of eight. */
+static uint8_t file_byte(Bench *b, unsigned key)
+{
+    bench_out16(b, 0x510, (uint16_t)key);
+    return bench_in8(b, 0x511);
+}
+
+static void file_write(Bench *b, unsigned key, uint64_t val)
+{
+    bench_write32(b, 0x1000, be32toh(key << 16 | 8 | 16));         /* select, write */
+    bench_write32(b, 0x1004, be32toh(8));
+    bench_write32(b, 0x1008, 0);
+    bench_write32(b, 0x100c, be32toh(0x2000));
+    bench_write32(b, 0x2000, (uint32_t)val);
+    bench_write32(b, 0x2004, (uint32_t)(val >> 32));
+    bench_out32(b, 0x514, 0);
+    bench_out32(b, 0x518, be32toh(0x1000));
+    assert_int_equal(bench_read32(b, 0x1000), 0);
+}
+
+static void smi_now(Bench *b)
+{
+    b->smis = 0;
+    conf32(b, 31, 0, 0x40, 0x601);
+    conf8(b, 31, 0, 0x44, 0x80);
+    bench_out32(b, 0x630, 0x21);
+    bench_out8(b, 0xb2, 0x55);
+}
+
+/* The files are the only ones, so their keys follow their names. */
+static void test_smi_features(void **state)
+{
+    enum { OK = FW_CFG_FILE_FIRST, REQUESTED, SUPPORTED };
+    Bench *b = board_with(true, true);
+    Error *e = NULL;
+    Device *fw = device_make(&fw_cfg_type, b->m->root, b->m->isa, NULL, &e, NULL);
+
+    assert_true(ich9_lpc_offer_smi(b->m->pm, fw, &e));
+    bench_reset(b);
+    assert_int_equal(file_byte(b, SUPPORTED), 1);
+    file_write(b, REQUESTED, 3);                           /* more than is offered */
+    assert_int_equal(file_byte(b, OK), 0);
+    file_write(b, REQUESTED, UINT64_C(1) << 63);
+    assert_int_equal(file_byte(b, OK), 0);
+    smi_now(b);
+    assert_int_equal(b->smis, 1);
+    file_write(b, REQUESTED, 1);
+    smi_now(b);
+    assert_int_equal(b->smis, 1);                          /* asked for, not agreed on */
+    assert_int_equal(file_byte(b, OK), 1);
+    smi_now(b);
+    assert_int_equal(b->smis, 100);
+    file_write(b, REQUESTED, 0);
+    assert_int_equal(file_byte(b, OK), 1);                 /* it stays */
+    bench_save_load(b, b->m->pm);
+    smi_now(b);
+    assert_int_equal(b->smis, 100);
+    assert_false(b->m->cpus.ops->may_plug(b->m->cpus.arg, 1, &e));
+    assert_string_equal(error_text(e), "cpu hotplug with SMI wasn't enabled by firmware");
+    error_free(e);
+    bench_reset(b);
+    assert_int_equal(file_byte(b, REQUESTED), 0);
+    smi_now(b);
+    assert_int_equal(b->smis, 1);
+    assert_true(b->m->cpus.ops->may_plug(b->m->cpus.arg, 1, NULL));
+    bench_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_tseg_and_high_smram),
         cmocka_unit_test(test_apm_smi_q35),
         cmocka_unit_test(test_apm_smi_pc),
+        cmocka_unit_test(test_smi_features),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
