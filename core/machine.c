@@ -493,6 +493,11 @@ bool machine_bootindex(Machine *m, Device *d, int32_t index, Error **errp)
             return error_set(errp, "The bootindex %d has already been used", index);
         }
     }
+    for (unsigned i = 0; m->cfg.option_roms != NULL && i < m->cfg.option_roms->len; i++) {
+        if (index >= 0 && g_array_index(m->cfg.option_roms, OptionRom, i).bootindex == index) {
+            return error_set(errp, "The bootindex %d has already been used", index);
+        }
+    }
     g_ptr_array_remove(m->boot_devices, d);
     d->bootindex = index;
     if (index >= 0) {

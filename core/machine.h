@@ -25,6 +25,11 @@ typedef struct CpuTopology {
     unsigned cpus, max_cpus, sockets, dies, cores, threads;
 } CpuTopology;
 
+typedef struct OptionRom {
+    char *file;
+    int bootindex;             /* -1: none */
+} OptionRom;
+
 /* What the command line asked for; strings are owned by system/ and live as long as the process. */
 typedef struct BoardConfig {
     uint64_t ram_size;
@@ -60,6 +65,7 @@ typedef struct BoardConfig {
     bool rtc_drift_slew;
     struct SmbiosConfigData *smbios;   /* hw/board/smbios.h; NULL: its defaults */
     GPtrArray *fw_cfg;         /* char *: texts after -fw_cfg */
+    GArray *option_roms;       /* OptionRom, in the order of their bootindex; NULL: none */
     GPtrArray *acpi_tables;    /* GByteArray *: the user's own, header and all; NULL: none */
 } BoardConfig;
 

@@ -1,4 +1,4 @@
-/* config-int.h: between config.c and its parts config-acpi.c, config-numa.c and config-smbios.c. */
+/* config-int.h: between config.c and its parts config-*.c. */
 #ifndef SYSTEM_CONFIG_INT_H
 #define SYSTEM_CONFIG_INT_H
 
@@ -9,6 +9,8 @@
 char *config_joined(const CmdLine *cmd, Option o, const char *implied);
 /* -numa, after -smp and -m. */
 bool config_read_numa(Config *c, const CmdLine *cmd, Error **errp);
+/* -option-rom */
+bool config_read_roms(Config *c, const CmdLine *cmd, Error **errp);
 /* -acpitable */
 bool config_read_acpi(Config *c, const CmdLine *cmd, Error **errp);
 /* -smbios; @entry64: the 64-bit entry point was chosen. */

@@ -130,12 +130,28 @@ static char *fw_path(Device *d)
     return g_string_free(s, false);
 }
 
+#define ROM_FOLDER "genroms/"
+
+/* The ROMs of -option-rom with a bootindex between the two given. */
+static void list_roms(GString *files, const BoardConfig *c, int64_t above, int64_t below)
+{
+    for (unsigned i = 0; c->option_roms != NULL && i < c->option_roms->len; i++) {
+        const OptionRom *rom = &g_array_index(c->option_roms, OptionRom, i);
+
+        if (rom->bootindex > above && rom->bootindex < below) {
+            g_autofree char *name = g_path_get_basename(rom->file);
+            g_string_append_printf(files, "/rom@" ROM_FOLDER "%s\n", name);
+        }
+    }
+}
+
 bool pc_boot_order(PcBoard *b, Machine *m, Error **errp)
 {
     const BoardConfig *c = &m->cfg;
     const char *order = c->boot_order != NULL ? c->boot_order : "cad";
     g_autoptr(GString) files = g_string_new(NULL);
     uint8_t codes[3] = { 0 };
+    int64_t last = -1;
 
     if (c->boot_once != NULL && !b->once_done) {
         order = c->boot_once;
@@ -146,19 +162,27 @@ bool pc_boot_order(PcBoard *b, Machine *m, Error **errp)
     rtc_cmos_set(b->rtc, 0x3d, codes[1] << 4 | codes[0]);
     rtc_cmos_set(b->rtc, 0x38, codes[2] << 4 | (m->cfg.no_fd_bootchk ? 1 : 0));
     if (c->kernel != NULL && b->plan == NULL) {               /* before every disk */
-        g_string_append(files, "/rom@genroms/" LINUXBOOT_ROM "\n");
+        g_string_append(files, "/rom@" ROM_FOLDER LINUXBOOT_ROM "\n");
     }
     for (unsigned i = 0; i < m->boot_devices->len; i++) {
-        g_autofree char *path = fw_path(g_ptr_array_index(m->boot_devices, i));
+        Device *d = g_ptr_array_index(m->boot_devices, i);
+        g_autofree char *path = fw_path(d);
+
+        list_roms(files, c, last, d->bootindex);
+        last = d->bootindex;
         if (path != NULL) {
             g_string_append_printf(files, "%s\n", path);
         }
     }
+    list_roms(files, c, last, INT64_MAX);
     if (c->boot_strict) {
         g_string_append(files, "HALT\n");
     }
     b->once_done = true;
-    return fw_cfg_modify_file(m->fw_cfg, "bootorder", files->str, files->len > 0 ? files->len + 1 : 0);
+    if (files->len > 0) {
+        files->str[files->len - 1] = 0;                       /* lines, of which the last one ends by a NUL */
+    }
+    return fw_cfg_modify_file(m->fw_cfg, "bootorder", files->str, files->len);
 }
 
 /* --- items --- */
@@ -238,6 +262,23 @@ static bool add_user_file(PcBoard *b, Machine *m, const char *text, Error **errp
                 (fw_cfg_add_file_borrowed(m->fw_cfg, name, f->data, f->size, errp) ||
                  error_context(errp, "-fw_cfg %s", text)));
     }
+}
+
+static bool add_option_rom(PcBoard *b, Machine *m, const OptionRom *rom, Error **errp)
+{
+    g_autofree char *found = firmware_find(rom->file, NULL), *base = g_path_get_basename(rom->file);
+    g_autofree char *name = g_strconcat(ROM_FOLDER, base, NULL);
+    BootFile *f;
+
+    if (b->rom.ram == NULL && m->cfg.pflash[0] == NULL) {
+        error_set(errp, "-option-rom %s: -kernel starts without a firmware, which would start the ROM", rom->file);
+        return error_hint(errp, "-bios bios-256k.bin starts it with one");
+    }
+    f = g_new0(BootFile, 1);
+    g_ptr_array_add(b->files, f);
+    return boot_file_map(f, "-option-rom", found != NULL ? found : rom->file, errp) &&
+           (fw_cfg_add_file_borrowed(m->fw_cfg, name, f->data, f->size, errp) ||
+            error_context(errp, "-option-rom %s", rom->file));
 }
 
 /* -boot splash=: a picture that SeaBIOS shows. */
@@ -356,7 +397,7 @@ static bool add_kernel(PcBoard *b, Machine *m, Error **errp)
         return true;
     }
     return boot_file_map(rom, "-kernel", rom_path, errp) &&
-           fw_cfg_add_file_borrowed(m->fw_cfg, "genroms/" LINUXBOOT_ROM, rom->data, rom->size, errp);
+           fw_cfg_add_file_borrowed(m->fw_cfg, ROM_FOLDER LINUXBOOT_ROM, rom->data, rom->size, errp);
 }
 
 bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp)
@@ -369,6 +410,11 @@ bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp)
     }
     for (unsigned i = 0; m->cfg.fw_cfg != NULL && i < m->cfg.fw_cfg->len; i++) {
         if (!add_user_file(b, m, g_ptr_array_index(m->cfg.fw_cfg, i), errp)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; m->cfg.option_roms != NULL && i < m->cfg.option_roms->len; i++) {
+        if (!add_option_rom(b, m, &g_array_index(m->cfg.option_roms, OptionRom, i), errp)) {
             return false;
         }
     }
