@@ -5,89 +5,88 @@
 
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 
-static X86Segment segment(const struct kvm_segment *s)
-{
-    uint32_t flags = (s->type & 15) << 8 | (s->s & 1) << 12 | (s->dpl & 3) << 13 | (s->present & 1) << 15 |
-                     (s->avl & 1) << 20 | (s->l & 1) << 21 | (s->db & 1) << 22 | (s->g & 1) << 23;
+/* The order of general registers in the saved state. */
+static const uint8_t saved_order[16] = {
+    X86_RAX, X86_RBX, X86_RCX, X86_RDX, X86_RSI, X86_RDI, X86_RSP, X86_RBP, 8, 9, 10, 11, 12, 13, 14, 15,
+};
+/* And of segments; then come TR and LDT. */
+static const uint8_t saved_segments[6] = { X86_CS, X86_DS, X86_ES, X86_FS, X86_GS, X86_SS };
 
-    return (X86Segment){ .base = s->base, .limit = s->limit, .flags = flags, .selector = s->selector };
+static X86Segment segment(const KvmSegment *s)
+{
+    return (X86Segment){ .base = s->base, .limit = s->limit, .flags = (uint32_t)s->access << 8,
+                         .selector = s->selector };
 }
 
 static void get_general(KvmVcpu *v, X86Regs *out)
 {
-    struct kvm_regs r;
+    KvmCpuDevice d = { .vcpu = v };
 
-    if (ioctl(v->fd, KVM_GET_REGS, &r) == 0) {
-        const uint64_t gpr[16] = { r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi,
-                                   r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15 };
-
-        memcpy(out->gpr, gpr, sizeof(gpr));
-        out->rip = r.rip;
-        out->rflags = r.rflags;
+    if (kvm_general_get(&d) == 0) {
+        for (unsigned i = 0; i < ARRAY_LEN(saved_order); i++) {
+            out->gpr[saved_order[i]] = d.gpr[i];
+        }
+        out->rip = d.rip;
+        out->rflags = d.rflags;
     }
 }
 
 static void get_system(KvmVcpu *v, X86Regs *out)
 {
-    struct kvm_sregs s;
+    KvmCpuDevice d = { .vcpu = v };
 
-    if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0) {
+    if (kvm_system_get(&d) < 0) {
         return;
     }
-    out->seg[X86_ES] = segment(&s.es);
-    out->seg[X86_CS] = segment(&s.cs);
-    out->seg[X86_SS] = segment(&s.ss);
-    out->seg[X86_DS] = segment(&s.ds);
-    out->seg[X86_FS] = segment(&s.fs);
-    out->seg[X86_GS] = segment(&s.gs);
-    out->ldt = segment(&s.ldt);
-    out->tr = segment(&s.tr);
-    out->gdt_base = s.gdt.base;
-    out->gdt_limit = s.gdt.limit;
-    out->idt_base = s.idt.base;
-    out->idt_limit = s.idt.limit;
-    out->cr0 = s.cr0;
-    out->cr2 = s.cr2;
-    out->cr3 = s.cr3;
-    out->cr4 = s.cr4;
-    out->cr8 = s.cr8;
-    out->efer = s.efer;
+    for (unsigned i = 0; i < ARRAY_LEN(saved_segments); i++) {
+        out->seg[saved_segments[i]] = segment(&d.seg[i]);
+    }
+    out->tr = segment(&d.seg[6]);
+    out->ldt = segment(&d.seg[7]);
+    out->gdt_base = d.gdt_base;
+    out->gdt_limit = d.gdt_limit;
+    out->idt_base = d.idt_base;
+    out->idt_limit = d.idt_limit;
+    out->cr0 = d.cr0;
+    out->cr2 = d.cr2;
+    out->cr3 = d.cr3;
+    out->cr4 = d.cr4;
+    out->cr8 = d.cr8;
+    out->efer = d.efer;
 }
 
 /* From the XSAVE area's legacy part (SDM vol. 1, 13.4.1 and table 10-2). */
 static void get_float(KvmVcpu *v, X86Regs *out)
 {
-    size_t size = MAX((size_t)kvm_vm.xsave_size, sizeof(struct kvm_xsave));
-    g_autofree uint8_t *area = g_malloc0(size);
+    KvmCpuDevice d = { .vcpu = v };
 
-    if (ioctl(v->fd, size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, area) < 0) {
-        return;
+    if (kvm_xsave_get(&d) == 0) {
+        const uint8_t *area = d.xsave->data;
+
+        out->fcw = ld16(area);
+        out->fsw = ld16(area + 2);
+        out->ftw = area[4];
+        out->fop = ld16(area + 6);
+        out->fip = ld64(area + 8);
+        out->fdp = ld64(area + 16);
+        out->mxcsr = ld32(area + 24);
+        memcpy(out->st, area + 32, sizeof(out->st));
+        memcpy(out->xmm, area + 160, sizeof(out->xmm));
     }
-    out->fcw = ld16(area);
-    out->fsw = ld16(area + 2);
-    out->ftw = area[4];
-    out->fop = ld16(area + 6);
-    out->fip = ld64(area + 8);
-    out->fdp = ld64(area + 16);
-    out->mxcsr = ld32(area + 24);
-    memcpy(out->st, area + 32, sizeof(out->st));
-    memcpy(out->xmm, area + 160, sizeof(out->xmm));
+    g_byte_array_unref(d.xsave);
 }
 
 static void get_rest(KvmVcpu *v, X86Regs *out)
 {
-    struct kvm_debugregs d;
-    struct kvm_mp_state mp;
-    struct kvm_vcpu_events e;
+    KvmCpuDevice d = { .vcpu = v };
 
-    if (ioctl(v->fd, KVM_GET_DEBUGREGS, &d) == 0) {
+    if (kvm_debugregs_get(&d) == 0) {
         memcpy(out->dr, d.db, sizeof(d.db));
         out->dr[6] = d.dr6;
         out->dr[7] = d.dr7;
     }
-    out->halted = ioctl(v->fd, KVM_GET_MP_STATE, &mp) == 0 && mp.mp_state != KVM_MP_STATE_RUNNABLE;
-    out->smm = ioctl(v->fd, KVM_GET_VCPU_EVENTS, &e) == 0 && (e.flags & KVM_VCPUEVENT_VALID_SMM) &&
-               e.smi.smm;
+    out->halted = kvm_mp_state_get(&d) == 0 && d.mp_state != KVM_MP_STATE_RUNNABLE;
+    out->smm = kvm_events_get(&d) == 0 && d.smm;
 }
 
 typedef struct OneMsr {
@@ -131,49 +130,35 @@ bool kvm_vcpu_regs(unsigned index, X86Regs *out)
 
 /* --- writing --- */
 
-static struct kvm_segment segment_out(const X86Segment *s, const struct kvm_segment *old)
-{
-    return (struct kvm_segment){
-        .base = s->base, .limit = s->limit, .selector = s->selector, .type = s->flags >> 8 & 15,
-        .s = s->flags >> 12 & 1, .dpl = s->flags >> 13 & 3, .present = s->flags >> 15 & 1,
-        .avl = s->flags >> 20 & 1, .l = s->flags >> 21 & 1, .db = s->flags >> 22 & 1,
-        .g = s->flags >> 23 & 1, .unusable = old->unusable,
-    };
-}
-
 static bool put_general(KvmVcpu *v, const X86Regs *in)
 {
-    const uint64_t *g = in->gpr;
-    struct kvm_regs r = {
-        .rax = g[X86_RAX], .rcx = g[X86_RCX], .rdx = g[X86_RDX], .rbx = g[X86_RBX], .rsp = g[X86_RSP],
-        .rbp = g[X86_RBP], .rsi = g[X86_RSI], .rdi = g[X86_RDI], .r8 = g[8], .r9 = g[9], .r10 = g[10],
-        .r11 = g[11], .r12 = g[12], .r13 = g[13], .r14 = g[14], .r15 = g[15], .rip = in->rip,
-        .rflags = in->rflags,
-    };
+    KvmCpuDevice d = { .vcpu = v, .rip = in->rip, .rflags = in->rflags };
 
-    return ioctl(v->fd, KVM_SET_REGS, &r) == 0;
+    for (unsigned i = 0; i < ARRAY_LEN(saved_order); i++) {
+        d.gpr[i] = in->gpr[saved_order[i]];
+    }
+    return kvm_general_put(&d) == 0;
 }
 
 static bool put_system(KvmVcpu *v, const X86Regs *in)
 {
-    struct kvm_sregs s;
+    KvmCpuDevice d = { .vcpu = v };
 
-    if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0) {
+    if (kvm_system_get(&d) < 0) {
         return false;
     }
-    s.es = segment_out(&in->seg[X86_ES], &s.es);
-    s.cs = segment_out(&in->seg[X86_CS], &s.cs);
-    s.ss = segment_out(&in->seg[X86_SS], &s.ss);
-    s.ds = segment_out(&in->seg[X86_DS], &s.ds);
-    s.fs = segment_out(&in->seg[X86_FS], &s.fs);
-    s.gs = segment_out(&in->seg[X86_GS], &s.gs);
-    s.cr0 = in->cr0;
-    s.cr2 = in->cr2;
-    s.cr3 = in->cr3;
-    s.cr4 = in->cr4;
-    s.cr8 = in->cr8;
-    s.efer = in->efer;
-    return ioctl(v->fd, KVM_SET_SREGS, &s) == 0;
+    for (unsigned i = 0; i < ARRAY_LEN(saved_segments); i++) {
+        const X86Segment *s = &in->seg[saved_segments[i]];
+        d.seg[i] = (KvmSegment){ .base = s->base, .limit = s->limit, .selector = s->selector,
+                                 .access = s->flags >> 8 & 0xf0ff, .unusable = d.seg[i].unusable };
+    }
+    d.cr0 = in->cr0;
+    d.cr2 = in->cr2;
+    d.cr3 = in->cr3;
+    d.cr4 = in->cr4;
+    d.cr8 = in->cr8;
+    d.efer = in->efer;
+    return kvm_system_put(&d) == 0;
 }
 
 static bool put_float(KvmVcpu *v, const X86Regs *in)

@@ -236,6 +236,17 @@ void kvm_state_refused(const char *who, const char *what, int err);
 
 /* --- msrs.c --- */
 bool kvm_msrs_get(KvmVcpu *v, GByteArray *out);
+
+/* state.c: one kind of registers between the kernel and the fields of @d, of which only @vcpu must be set.  0 or
+ * a negative errno.  Where the vCPU may be called; d->xsave is made anew. */
+int kvm_general_get(KvmCpuDevice *d);
+int kvm_general_put(KvmCpuDevice *d);
+int kvm_system_get(KvmCpuDevice *d);
+int kvm_system_put(KvmCpuDevice *d);
+int kvm_debugregs_get(KvmCpuDevice *d);
+int kvm_xsave_get(KvmCpuDevice *d);
+int kvm_mp_state_get(KvmCpuDevice *d);
+int kvm_events_get(KvmCpuDevice *d);
 /* @records NULL: reset values.  The TSC deadline, which needs the APIC's state first, is left to
  * kvm_msrs_put_deadline(). */
 bool kvm_msrs_put(KvmVcpu *v, const GByteArray *records);

@@ -1,7 +1,8 @@
 /* state.c: a vCPU's state as a device with a table: read from KVM, saved, loaded, put back.
  *
  * 1. The fields are valid between before_save, or reset, or a load, and the next settle; otherwise
- *    the kernel has the truth.  Everything here runs on control, with the vCPU parked.
+ *    the kernel has the truth.  Everything here runs on control, with the vCPU parked; inspect.c
+ *    reads and writes fields of its own, which last as long as its function.
  * 2. Order of putting back: system registers before what they enable, MSRs before the APIC whose
  *    timer they time, the deadline after it, pending events and the run state last.
  * 3. A vCPU that never ran is as reset leaves it: nothing is put but a boot entry. */
@@ -44,7 +45,7 @@ static KvmSegment seg_in(const struct kvm_segment *s)
     };
 }
 
-static int get_regs(KvmCpuDevice *d)
+int kvm_general_get(KvmCpuDevice *d)
 {
     struct kvm_regs r;
 
@@ -60,7 +61,7 @@ static int get_regs(KvmCpuDevice *d)
     return 0;
 }
 
-static int put_regs(KvmCpuDevice *d)
+int kvm_general_put(KvmCpuDevice *d)
 {
     const uint64_t *g = d->gpr;
     struct kvm_regs r = {
@@ -72,7 +73,7 @@ static int put_regs(KvmCpuDevice *d)
     return ioctl(d->vcpu->fd, KVM_SET_REGS, &r) < 0 ? -errno : 0;
 }
 
-static int get_sregs(KvmCpuDevice *d)
+int kvm_system_get(KvmCpuDevice *d)
 {
     struct kvm_sregs s;
 
@@ -99,7 +100,7 @@ static int get_sregs(KvmCpuDevice *d)
     return 0;
 }
 
-static int put_sregs(KvmCpuDevice *d)
+int kvm_system_put(KvmCpuDevice *d)
 {
     struct kvm_sregs s = {
         .cs = seg_out(&d->seg[0]), .ds = seg_out(&d->seg[1]), .es = seg_out(&d->seg[2]),
@@ -115,7 +116,7 @@ static int put_sregs(KvmCpuDevice *d)
     return ioctl(d->vcpu->fd, KVM_SET_SREGS, &s) < 0 ? -errno : 0;
 }
 
-static int get_debugregs(KvmCpuDevice *d)
+int kvm_debugregs_get(KvmCpuDevice *d)
 {
     struct kvm_debugregs r;
 
@@ -146,17 +147,25 @@ static void blob_fresh(GByteArray **blob, size_t size)
     *blob = g_byte_array_sized_new(size);
 }
 
-static int get_xsave(KvmCpuDevice *d)
+int kvm_xsave_get(KvmCpuDevice *d)
 {
-    struct kvm_xcrs x = { 0 };
-
     blob_fresh(&d->xsave, kvm_vm.xsave_size);
     g_byte_array_set_size(d->xsave, kvm_vm.xsave_size);
     memset(d->xsave->data, 0, d->xsave->len);
     bool wide = (size_t)kvm_vm.xsave_size > sizeof(struct kvm_xsave);
-    if (ioctl(d->vcpu->fd, wide ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, d->xsave->data) < 0 ||
-        (kvm_vm.has_xcrs && ioctl(d->vcpu->fd, KVM_GET_XCRS, &x) < 0)) {
-        return -errno;
+    return ioctl(d->vcpu->fd, wide ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, d->xsave->data) < 0 ? -errno : 0;
+}
+
+static int get_extended(KvmCpuDevice *d)
+{
+    struct kvm_xcrs x = { 0 };
+    int ret = kvm_xsave_get(d);
+
+    if (ret == 0 && kvm_vm.has_xcrs && ioctl(d->vcpu->fd, KVM_GET_XCRS, &x) < 0) {
+        ret = -errno;
+    }
+    if (ret < 0) {
+        return ret;
     }
     d->xcr0 = 1;
     for (unsigned i = 0; i < x.nr_xcrs; i++) {
@@ -185,13 +194,22 @@ static int put_xsave(KvmCpuDevice *d)
 
 /* --- events, APIC, nested --- */
 
-static int get_events(KvmCpuDevice *d)
+int kvm_mp_state_get(KvmCpuDevice *d)
 {
-    struct kvm_vcpu_events e;
     struct kvm_mp_state mp;
 
-    if (ioctl(d->vcpu->fd, KVM_GET_VCPU_EVENTS, &e) < 0 ||
-        ioctl(d->vcpu->fd, KVM_GET_MP_STATE, &mp) < 0) {
+    if (ioctl(d->vcpu->fd, KVM_GET_MP_STATE, &mp) < 0) {
+        return -errno;
+    }
+    d->mp_state = mp.mp_state;
+    return 0;
+}
+
+int kvm_events_get(KvmCpuDevice *d)
+{
+    struct kvm_vcpu_events e;
+
+    if (ioctl(d->vcpu->fd, KVM_GET_VCPU_EVENTS, &e) < 0) {
         return -errno;
     }
     d->exc_injected = e.exception.injected;
@@ -215,8 +233,7 @@ static int get_events(KvmCpuDevice *d)
         d->smm_inside_nmi = e.smi.smm_inside_nmi;
         d->smm_latched_init = e.smi.latched_init;
     }
-    d->mp_state = mp.mp_state;
-    return 0;
+    return kvm_mp_state_get(d);
 }
 
 static int put_events(KvmCpuDevice *d)
@@ -323,15 +340,15 @@ typedef struct Part {
 } Part;
 
 static const Part gather[] = {
-    { "registers", get_regs }, { "system registers", get_sregs },
-    { "debug registers", get_debugregs },
-    { "extended state", get_xsave }, { "model-specific registers", get_msrs },
+    { "registers", kvm_general_get }, { "system registers", kvm_system_get },
+    { "debug registers", kvm_debugregs_get },
+    { "extended state", get_extended }, { "model-specific registers", get_msrs },
     { "APIC", get_lapic },
-    { "nested state", get_nested }, { "events", get_events },
+    { "nested state", get_nested }, { "events", kvm_events_get },
 };
 
 static const Part put_back[] = {
-    { "system registers", put_sregs }, { "registers", put_regs }, { "extended state", put_xsave },
+    { "system registers", kvm_system_put }, { "registers", kvm_general_put }, { "extended state", put_xsave },
     { "debug registers", put_debugregs }, { "model-specific registers", put_msrs },
     { "APIC", put_lapic }, { "TSC deadline", put_deadline }, { "nested state", put_nested },
     { "events", put_events },

@@ -279,7 +279,7 @@ WRONG = [
     (["-option-rom", "text", "-kernel", "kernel.elf"], r"-option-rom text: -kernel starts without a firmware, .*",
      r"-bios bios-256k.bin starts it with one"),
     (["-option-rom", "x,bootindex=x"], r"-option-rom x,bootindex=x: Parameter 'bootindex' expects .*", None),
-    (["-option-rom", "x,bootindx=1"], r"-option-rom x,bootindx=1: Invalid parameter 'bootindx'.*", None),
+    (["-option-rom", "x,bootindx=1"], r"-option-rom x,bootindx=1: Parameter 'bootindx' is unexpected", r"did you mean 'bootindex'\?"),
     (["-option-rom", "x,bootindex=1", "-option-rom", "y,bootindex=1"],
      r"-option-rom: The bootindex 1 has already been used", None),
     (["-option-rom", "text", "-option-rom", "text"],
