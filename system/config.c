@@ -538,7 +538,8 @@ bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp)
     if (!read_smp(c, cmd, errp) || !read_memory(c, cmd, errp) || !config_read_numa(c, cmd, errp) ||
         !read_boot(c, cmd, errp) || !read_rtc(c, cmd, errp) || !read_name(c, cmd, errp) ||
         !read_policy(c, cmd, errp) || !read_uuid(c, cmd, errp) || !read_lists(c, cmd) ||
-        !config_read_roms(c, cmd, errp) || !config_read_acpi(c, cmd, errp) || !config_read_smbios(c, cmd, c->smbios_entry64, errp) ||
+        !config_read_roms(c, cmd, errp) || !config_read_acpi(c, cmd, errp) ||
+        !config_read_smbios(c, cmd, c->smbios_entry64, errp) ||
         !read_host(c, cmd, errp) || !check_absent(cmd, errp)) {
         return false;
     }

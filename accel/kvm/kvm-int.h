@@ -237,8 +237,8 @@ void kvm_state_refused(const char *who, const char *what, int err);
 /* --- msrs.c --- */
 bool kvm_msrs_get(KvmVcpu *v, GByteArray *out);
 
-/* state.c: one kind of registers between the kernel and the fields of @d, of which only @vcpu must be set.  0 or
- * a negative errno.  Where the vCPU may be called; d->xsave is made anew. */
+/* state.c: one kind of registers between the kernel and the fields of @d, of which only @vcpu must be set.
+ * 0 or a negative errno.  Where the vCPU may be called; d->xsave is made anew. */
 int kvm_general_get(KvmCpuDevice *d);
 int kvm_general_put(KvmCpuDevice *d);
 int kvm_system_get(KvmCpuDevice *d);

@@ -1,6 +1,6 @@
-/* smi.h: what firmware and the ICH9 agree on about system management interrupts, through files of fw_cfg.
+/* smi.h: what firmware and the ICH9 agree on about system management interrupts.
  *
- * A part of the chip that has the APM command port, like Tco (tco.h), with the same functions. */
+ * A part of the chip that has the APM command port; fw_cfg files lead here (hw/board/pc-smi.c). */
 #ifndef HW_ACPI_SMI_H
 #define HW_ACPI_SMI_H
 
@@ -10,7 +10,6 @@
 enum { SMI_BROADCAST = 1 };    /* a command to the APM port interrupts every vCPU */
 
 typedef struct SmiFeatures {
-    Device *fw_cfg;            /* NULL: no firmware can ask */
     uint64_t offered;
     /* state */
     uint64_t agreed;
@@ -19,8 +18,8 @@ typedef struct SmiFeatures {
 
 extern const StateDesc smi_features_state;
 
-/* Adds the files to @fw_cfg, which shares the chip's domain. */
-CTX_CONTROL bool smi_features_offer(SmiFeatures *f, Device *fw_cfg, uint64_t offered, Error **errp);
+/* True: @wanted, or what was asked for before, is agreed on; false: not all of it is offered. */
+CTX_DOMAIN bool smi_features_agree(SmiFeatures *f, uint64_t wanted);
 CTX_DOMAIN void smi_features_reset(SmiFeatures *f, ResetKind kind);
 
 #endif

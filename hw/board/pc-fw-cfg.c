@@ -271,7 +271,8 @@ static bool add_option_rom(PcBoard *b, Machine *m, const OptionRom *rom, Error *
     BootFile *f;
 
     if (b->rom.ram == NULL && m->cfg.pflash[0] == NULL) {
-        error_set(errp, "-option-rom %s: -kernel starts without a firmware, which would start the ROM", rom->file);
+        error_set(errp, "-option-rom %s: -kernel starts without a firmware, which would start the ROM",
+                  rom->file);
         return error_hint(errp, "-bios bios-256k.bin starts it with one");
     }
     f = g_new0(BootFile, 1);
@@ -404,7 +405,7 @@ bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp)
 {
     add_uuid(m);
     if (!add_numbers(b, m, errp) || !add_e820(b, m, errp) || !add_acpi(b, m, errp) ||
-        !add_smbios(b, m, errp) || (b->q35 && !ich9_lpc_offer_smi(m->pm, m->fw_cfg, errp)) ||
+        !add_smbios(b, m, errp) || (b->q35 && !pc_smi_offer(m, errp)) ||
         !fw_cfg_add_file(m->fw_cfg, "bootorder", "", 0, errp)) {
         return false;
     }

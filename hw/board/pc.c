@@ -339,6 +339,9 @@ void pc_restart(Machine *m, ResetKind kind)
 
     b->complete = true;
     b->ran = false;
+    if (b->q35) {
+        pc_smi_restart(m);
+    }
 
     if (b->plan != NULL) {
         pc_chipset_setup(pc_host_bus(b->host), b->q35);

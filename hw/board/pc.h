@@ -52,6 +52,9 @@ CTX_CONTROL bool pc_irqs_make(PcBoard *b, Machine *m, Error **errp);
 CTX_CONTROL bool pc_map_ram(PcBoard *b, Machine *m, Error **errp);
 /* pc-fw-cfg.c: everything firmware wants to know. */
 CTX_CONTROL bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp);
+/* Adds the files by which firmware of a q35 agrees with the bridge on SMIs; empties them, at each reset. */
+CTX_CONTROL bool pc_smi_offer(Machine *m, Error **errp);
+CTX_CONTROL void pc_smi_restart(Machine *m);
 CTX_CONTROL void pc_fill_cmos(PcBoard *b, Machine *m);
 /* How many vCPUs there are now: CMOS and fw_cfg. */
 CTX_CONTROL void pc_fill_cpu_count(PcBoard *b, Machine *m);

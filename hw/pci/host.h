@@ -36,8 +36,7 @@ CTX_CONTROL void pc_chipset_setup(PciBus *root, bool q35);
 
 /* ACPI's PCI hot-plug in the chips that have the machine's ACPI registers (Machine.pm). */
 CTX_CONTROL AcpiPciHp *ich9_lpc_pcihp(Device *d);
-/* Lets firmware ask for features of SMIs, by files of @fw_cfg (hw/acpi/smi.h). */
-CTX_CONTROL bool ich9_lpc_offer_smi(Device *d, Device *fw_cfg, Error **errp);
+CTX_ANY struct SmiFeatures *ich9_lpc_smi(Device *d);
 CTX_CONTROL AcpiPciHp *piix4_pm_pcihp(Device *d);
 
 /* --- wiring, for _PRT and MP tables: PIRQ 0..3 (PIIX3) or 0..7 (ICH9: A..H) of INTx pin 0..3 of

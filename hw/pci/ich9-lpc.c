@@ -52,11 +52,9 @@ AcpiPciHp *ich9_lpc_pcihp(Device *d)
     return &((Ich9Lpc *)d)->hp;
 }
 
-bool ich9_lpc_offer_smi(Device *d, Device *fw_cfg, Error **errp)
+SmiFeatures *ich9_lpc_smi(Device *d)
 {
-    Ich9Lpc *s = (Ich9Lpc *)d;
-
-    return smi_features_offer(&s->smi, fw_cfg, s->smi_broadcast ? SMI_BROADCAST : 0, errp);
+    return &((Ich9Lpc *)d)->smi;
 }
 
 unsigned ich9_pirq(unsigned slot, unsigned pin)
@@ -222,6 +220,7 @@ static bool lpc_realize(Device *d, Error **errp)
     pci_bus_route(pci_bus(p), &s->router.in, ich9_pirq);
     acpi_pm_init(&s->pm, d, &cfg);
     s->pm.smi_to_all = smi_to_all;
+    s->smi.offered = s->smi_broadcast ? SMI_BROADCAST : 0;
     acpi_pm_place_fixed(&s->pm, &m->io_root);
     irq_connect(&s->pm.sci, &s->router.in, PIRQ_SCI);
     region_io(&s->rcba, d, "rcba", &rcba_ops, RCBA_SIZE);

@@ -343,7 +343,9 @@ static void place_unplugged(void *arg, unsigned place)
 /* Numbered places: vCPUs, and memory slots that a recorder watches until a chip takes over. */
 static void make_places(Bench *b)
 {
-    static const MachinePlacesOps ops = { .plugged = place_plugged, .unplug_request = place_asked, .unplugged = place_unplugged };
+    static const MachinePlacesOps ops = {
+        .plugged = place_plugged, .unplug_request = place_asked, .unplugged = place_unplugged,
+    };
     Machine *m = b->m;
 
     m->cfg.acpi = true;

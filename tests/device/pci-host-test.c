@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include "hw/board/pc.h"
 #include "hw/isa/isa.h"
 #include "hw/misc/fw-cfg.h"
 #include "hw/pci/host.h"
@@ -398,9 +399,9 @@ static void test_smi_features(void **state)
     enum { OK = FW_CFG_FILE_FIRST, REQUESTED, SUPPORTED };
     Bench *b = board_with(true, true);
     Error *e = NULL;
-    Device *fw = device_make(&fw_cfg_type, b->m->root, b->m->isa, NULL, &e, NULL);
 
-    assert_true(ich9_lpc_offer_smi(b->m->pm, fw, &e));
+    assert_non_null(device_make(&fw_cfg_type, b->m->root, b->m->isa, NULL, &e, NULL));
+    assert_true(pc_smi_offer(b->m, &e));
     bench_reset(b);
     assert_int_equal(file_byte(b, SUPPORTED), 1);
     file_write(b, REQUESTED, 3);                           /* more than is offered */
@@ -424,6 +425,7 @@ static void test_smi_features(void **state)
     assert_string_equal(error_text(e), "cpu hotplug with SMI wasn't enabled by firmware");
     error_free(e);
     bench_reset(b);
+    pc_smi_restart(b->m);
     assert_int_equal(file_byte(b, REQUESTED), 0);
     smi_now(b);
     assert_int_equal(b->smis, 1);
