@@ -24,7 +24,7 @@ static bool check(void *obj, Error **errp)
     const SmiFeatures *f = obj;
 
     return (f->agreed & ~f->offered) == 0 ||
-           error_set(errp, "features 0x%llx, of which not all are offered", (unsigned long long)f->agreed);
+           error_set(errp, "features 0x%llx: not all are offered", (unsigned long long)f->agreed);
 }
 
 static const StateField fields[] = { STATE_U64(SmiFeatures, agreed), STATE_BOOL(SmiFeatures, locked), { 0 } };
