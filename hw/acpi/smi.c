@@ -28,4 +28,6 @@ static bool check(void *obj, Error **errp)
 }
 
 static const StateField fields[] = { STATE_U64(SmiFeatures, agreed), STATE_BOOL(SmiFeatures, locked), { 0 } };
-const StateDesc smi_features_state = { .name = "smi-features", .version = 1, .fields = fields, .check = check };
+const StateDesc smi_features_state = {
+    .name = "smi-features", .version = 1, .fields = fields, .check = check,
+};
