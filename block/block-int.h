@@ -59,6 +59,8 @@ enum {
     BLK_OPT_THROTTLE = 1 << 10,        /* must be given */
     BLK_OPT_KEY = 1 << 11,
     BLK_OPT_ENCRYPT = 1 << 12,
+    BLK_OPT_OTHER = 1 << 13,   /* must be given */
+    BLK_OPT_OWN = 1 << 14,
 };
 
 /* Internal snapshots; no request is in flight at the node.  They block. */
@@ -214,7 +216,8 @@ struct BlkLoop {
 };
 
 extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio, blk_nbd,
-                       blk_throttle, blk_luks;
+                       blk_throttle, blk_luks, blk_blkdebug, blk_blkverify, blk_blklogwrites, blk_copy_on_read,
+                       blk_compress;
 
 /* zeroes.c */
 
@@ -313,6 +316,8 @@ BlkNode *blk_open_inner(const BlkOptions *o, Error **errp);
  * its users alone and that was the last one. */
 bool blk_link(BlkNode *n, BlkUser *u, BlkNode *child, unsigned need, unsigned share, Error **errp);
 void blk_unlink(BlkUser *u);
+/* Opens or finds the other node that @o names, and makes it one that @n uses by @u. */
+bool blk_link_other(BlkNode *n, BlkUser *u, const BlkOptions *o, Error **errp);
 /* Takes the users off @from, but for those that stay and @above itself (NULL: none), or (if given) @only that
  * node; their rights still count until blk_users_settle(@from).  False if one cannot be moved. */
 bool blk_users_take(BlkNode *from, const BlkNode *above, const BlkNode *only, GPtrArray *users, Error **errp);

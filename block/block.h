@@ -427,6 +427,10 @@ struct BlkOptions {
     uint64_t latency_ns;       /* null-*: time a request takes */
     bool read_zeroes;          /* null-*: reads fill the buffer with zeroes */
     const char *throttle_group;        /* throttle: the group's name */
+    const BlkOptions *other;   /* filters with two nodes below: blkverify's raw, blklogwrites' log, */
+    const char *other_ref;     /* or the name of an existing node */
+    const void *own;           /* the options of one driver: qapi/filter.json's DRIVEROwn; NULL: the defaults */
+    bool for_job;              /* a driver that only jobs make */
     const BlkNbdOptions *nbd;  /* nbd; NULL: @filename says it, see nbd-uri.h */
 };
 

@@ -782,7 +782,8 @@ static bool attach(Job *j, Error **errp)
 
 static bool prepare(Job *j, const JobOptions *o, const char *filter, Error **errp)
 {
-    BlkOptions f = { .driver = filter, .node_name = o->filter_name, .child_ref = j->source->name,
+    BlkOptions f = { .driver = filter, .for_job = true, .node_name = o->filter_name,
+                     .child_ref = j->source->name,
                      .read_only = j->source->read_only };
     bool commit = j->drv->kind == JOB_COMMIT;
 

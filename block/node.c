@@ -21,6 +21,7 @@ static unsigned anonymous;
 static const BlkDriver *drivers[32] = {
     &blk_file, &blk_host_device, &blk_raw, &blk_qcow2, &blk_null_co, &blk_null_aio, &blk_nbd,
     &blk_throttle, &blk_luks,
+    &blk_blkdebug, &blk_blkverify, &blk_blklogwrites, &blk_copy_on_read, &blk_compress,
 };
 /* Made by jobs alone. */
 static const BlkDriver *const internal[] = {
@@ -28,6 +29,7 @@ static const BlkDriver *const internal[] = {
 };
 static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
     "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd", "throttle", "luks",
+    "blkdebug", "blkverify", "blklogwrites", "copy-on-read", "compress",
 };
 
 void blk_add_driver(const BlkDriver *d)
@@ -594,13 +596,13 @@ bool blk_parse_locking(const char *text, BlkLocking *out, Error **errp)
     return error_suggest(errp, text, names);
 }
 
-static const BlkDriver *find_driver(const char *name, Error **errp)
+static const BlkDriver *find_driver(const char *name, bool for_job, Error **errp)
 {
     if (!name) {
         error_set(errp, "Must specify a block driver: 'driver'");
         return NULL;
     }
-    for (unsigned i = 0; drivers[i]; i++) {
+    for (unsigned i = 0; !for_job && drivers[i]; i++) {
         if (!strcmp(drivers[i]->name, name)) {
             return drivers[i];
         }
@@ -668,6 +670,8 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
         { BLK_OPT_SIZE, o->has_size, "size" },
         { BLK_OPT_LATENCY, o->latency_ns, "latency-ns" },
         { BLK_OPT_ZEROES, o->read_zeroes, "read-zeroes" },
+        { BLK_OPT_OTHER, o->other || o->other_ref, "raw' or 'log" },
+        { BLK_OPT_OWN, o->own, "own" },
         { BLK_OPT_THROTTLE, o->throttle_group, "throttle-group" },
         { BLK_OPT_KEY, o->key_secret, "key-secret" },
         { BLK_OPT_ENCRYPT, o->encrypt_format, "encrypt" },
@@ -685,6 +689,9 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
     if ((d->options & BLK_OPT_CHILD) && !o->child && !o->child_ref) {
         return error_set(errp, "A block device must be specified for \"file\"");
     }
+    if ((d->options & BLK_OPT_OTHER) && !o->other && !o->other_ref) {
+        return error_set(errp, "Block driver '%s' needs two nodes", d->name);
+    }
     if ((d->options & BLK_OPT_THROTTLE) && !o->throttle_group) {
         return error_set(errp, "Parameter 'throttle-group' is missing");
     }
@@ -696,17 +703,18 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
 
 /* --- opening and closing --- */
 
-static BlkNode *open_child(BlkNode *n, const BlkOptions *o, Error **errp)
+/* The node called @ref, or a new one by @own, which inherits from @o. */
+static BlkNode *open_child(const BlkOptions *o, const BlkOptions *own, const char *ref, Error **errp)
 {
-    if (o->child_ref) {
-        BlkNode *child = blk_find(o->child_ref);
+    if (ref) {
+        BlkNode *child = blk_find(ref);
 
         if (!child) {
-            error_set(errp, "Cannot find device='' nor node-name='%s'", o->child_ref);
+            error_set(errp, "Cannot find device='' nor node-name='%s'", ref);
         }
         return child;
     }
-    BlkOptions inline_child = *o->child;
+    BlkOptions inline_child = *own;
     inline_child.read_only |= o->read_only;
     inline_child.auto_read_only |= o->auto_read_only;
     inline_child.cache_direct |= o->cache_direct;
@@ -715,12 +723,19 @@ static BlkNode *open_child(BlkNode *n, const BlkOptions *o, Error **errp)
     return blk_open_inner(&inline_child, errp);
 }
 
+bool blk_link_other(BlkNode *n, BlkUser *u, const BlkOptions *o, Error **errp)
+{
+    BlkNode *other = open_child(o, o->other, o->other_ref, errp);
+
+    return other && blk_link(n, u, other, 0, BLK_PERM_ALL, errp);
+}
+
 static bool link_child(BlkNode *n, const BlkOptions *o, Error **errp)
 {
     if (!(n->drv->options & BLK_OPT_CHILD)) {
         return true;
     }
-    BlkNode *child = open_child(n, o, errp);
+    BlkNode *child = open_child(o, o->child, o->child_ref, errp);
     if (!child) {
         return false;
     }
@@ -784,7 +799,7 @@ static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
 BlkNode *blk_open_inner(const BlkOptions *o, Error **errp)
 {
     assert_control();
-    const BlkDriver *d = find_driver(o->driver, errp);
+    const BlkDriver *d = find_driver(o->driver, o->for_job, errp);
 
     if (!d || !check_name(o->node_name, errp) || !check_options(d, o, errp)) {
         return NULL;

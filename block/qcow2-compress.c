@@ -3,6 +3,7 @@
  * 1. A compressed cluster is read whole, in a buffer of its own, on the pool. */
 #include <errno.h>
 #include <inttypes.h>
+#include "block/blkdebug.h"
 #include "block/qcow2-int.h"
 #include "block/zip.h"
 #include "util/bytes.h"
@@ -42,6 +43,7 @@ int qcow2_decompress(BlkNode *n, uint64_t entry, uint8_t **out)
         return -EIO;
     }
     len = MIN(len, end - at);
+    blk_event(n->child, BLKDEBUG_EVENT_READ_COMPRESSED);
     int ret = blk_pread(n->child, at, packed, len);
     ret = ret < 0 ? ret : zip_unpack((ZipKind)q->h.compression, packed, len, whole, q->cluster);
     if (ret == 0) {

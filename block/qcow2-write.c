@@ -5,6 +5,7 @@
  * 2. Packing needs no lock: several threads do it side by side.  Taking the space and linking are short. */
 #include <errno.h>
 #include <inttypes.h>
+#include "block/blkdebug.h"
 #include "block/qcow2-int.h"
 #include "block/zip.h"
 #include "util/bytes.h"
@@ -69,6 +70,7 @@ int qcow2_write_compressed(BlkNode *n, uint64_t off, const uint8_t *buf)
     if (ret < 0) {
         return ret;
     }
+    blk_event(n->child, BLKDEBUG_EVENT_WRITE_COMPRESSED);
     ret = blk_pwrite(n->child, at, packed, (size_t)len);
     unsigned shift = 62 - (q->cluster_bits - 8);
     uint64_t sectors = (at + (uint64_t)len - 1) / 512 - at / 512;

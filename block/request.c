@@ -6,6 +6,7 @@
  *    the done list for the post of this iteration.
  * 3. A lane's count drops after done() returned, so a request that done() resubmits never lets a
  *    drain through in between. */
+#include "block/blkdebug.h"
 #include "block/block-int.h"
 #include "block/engine.h"
 #include "block/front.h"
@@ -789,6 +790,9 @@ static int64_t blocking_step(BlkNode *n, BlkReq *r, const struct iovec *iov)
     } else if (e.is == EXT_DATA && (e.head || e.tail)) {
         ret = blocking_cow(n, r, &e, iov->iov_base, len);
     } else if (e.is == EXT_DATA) {
+        if (r->op == BLK_READ || r->op == BLK_WRITE) {
+            blk_event(e.node, r->op == BLK_READ ? BLKDEBUG_EVENT_READ_AIO : BLKDEBUG_EVENT_WRITE_AIO);
+        }
         ret = blk_blocking(e.node, r->op, r->flags, e.off, iov->iov_base, len);
     } else if (r->op == BLK_READ) {
         memset(iov->iov_base, 0, len);

@@ -7,6 +7,7 @@
 #include "qapi/json.h"
 #include "qapi/keyval.h"
 #include "qapi/tables.h"
+#include "qapi/types.h"
 #include "util/bytes.h"
 
 /* --- cache modes --- */
@@ -94,6 +95,72 @@ static bool take_node(const json_t *v, const BlkOptions **out, GPtrArray *arena,
     return (*out = options_of(v, arena, errp)) != NULL;
 }
 
+static bool take_detect(const char *text, BlkOptions *o)
+{
+    static const char *const names[] = { "off", "on", "unmap" };
+
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        if (!strcmp(text, names[i])) {
+            o->detect_zeroes = (BlkDetect)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What only one driver knows: a type of the schema, QAPI_T_... of its options. */
+static const struct { const char *driver; unsigned type; } own_types[] = {
+    { "blkdebug", QAPI_T_BLKDEBUG_OWN }, { "blklogwrites", QAPI_T_BLKLOGWRITES_OWN },
+    { "copy-on-read", QAPI_T_COPY_ON_READ_OWN },
+};
+
+static unsigned own_type(const char *driver)
+{
+    for (unsigned i = 0; driver && i < ARRAY_LEN(own_types); i++) {
+        if (!strcmp(own_types[i].driver, driver)) {
+            return own_types[i].type;
+        }
+    }
+    return 0;
+}
+
+static bool take_own(BlkOptions *o, unsigned type, json_t *words, Error **errp)
+{
+    /* From JSON numbers are numbers, from a command line they are words. */
+    return qapi_read(type, words, QAPI_JSON, &o->own, NULL) || qapi_read(type, words, QAPI_KEYVAL, &o->own, errp);
+}
+
+/* For the arena: @o with what it owns. */
+static void options_free(gpointer p)
+{
+    BlkOptions *o = p;
+
+    if (o->own) {
+        qapi_free(own_type(o->driver), (void *)(uintptr_t)o->own);
+    }
+    g_free(o);
+}
+
+typedef struct Search {
+    const char *key;
+    bool found;
+} Search;
+
+static void look(const char *name, const char *kind, void *arg)
+{
+    Search *s = arg;
+
+    s->found |= !strcmp(name, s->key);
+}
+
+static bool is_own(unsigned type, const char *key)
+{
+    Search s = { .key = key };
+
+    qapi_each_member(type, -1, look, &s);
+    return s.found;
+}
+
 /* One option; false without an error: its value is wrong or nobody knows it. */
 static bool take_word(BlkOptions *o, const char *key, const json_t *v, GPtrArray *arena, Error **errp)
 {
@@ -131,8 +198,12 @@ static bool take_word(BlkOptions *o, const char *key, const json_t *v, GPtrArray
         return take_encrypt(v, o);
     } else if (!strcmp(key, "read-zeroes")) {
         return word_bool(v, &o->read_zeroes);
-    } else if (!strcmp(key, "file")) {
+    } else if (!strcmp(key, "file") || !strcmp(key, "image") || !strcmp(key, "test")) {
         return take_node(v, &o->child, arena, errp);
+    } else if (!strcmp(key, "raw") || !strcmp(key, "log")) {
+        return take_node(v, &o->other, arena, errp);
+    } else if (!strcmp(key, "detect-zeroes")) {
+        return text && take_detect(text, o);
     } else if (!strcmp(key, "backing")) {
         o->backing_none = json_is_null(v) || (text && !*text);
         return o->backing_none || take_node(v, &o->backing, arena, errp);
@@ -145,11 +216,17 @@ static const BlkOptions *options_of(const json_t *tree, GPtrArray *arena, Error 
     BlkOptions *o = g_new0(BlkOptions, 1);
     const char *key;
     json_t *v;
+    unsigned type = own_type(json_string_value(json_object_get(tree, "driver")));
+    g_autoptr(json_t) own = json_object();
 
     g_ptr_array_add(arena, o);
     json_object_foreach((json_t *)(uintptr_t)tree, key, v) {
         Error *err = NULL;
 
+        if (type && is_own(type, key)) {
+            json_object_set(own, key, v);
+            continue;
+        }
         if (!take_word(o, key, v, arena, &err)) {
             if (!err) {
                 error_set(&err, "Invalid parameter or value: '%s'", key);
@@ -157,6 +234,9 @@ static const BlkOptions *options_of(const json_t *tree, GPtrArray *arena, Error 
             error_move(errp, err);
             return NULL;
         }
+    }
+    if (type && !take_own(o, type, own, errp)) {
+        return NULL;
     }
     if (!o->driver && o->filename && !o->child) {
         struct stat st;
@@ -217,7 +297,7 @@ static bool open_words(Image *i, const char *text, bool json, const char *cache,
 {
     g_autoptr(json_t) tree = json ? json_parse(text, errp)
                                   : keyval_parse(text, NULL, QAPI_FORM_STRICT, NULL, NULL, errp);
-    g_autoptr(GPtrArray) arena = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) arena = g_ptr_array_new_with_free_func(options_free);
     const BlkOptions *got = tree ? options_of(tree, arena, errp) : NULL;
 
     if (!got) {
@@ -232,6 +312,55 @@ static bool open_words(Image *i, const char *text, bool json, const char *cache,
            open_node(i, &o, cache, flags, errp);
 }
 
+/* "blkdebug:CONFIG:FILE" and "blkverify:RAW:TEST". */
+typedef struct DebugName {
+    bool is;
+    char *first, *second;
+    BlkdebugOwn own;
+    BlkOptions file, inner, raw, raw_file, test_file;
+} DebugName;
+
+static void debug_name_free(DebugName *d)
+{
+    g_free(d->first);
+    g_free(d->second);
+    g_free(d);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DebugName, debug_name_free)
+
+/* NULL: it is such a name, and wrong. */
+static DebugName *debug_name(const char *name, Error **errp)
+{
+    bool verify = g_str_has_prefix(name, "blkverify:");
+    g_autoptr(DebugName) d = g_new0(DebugName, 1);
+
+    d->is = verify || g_str_has_prefix(name, "blkdebug:");
+    if (!d->is) {
+        return g_steal_pointer(&d);
+    }
+    const char *first = strchr(name, ':') + 1, *colon = strchr(first, ':');
+    if (!colon) {
+        error_set(errp, verify ? "blkverify requires raw copy and original image path"
+                               : "blkdebug requires both config file and image path");
+        return NULL;
+    }
+    d->first = g_strndup(first, (gsize)(colon - first));
+    d->second = g_strdup(colon + 1);
+    d->inner = (BlkOptions){ .driver = blk_protocol_of(d->second), .filename = d->second };
+    if (!verify) {
+        d->own.config = d->first;
+        d->file = (BlkOptions){ .driver = "blkdebug", .own = &d->own, .child = &d->inner };
+        return g_steal_pointer(&d);
+    }
+    d->test_file = d->inner;
+    d->inner = (BlkOptions){ .driver = guess(&d->test_file, errp), .child = &d->test_file };
+    d->raw_file = (BlkOptions){ .driver = blk_protocol_of(d->first), .filename = d->first };
+    d->raw = (BlkOptions){ .driver = "raw", .child = &d->raw_file };
+    d->file = (BlkOptions){ .driver = "blkverify", .child = &d->inner, .other = &d->raw };
+    return d->inner.driver ? g_steal_pointer(&d) : NULL;
+}
+
 static bool open_file(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
                       const char *key_secret, Error **errp)
 {
@@ -240,11 +369,17 @@ static bool open_file(Image *i, const char *name, const char *format, const char
     struct stat st;
     bool there = stat(path, &st) == 0;
     bool remote = !there && !strcmp(blk_protocol_of(path), "nbd");
+    g_autoptr(DebugName) debug = debug_name(path, errp);
+    if (!debug) {
+        return false;
+    }
     BlkOptions file = { .driver = remote ? "nbd" : there && S_ISBLK(st.st_mode) ? "host_device" : "file",
                         .filename = path,
                         .locking = flags & OPEN_SHARE && !remote ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO };
 
-    if (!there && !remote && path == name && colon && (!slash || slash > colon)) {
+    if (debug->is) {
+        file = debug->file;
+    } else if (!there && !remote && path == name && colon && (!slash || slash > colon)) {
         return error_set(errp, "Unknown protocol '%.*s'", (int)(colon - path), path);
     }
     if (format && (!strcmp(format, "file") || !strcmp(format, "host_device"))) {

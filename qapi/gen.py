@@ -27,7 +27,7 @@ for bits in (8, 16, 32, 64):
 POINTERS = ('str', 'any')
 RESERVED = set('''auto break case char const continue default do double else enum extern float for goto
     if inline int long register restrict return short signed sizeof static struct switch typedef union
-    unsigned void volatile while unix linux i386 bool true false errp ret session pending'''.split())
+    unsigned void volatile while unix linux i386 errno bool true false errp ret session pending'''.split())
 MEMBER = re.compile(r'^(?P<type>\[?[A-Za-z][A-Za-z0-9]*\]?)'
                     r'(?:(?P<opt>\?)|=(?P<default>[^ :]*))?'
                     r'(?: in (?P<lo>-?\d+)\.\.(?P<hi>-?\d+))?'

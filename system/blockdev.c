@@ -55,6 +55,13 @@ static void set_nbd(BlkOptions *o, const BlockdevNbd *n, GPtrArray *arena)
     o->nbd = nbd;
 }
 
+/* The second node below, or NULL. */
+static const BlockdevRef *other_of(const BlockdevConfig *c)
+{
+    return c->driver == BLOCKDEV_CONFIG_DRIVER_BLKVERIFY ? c->u.blkverify.raw
+           : c->driver == BLOCKDEV_CONFIG_DRIVER_BLKLOGWRITES ? c->u.blklogwrites.log : NULL;
+}
+
 static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
 {
     BlkOptions *o = g_new(BlkOptions, 1);
@@ -68,6 +75,12 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
         .cache_direct = c->cache != NULL && c->cache->direct,
         .cache_no_flush = c->cache != NULL && c->cache->no_flush,
     };
+    const BlockdevRef *other = other_of(c);
+    if (other != NULL && other->is == BLOCKDEV_REF_REFERENCE) {
+        o->other_ref = other->u.reference;
+    } else if (other != NULL) {
+        o->other = options_of(other->u.definition, arena);
+    }
     switch (c->driver) {
     case BLOCKDEV_CONFIG_DRIVER_FILE:
         set_file(o, &c->u.file);
@@ -83,6 +96,24 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
         o->has_size = c->u.raw.has_size;
         o->size = c->u.raw.size;
         set_child(o, c->u.raw.file, arena);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_BLKDEBUG:
+        o->own = &c->u.blkdebug;
+        set_child(o, c->u.blkdebug.image, arena);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_BLKVERIFY:
+        set_child(o, c->u.blkverify.test, arena);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_BLKLOGWRITES:
+        o->own = &c->u.blklogwrites;
+        set_child(o, c->u.blklogwrites.file, arena);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_COPY_ON_READ:
+        o->own = &c->u.copy_on_read;
+        set_child(o, c->u.copy_on_read.file, arena);
+        break;
+    case BLOCKDEV_CONFIG_DRIVER_COMPRESS:
+        set_child(o, c->u.compress.file, arena);
         break;
     case BLOCKDEV_CONFIG_DRIVER_THROTTLE:
         o->throttle_group = c->u.throttle.throttle_group;
@@ -137,6 +168,16 @@ const BlockdevRef *blockdev_file(const BlockdevConfig *c)
         return c->u.throttle.file;
     case BLOCKDEV_CONFIG_DRIVER_LUKS:
         return c->u.luks.file;
+    case BLOCKDEV_CONFIG_DRIVER_BLKDEBUG:
+        return c->u.blkdebug.image;
+    case BLOCKDEV_CONFIG_DRIVER_BLKVERIFY:
+        return c->u.blkverify.test;
+    case BLOCKDEV_CONFIG_DRIVER_BLKLOGWRITES:
+        return c->u.blklogwrites.file;
+    case BLOCKDEV_CONFIG_DRIVER_COPY_ON_READ:
+        return c->u.copy_on_read.file;
+    case BLOCKDEV_CONFIG_DRIVER_COMPRESS:
+        return c->u.compress.file;
     default:
         return NULL;
     }
@@ -158,6 +199,10 @@ static bool check_absent(const BlockdevConfig *c, Error **errp)
     if (c->force_share) {
         return error_set(errp, "Parameter 'force-share' does not accept value 'on' yet");
     }
+    if (file != NULL && file->is == BLOCKDEV_REF_DEFINITION && !check_absent(file->u.definition, errp)) {
+        return false;
+    }
+    file = other_of(c);
     if (file != NULL && file->is == BLOCKDEV_REF_DEFINITION && !check_absent(file->u.definition, errp)) {
         return false;
     }

@@ -116,6 +116,17 @@ static BlkNode *open_temporary(const BlkOptions *o, Error **errp)
     return blk_open_temporary(&base, &top, errp);
 }
 
+/* @o, with a filter on it that fills the image. */
+static BlkNode *open_copying(const BlkOptions *o, Error **errp)
+{
+    BlkOptions image = { .driver = o->driver, .child = o->child };
+    BlkOptions top = *o;
+
+    top.driver = "copy-on-read";
+    top.child = &image;
+    return blk_open(&top, errp);
+}
+
 static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **errp)
 {
     bool read_only = c->readonly || c->read_only || c->media == DRIVE_MEDIA_CDROM;
@@ -151,8 +162,11 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
         error_set(errp, "Device name '%s' conflicts with an existing node name", id);
     } else if ((c->has_snapshot ? c->snapshot : all_temporary) && !read_only) {
         return open_temporary(&o, errp);
-    } else {
+    } else if (c->copy_on_read && read_only) {
+        fprintf(stderr, "rhea: warning: disabling copy-on-read on read-only drive\n");
         return blk_open(&o, errp);
+    } else {
+        return c->copy_on_read ? open_copying(&o, errp) : blk_open(&o, errp);
     }
     return NULL;
 }

@@ -1,0 +1,34 @@
+/* gate.h: requests of a node that must not overlap, in the order of their arrival; private to block/.
+ *
+ * 1. A range waits while it overlaps an earlier one, if one of the two wants to be alone.
+ * 2. The gate keeps what the owner embeds; it allocates nothing. */
+#ifndef BLOCK_GATE_H
+#define BLOCK_GATE_H
+
+#include "util/lock.h"
+#include "util/loop.h"
+
+typedef struct GateRange GateRange;
+struct GateRange {
+    uint64_t off, end;
+    bool alone;
+    void (*go)(GateRange *g);  /* on @loop, when it may */
+    Loop *loop;
+
+    bool in;                   /* private from here */
+    Post post;
+    GateRange *next;
+};
+
+typedef struct Gate {
+    Lock lock;                 /* guards the list */
+    GateRange *first;
+} Gate;
+
+void gate_init(Gate *gate);
+void gate_end(Gate *gate);
+/* True: @g is in; false: g->go() follows. */
+bool gate_enter(Gate *gate, GateRange *g);
+void gate_leave(Gate *gate, GateRange *g);
+
+#endif
