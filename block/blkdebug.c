@@ -3,8 +3,8 @@
  *   event --> rules of that event and state: errors that lie in wait, a new state
  *   request --> an error lies in wait for its kind and place? it fails; else it goes down
  *
- * 1. Events come from formats above (blk_event()) and from the requests that pass; each one that has errors puts
- *    them in the place of those that lay in wait before.
+ * 1. Events come from formats above (blk_event()) and from the requests that pass; each one that has errors
+ *    puts them in the place of those that lay in wait before.
  * 2. What does not keep the alignment or is too large goes down in pieces, on the pool. */
 #include "block/blkdebug.h"
 
@@ -98,7 +98,8 @@ static bool add_rules(Blkdebug *d, const BlkdebugRules *own, Error **errp)
         [BLKDEBUG_IO_TYPE_FLUSH] = 1 << BLK_FLUSH, [BLKDEBUG_IO_TYPE_BLOCK_STATUS] = 1 << BLK_OPS,
     };
     /* What is not said is everything a guest notices. */
-    const unsigned common = 1 << BLK_READ | 1 << BLK_WRITE | 1 << BLK_ZERO | 1 << BLK_DISCARD | 1 << BLK_FLUSH;
+    const unsigned common = 1 << BLK_READ | 1 << BLK_WRITE | 1 << BLK_ZERO | 1 << BLK_DISCARD |
+                            1 << BLK_FLUSH;
 
     for (unsigned i = 0; i < own->inject_error.n; i++) {
         const BlkdebugInjectErrorOptions *e = own->inject_error.at[i];
@@ -300,7 +301,8 @@ static bool in_pieces(const Blkdebug *d, const BlkReq *r)
     if (r->op == BLK_DISCARD) {
         return d->opt_discard || (d->max_discard && r->left > d->max_discard);
     }
-    return r->op != BLK_FLUSH && ((r->pos | r->left) % d->align || (d->max_transfer && r->left > d->max_transfer));
+    return r->op != BLK_FLUSH &&
+           ((r->pos | r->left) % d->align || (d->max_transfer && r->left > d->max_transfer));
 }
 
 static void events_of(BlkNode *n, const BlkReq *r)
@@ -333,7 +335,8 @@ static bool blkdebug_intercept(BlkLane *l, BlkReq *r)
 
         *p = (Pass){ .up = r, .node = l->node,
                      .job = { .run = pass_run, .loop = r->loop, .post.run = pass_over } };
-        p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, d->align), .end = ALIGN_UP(r->pos + r->left, d->align),
+        p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, d->align),
+                                .end = ALIGN_UP(r->pos + r->left, d->align),
                                 .alone = r->op != BLK_READ, .loop = r->loop, .go = pass_in };
         if (gate_enter(&d->gate, &p->range)) {
             pass_in(&p->range);
@@ -355,7 +358,8 @@ static int blkdebug_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
 
 /* --- the driver --- */
 
-static bool check_limit(const char *name, bool given, uint64_t value, uint64_t unit, uint64_t *out, Error **errp)
+static bool check_limit(const char *name, bool given, uint64_t value, uint64_t unit, uint64_t *out,
+                        Error **errp)
 {
     *out = given ? value : 0;
     return !given || !value || (value % unit == 0 && value < INT32_MAX) ||
@@ -370,8 +374,10 @@ static bool set_limits(BlkNode *n, const BlkdebugOwn *o, Error **errp)
         return error_set(errp, "Cannot meet constraints with align %" PRIu64, o->align);
     }
     d->align = o->has_align && o->align ? o->align : 1;
-    if (!check_limit("max-transfer", o->has_max_transfer, o->max_transfer, d->align, &d->max_transfer, errp) ||
-        !check_limit("opt-write-zero", o->has_opt_write_zero, o->opt_write_zero, d->align, &d->opt_zero, errp) ||
+    if (!check_limit("max-transfer", o->has_max_transfer, o->max_transfer, d->align, &d->max_transfer,
+                     errp) ||
+        !check_limit("opt-write-zero", o->has_opt_write_zero, o->opt_write_zero, d->align, &d->opt_zero,
+                     errp) ||
         !check_limit("max-write-zero", o->has_max_write_zero, o->max_write_zero,
                      MAX(d->opt_zero, d->align), &d->max_zero, errp) ||
         !check_limit("opt-discard", o->has_opt_discard, o->opt_discard, d->align, &d->opt_discard, errp) ||

@@ -1,5 +1,5 @@
-/* blklogwrites.c: a filter that writes what is written to a log too, in the format of the kernel's dm-log-writes
- * (Documentation/admin-guide/device-mapper/log-writes.rst), so that its replay tools read it.
+/* blklogwrites.c: a filter that writes what is written to a log too, in the format of the kernel's
+ * dm-log-writes (Documentation/admin-guide/device-mapper/log-writes.rst), so that its replay tools read it.
  *
  *   sector 0   the super block: magic, version, number of entries, sector size
  *   then       for each request a sector with its place, length and flags, and the data it wrote

@@ -429,7 +429,7 @@ struct BlkOptions {
     const char *throttle_group;        /* throttle: the group's name */
     const BlkOptions *other;   /* filters with two nodes below: blkverify's raw, blklogwrites' log, */
     const char *other_ref;     /* or the name of an existing node */
-    const void *own;           /* the options of one driver: qapi/filter.json's DRIVEROwn; NULL: the defaults */
+    const void *own;           /* one driver's options: qapi/filter.json's DRIVEROwn; NULL: defaults */
     bool for_job;              /* a driver that only jobs make */
     const BlkNbdOptions *nbd;  /* nbd; NULL: @filename says it, see nbd-uri.h */
 };

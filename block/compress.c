@@ -80,7 +80,8 @@ static bool compress_intercept(BlkLane *l, BlkReq *r)
     Pass *p = g_new0(Pass, 1);
     *p = (Pass){ .up = r, .node = l->node,
                  .job = { .run = pass_run, .loop = r->loop, .post.run = pass_over } };
-    p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, c->cluster), .end = ALIGN_UP(r->pos + r->left, c->cluster),
+    p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, c->cluster),
+                            .end = ALIGN_UP(r->pos + r->left, c->cluster),
                             .alone = true, .loop = r->loop, .go = pass_in };
     if (gate_enter(&c->gate, &p->range)) {
         pass_in(&p->range);

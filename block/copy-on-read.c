@@ -1,9 +1,9 @@
 /* copy-on-read.c: a filter over an image that puts into it what is read from behind it.
  *
- *   read --gate--> pool: what is not in the image is copied into it --> the read goes down --> leaves the gate
+ *   read --gate--> pool: what is not in the image is copied into it --> goes down --> leaves the gate
  *
- * 1. A read is alone in its clusters from the look at them until it has its bytes: a write in between would be
- *    overwritten by what was there before.
+ * 1. A read is alone in its clusters from the look at them until it has its bytes: a write in between would
+ *    be overwritten by what was there before.
  * 2. A copy that cannot be written is no error of the guest's: it gets its bytes from where they are. */
 #include "block/block-int.h"
 #include "block/filter.h"
@@ -102,7 +102,8 @@ static bool cor_intercept(BlkLane *l, BlkReq *r)
         return false;
     }
     Pass *p = g_new0(Pass, 1);
-    *p = (Pass){ .up = r, .node = l->node, .job = { .run = copy_run, .loop = r->loop, .post.run = copy_over } };
+    *p = (Pass){ .up = r, .node = l->node,
+                 .job = { .run = copy_run, .loop = r->loop, .post.run = copy_over } };
     p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, grain), .end = ALIGN_UP(r->pos + r->left, grain),
                             .alone = r->op == BLK_READ, .loop = r->loop, .go = pass_in };
     if (gate_enter(&c->gate, &p->range)) {

@@ -127,7 +127,8 @@ static unsigned own_type(const char *driver)
 static bool take_own(BlkOptions *o, unsigned type, json_t *words, Error **errp)
 {
     /* From JSON numbers are numbers, from a command line they are words. */
-    return qapi_read(type, words, QAPI_JSON, &o->own, NULL) || qapi_read(type, words, QAPI_KEYVAL, &o->own, errp);
+    return qapi_read(type, words, QAPI_JSON, &o->own, NULL) ||
+           qapi_read(type, words, QAPI_KEYVAL, &o->own, errp);
 }
 
 /* For the arena: @o with what it owns. */

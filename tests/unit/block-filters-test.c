@@ -44,7 +44,8 @@ static void test_rules(void **state)
     assert_int_equal(run(n, BLK_READ, 0), 0);
     close_ok(n);
     /* By place and kind. */
-    n = debug("{\"inject-error\":[{\"event\":\"none\",\"iotype\":\"write\",\"errno\":28,\"sector\":9}]}", NULL, NULL);
+    n = debug("{\"inject-error\":[{\"event\":\"none\",\"iotype\":\"write\",\"errno\":28,"
+              "\"sector\":9}]}", NULL, NULL);
     assert_int_equal(run(n, BLK_WRITE, 0), 0);
     assert_int_equal(run(n, BLK_READ, 4096), 0);
     assert_int_equal(run(n, BLK_WRITE, 4096), -ENOSPC);
@@ -109,7 +110,8 @@ static void test_limits(void **state)
     g_unlink(path);
     g_autofree char *large = temp_file(LOAD_SIZE, true);
     file_get(large, 0, model, LOAD_SIZE);
-    BlkNode *n = debug("{\"align\":4096,\"max-transfer\":8192,\"opt-write-zero\":16384,\"max-write-zero\":32768,"
+    BlkNode *n = debug("{\"align\":4096,\"max-transfer\":8192,\"opt-write-zero\":16384,"
+                       "\"max-write-zero\":32768,"
                        "\"opt-discard\":8192,\"max-discard\":16384}", large, NULL);
     Load l;
     load_start(&l, n, model, 3);
@@ -152,7 +154,7 @@ static void test_config(void **state)
     config_says("[inject-error]\nevent = none\n", "line 2");
     config_says("[inject-error]\nevent = \"\xff\"\n", "line 2 is no UTF-8");
     config_says("[inject-error]\nevent = \"x\"\n", "does not accept value 'x'");
-    config_says("[inject-error]\nfoo = \"x\"\n", "foo");
+    config_says("[inject-error]\nevent = \"none\"\nfoo = \"x\"\n", "foo");
 }
 
 static BlkNode *verified(const char *test, const char *raw)
@@ -179,8 +181,8 @@ static void test_verify(void **state)
     close_ok(n);
     file_get(b, 0, model, LOAD_SIZE);
     assert_memory_equal(model, l.model, LOAD_SIZE);
-    assert_null(blk_open(&(BlkOptions){ .driver = "blkverify", .child = &(BlkOptions){ .driver = "null-co" } },
-                         &err));
+    assert_null(blk_open(&(BlkOptions){ .driver = "blkverify",
+                                        .child = &(BlkOptions){ .driver = "null-co" } }, &err));
     assert_error(err, "Block driver 'blkverify' needs two nodes");
     g_unlink(a);
     g_unlink(b);
@@ -328,7 +330,8 @@ static void test_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_blocking), cmocka_unit_test(test_rules), cmocka_unit_test(test_limits), cmocka_unit_test(test_config),
+        cmocka_unit_test(test_blocking), cmocka_unit_test(test_rules), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_config),
         cmocka_unit_test(test_verify), cmocka_unit_test(test_compress), cmocka_unit_test(test_copy_on_read),
         cmocka_unit_test(test_log),
     };
