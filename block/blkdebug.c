@@ -5,14 +5,13 @@
  *
  * 1. Events come from formats above (blk_event()) and from the requests that pass; each one that has errors
  *    puts them in the place of those that lay in wait before.
- * 2. What does not keep the alignment or is too large goes down in pieces, on the pool. */
+ * 2. What does not keep the alignment or is too large goes down in pieces, on a thread of its own. */
 #include "block/blkdebug.h"
 
 #include <inttypes.h>
 #include "block/block-int.h"
 #include "block/filter.h"
 #include "block/gate.h"
-#include "block/pool.h"
 #include "qapi/json.h"
 #include "qapi/types.h"
 #include "util/bytes.h"
@@ -28,6 +27,7 @@ typedef struct Rule {
 } Rule;
 
 typedef struct Blkdebug {
+    Loop *worker;
     Lock lock;                 /* guards rules and state */
     GArray *rules;
     int64_t state;
@@ -193,7 +193,7 @@ typedef struct Pass {
     BlkReq *up;
     BlkNode *node;
     GateRange range;
-    PoolJob job;
+    FilterJob job;
     int ret;
 } Pass;
 
@@ -256,7 +256,7 @@ static int hint(Pass *p, uint64_t opt, uint64_t max)
     return ret;
 }
 
-static void pass_run(PoolJob *j)
+static void pass_run(FilterJob *j)
 {
     Pass *p = container_of(j, Pass, job);
     const Blkdebug *d = p->node->state;
@@ -274,9 +274,9 @@ static void pass_run(PoolJob *j)
     }
 }
 
-static void pass_over(Post *post)
+static void pass_over(FilterJob *j)
 {
-    Pass *p = container_of(post, Pass, job.post);
+    Pass *p = container_of(j, Pass, job);
     BlkReq *up = p->up;
     int ret = p->ret;
 
@@ -287,7 +287,9 @@ static void pass_over(Post *post)
 
 static void pass_in(GateRange *g)
 {
-    pool_add(&container_of(g, Pass, range)->job, 1);
+    Pass *p = container_of(g, Pass, range);
+
+    blk_filter_work(((Blkdebug *)p->node->state)->worker, &p->job);
 }
 
 static bool in_pieces(const Blkdebug *d, const BlkReq *r)
@@ -334,7 +336,7 @@ static bool blkdebug_intercept(BlkLane *l, BlkReq *r)
         Pass *p = g_new0(Pass, 1);
 
         *p = (Pass){ .up = r, .node = l->node,
-                     .job = { .run = pass_run, .loop = r->loop, .post.run = pass_over } };
+                     .job = { .run = pass_run, .home = r->loop, .over = pass_over } };
         p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, d->align),
                                 .end = ALIGN_UP(r->pos + r->left, d->align),
                                 .alone = r->op != BLK_READ, .loop = r->loop, .go = pass_in };
@@ -395,6 +397,7 @@ static void blkdebug_close(BlkNode *n)
 {
     Blkdebug *d = n->state;
 
+    blk_filter_worker_end(d->worker);
     g_array_unref(d->rules);
     gate_end(&d->gate);
     lock_destroy(&d->lock);
@@ -405,6 +408,10 @@ static bool blkdebug_open(BlkNode *n, const BlkOptions *o, Error **errp)
     const BlkdebugOwn *own = o->own;
     Blkdebug *d = n->state;
 
+    d->worker = blk_filter_worker(errp);
+    if (!d->worker) {
+        return false;
+    }
     d->rules = g_array_new(false, false, sizeof(Rule));
     d->state = 1;
     d->align = 1;

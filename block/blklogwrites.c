@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include "block/block-int.h"
 #include "block/filter.h"
-#include "block/pool.h"
 #include "qapi/types.h"
 #include "util/bytes.h"
 
@@ -30,24 +29,24 @@ typedef struct LogEntry {
 } LogEntry;
 
 typedef struct LogWrites {
+    Loop *worker;
     BlkUser log_use;
     uint32_t sector;           /* bytes */
     uint64_t interval;
-    Lock lock;                 /* guards the rest; held while the super block is written */
-    uint64_t next, entries;    /* next: the free sector */
+    uint64_t next, entries;    /* the worker's; next: the free sector */
 } LogWrites;
 
 typedef struct Pass {
     BlkReq *up;
     BlkReq req;
     BlkNode *node;
-    PoolJob job;
+    FilterJob job;
     int ret;
 } Pass;
 
-/* --- the log, on the pool --- */
+/* --- the log, on the filter's thread --- */
 
-static int super_write_locked(LogWrites *w)
+static int super_write(LogWrites *w)
 {
     g_autofree uint8_t *sector = g_malloc0(w->sector);
     LogSuper *s = (LogSuper *)sector;
@@ -86,7 +85,7 @@ static int entry_write(const Pass *p, uint64_t at, uint64_t room)
     return ret == 0 && data && up->op == BLK_ZERO ? blk_pzero(log, (at + 1) * w->sector, room, 0) : ret;
 }
 
-static void log_run(PoolJob *j)
+static void log_run(FilterJob *j)
 {
     Pass *p = container_of(j, Pass, job);
     LogWrites *w = p->node->state;
@@ -94,17 +93,15 @@ static void log_run(PoolJob *j)
     bool data = up->op == BLK_WRITE || up->op == BLK_ZERO;
     uint64_t sectors = data ? DIV_ROUND_UP(up->left, w->sector) : 0;
 
-    lock_take(&w->lock);
     uint64_t at = w->next;
     p->ret = entry_write(p, at, sectors * w->sector);
     if (p->ret == 0) {
         w->next += 1 + sectors;
         w->entries++;
         if (up->op == BLK_FLUSH || up->flags & BLK_FUA || w->entries % w->interval == 0) {
-            p->ret = super_write_locked(w);
+            p->ret = super_write(w);
         }
     }
-    lock_drop(&w->lock);
 }
 
 /* --- requests --- */
@@ -117,9 +114,9 @@ static void pass_end(Pass *p, int ret)
     blk_complete_later(up, ret);
 }
 
-static void log_over(Post *post)
+static void log_over(FilterJob *j)
 {
-    Pass *p = container_of(post, Pass, job.post);
+    Pass *p = container_of(j, Pass, job);
 
     pass_end(p, p->ret);
 }
@@ -132,7 +129,7 @@ static void landed(BlkReq *r, int ret)
         pass_end(p, ret);
         return;
     }
-    pool_add(&p->job, 1);
+    blk_filter_work(((LogWrites *)p->node->state)->worker, &p->job);
 }
 
 static bool log_intercept(BlkLane *l, BlkReq *r)
@@ -141,7 +138,7 @@ static bool log_intercept(BlkLane *l, BlkReq *r)
         return false;
     }
     Pass *p = g_new0(Pass, 1);
-    *p = (Pass){ .up = r, .node = l->node, .job = { .run = log_run, .loop = r->loop, .post.run = log_over } };
+    *p = (Pass){ .up = r, .node = l->node, .job = { .run = log_run, .home = r->loop, .over = log_over } };
     p->req = (BlkReq){ .op = r->op, .flags = r->flags, .off = r->pos, .len = r->left, .iov = r->cur,
                        .niov = r->ncur, .loop = r->loop, .done = landed };
     blk_submit_below(l->node->child, &p->req);
@@ -196,13 +193,16 @@ static bool log_open(BlkNode *n, const BlkOptions *o, Error **errp)
     if (w->sector < 512 || w->sector > 8 * MiB || w->sector & (w->sector - 1)) {
         return error_set(errp, "Invalid log sector size %" PRIu32, w->sector);
     }
-    lock_init(&w->lock, RANK_NODE, "blklogwrites");
+    w->worker = blk_filter_worker(errp);
+    if (!w->worker) {
+        return false;
+    }
     blk_filter_open(n);
     if (!blk_link_other(n, &w->log_use, o, errp) ||
         !blk_change_rights(&w->log_use, BLK_PERM_READ | BLK_PERM_WRITE, BLK_PERM_READ, errp) ||
         (append && !log_read(w, errp))) {
         blk_unlink(&w->log_use);
-        lock_destroy(&w->lock);
+        blk_filter_worker_end(w->worker);
         return false;
     }
     return true;
@@ -212,13 +212,9 @@ static void log_close(BlkNode *n)
 {
     LogWrites *w = n->state;
 
-    if (w->log_use.node) {
-        lock_take(&w->lock);
-        super_write_locked(w);
-        lock_drop(&w->lock);
-        blk_unlink(&w->log_use);
-    }
-    lock_destroy(&w->lock);
+    blk_filter_worker_end(w->worker);
+    super_write(w);
+    blk_unlink(&w->log_use);
 }
 
 const BlkDriver blk_blklogwrites = {

@@ -4,10 +4,10 @@
 #include "block/block-int.h"
 #include "block/filter.h"
 #include "block/gate.h"
-#include "block/pool.h"
 #include "util/bytes.h"
 
 typedef struct Compress {
+    Loop *worker;
     Gate gate;
     uint64_t cluster;
 } Compress;
@@ -16,7 +16,7 @@ typedef struct Pass {
     BlkReq *up;
     BlkNode *node;
     GateRange range;
-    PoolJob job;
+    FilterJob job;
     int ret;
 } Pass;
 
@@ -37,7 +37,7 @@ static int write_cluster(const Pass *p, uint64_t at, uint8_t *buf)
     return ret;
 }
 
-static void pass_run(PoolJob *j)
+static void pass_run(FilterJob *j)
 {
     Pass *p = container_of(j, Pass, job);
     const Compress *c = p->node->state;
@@ -54,9 +54,9 @@ static void pass_run(PoolJob *j)
     }
 }
 
-static void pass_over(Post *post)
+static void pass_over(FilterJob *j)
 {
-    Pass *p = container_of(post, Pass, job.post);
+    Pass *p = container_of(j, Pass, job);
     BlkReq *up = p->up;
     int ret = p->ret;
 
@@ -67,7 +67,9 @@ static void pass_over(Post *post)
 
 static void pass_in(GateRange *g)
 {
-    pool_add(&container_of(g, Pass, range)->job, 1);
+    Pass *p = container_of(g, Pass, range);
+
+    blk_filter_work(((Compress *)p->node->state)->worker, &p->job);
 }
 
 static bool compress_intercept(BlkLane *l, BlkReq *r)
@@ -79,7 +81,7 @@ static bool compress_intercept(BlkLane *l, BlkReq *r)
     }
     Pass *p = g_new0(Pass, 1);
     *p = (Pass){ .up = r, .node = l->node,
-                 .job = { .run = pass_run, .loop = r->loop, .post.run = pass_over } };
+                 .job = { .run = pass_run, .home = r->loop, .over = pass_over } };
     p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, c->cluster),
                             .end = ALIGN_UP(r->pos + r->left, c->cluster),
                             .alone = true, .loop = r->loop, .go = pass_in };
@@ -103,13 +105,20 @@ static bool compress_open(BlkNode *n, const BlkOptions *o, Error **errp)
     }
     blk_image_info(n->child, &info);
     c->cluster = info.cluster_size;
+    c->worker = blk_filter_worker(errp);
+    if (!c->worker) {
+        return false;
+    }
     gate_init(&c->gate);
     return blk_filter_open(n);
 }
 
 static void compress_close(BlkNode *n)
 {
-    gate_end(&((Compress *)n->state)->gate);
+    Compress *c = n->state;
+
+    blk_filter_worker_end(c->worker);
+    gate_end(&c->gate);
 }
 
 const BlkDriver blk_compress = {

@@ -1,6 +1,6 @@
 /* copy-on-read.c: a filter over an image that puts into it what is read from behind it.
  *
- *   read --gate--> pool: what is not in the image is copied into it --> goes down --> leaves the gate
+ *   read --gate--> thread: what is not in the image is copied into it --> goes down --> leaves the gate
  *
  * 1. A read is alone in its clusters from the look at them until it has its bytes: a write in between would
  *    be overwritten by what was there before.
@@ -8,13 +8,13 @@
 #include "block/block-int.h"
 #include "block/filter.h"
 #include "block/gate.h"
-#include "block/pool.h"
 #include "qapi/types.h"
 #include "util/bytes.h"
 
 #define COPY_CHUNK (1 * MiB)
 
 typedef struct CopyOnRead {
+    Loop *worker;
     Gate gate;
     uint64_t grain;            /* the image's cluster */
     const BlkNode *base;       /* what it and those behind it hold is not copied; NULL: there is none */
@@ -25,7 +25,7 @@ typedef struct Pass {
     BlkReq req;
     BlkNode *node;
     GateRange range;
-    PoolJob job;
+    FilterJob job;
 } Pass;
 
 static void pass_done(BlkReq *r, int ret)
@@ -47,7 +47,7 @@ static void pass_down(Pass *p)
     blk_submit_below(p->node->child, &p->req);
 }
 
-/* --- copying, on the pool --- */
+/* --- copying, on the filter's thread --- */
 
 static bool copy_piece(BlkNode *child, uint64_t off, uint64_t len, uint8_t *buf)
 {
@@ -57,7 +57,7 @@ static bool copy_piece(BlkNode *child, uint64_t off, uint64_t len, uint8_t *buf)
     return (blk_is_zero(buf, len) ? blk_pzero(child, off, len, 0) : blk_pwrite(child, off, buf, len)) == 0;
 }
 
-static void copy_run(PoolJob *j)
+static void copy_run(FilterJob *j)
 {
     Pass *p = container_of(j, Pass, job);
     const CopyOnRead *c = p->node->state;
@@ -77,9 +77,9 @@ static void copy_run(PoolJob *j)
     }
 }
 
-static void copy_over(Post *post)
+static void copy_over(FilterJob *j)
 {
-    pass_down(container_of(post, Pass, job.post));
+    pass_down(container_of(j, Pass, job));
 }
 
 static void pass_in(GateRange *g)
@@ -87,7 +87,7 @@ static void pass_in(GateRange *g)
     Pass *p = container_of(g, Pass, range);
 
     if (g->alone) {
-        pool_add(&p->job, 1);
+        blk_filter_work(((CopyOnRead *)p->node->state)->worker, &p->job);
     } else {
         pass_down(p);
     }
@@ -103,7 +103,7 @@ static bool cor_intercept(BlkLane *l, BlkReq *r)
     }
     Pass *p = g_new0(Pass, 1);
     *p = (Pass){ .up = r, .node = l->node,
-                 .job = { .run = copy_run, .loop = r->loop, .post.run = copy_over } };
+                 .job = { .run = copy_run, .home = r->loop, .over = copy_over } };
     p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, grain), .end = ALIGN_UP(r->pos + r->left, grain),
                             .alone = r->op == BLK_READ, .loop = r->loop, .go = pass_in };
     if (gate_enter(&c->gate, &p->range)) {
@@ -145,13 +145,20 @@ static bool cor_open(BlkNode *n, const BlkOptions *o, Error **errp)
         }
         c->base = blk_behind(bottom);
     }
+    c->worker = blk_filter_worker(errp);
+    if (!c->worker) {
+        return false;
+    }
     gate_init(&c->gate);
     return blk_filter_open(n);
 }
 
 static void cor_close(BlkNode *n)
 {
-    gate_end(&((CopyOnRead *)n->state)->gate);
+    CopyOnRead *c = n->state;
+
+    blk_filter_worker_end(c->worker);
+    gate_end(&c->gate);
 }
 
 /* Whoever reads here writes below. */

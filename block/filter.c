@@ -1,6 +1,42 @@
 /* filter.c: what filters share, see filter.h. */
 #include "block/filter.h"
 
+#include "util/bytes.h"
+
+static void job_back(Post *p)
+{
+    FilterJob *j = container_of(p, FilterJob, post);
+
+    j->over(j);
+}
+
+static void job_here(Post *p)
+{
+    FilterJob *j = container_of(p, FilterJob, post);
+    Loop *home = j->home;
+
+    j->run(j);
+    j->post.run = job_back;
+    loop_post(home, &j->post);
+}
+
+void blk_filter_work(Loop *worker, FilterJob *j)
+{
+    j->post.run = job_here;
+    loop_post(worker, &j->post);
+}
+
+Loop *blk_filter_worker(Error **errp)
+{
+    return loop_new("blk-filter", THREAD_LOOP, errp);
+}
+
+void blk_filter_worker_end(Loop *worker)
+{
+    blk_loop_drop(worker);
+    loop_free(worker);
+}
+
 bool blk_filter_open(BlkNode *n)
 {
     n->size = blk_size(n->child);

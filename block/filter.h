@@ -6,6 +6,22 @@
 
 #include "block/block-int.h"
 
+/* Work of a filter that blocks, on a thread of the filter's own: on the pool it could keep from running what it
+ * waits for. */
+typedef struct FilterJob FilterJob;
+struct FilterJob {
+    void (*run)(FilterJob *j); /* on the filter's thread */
+    void (*over)(FilterJob *j);        /* afterwards, on @home */
+    Loop *home;
+    Post post;
+};
+
+/* Queues @j at @worker, a loop of the filter's. */
+void blk_filter_work(Loop *worker, FilterJob *j);
+/* The filter's thread, or NULL; and its end, with nothing queued. */
+Loop *blk_filter_worker(Error **errp);
+void blk_filter_worker_end(Loop *worker);
+
 /* Takes size, limits and the like from the child; true. */
 bool blk_filter_open(BlkNode *n);
 void blk_filter_relinked(BlkNode *n);

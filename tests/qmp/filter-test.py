@@ -20,7 +20,7 @@ def test_add():
         fails("Parameter 'image' is missing", "blkdebug")
         fails("does not accept value 'foo'", "blkdebug", image="f", **{"inject-error": [{"event": "foo"}]})
         fails("Cannot meet constraints with align 3", "blkdebug", image="f", align=3)
-        fails("Could not read blkdebug config file", "blkdebug", image="f", config="/nosuch")
+        fails("Could not read blkdebug config file", "blkdebug", image="f", config=m.folder.name + "/nosuch")
         fails("take-child-perms", "blkdebug", image="f", **{"take-child-perms": []})
         fails("Parameter 'raw' is missing", "blkverify", test="f")
         fails("Cannot find device='' nor node-name='nx'", "blkverify", test="a", raw="nx")
