@@ -6,8 +6,8 @@
 
 #include "block/block-int.h"
 
-/* Work of a filter that blocks, on a thread of the filter's own: on the pool it could keep from running what it
- * waits for. */
+/* Work of a filter that blocks, on a thread of the filter's own: on the pool it could keep from running
+ * what it waits for. */
 typedef struct FilterJob FilterJob;
 struct FilterJob {
     void (*run)(FilterJob *j); /* on the filter's thread */
