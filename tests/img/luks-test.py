@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """luks-test.py: encrypted disks: ours are opened by Debian's tools and cryptsetup, theirs by ours, over the
 ciphers; parts of sectors; headers that lie; secrets.  Arguments: rhea-img, rhea-io, and how many of each
-cipher to try (0: all).
+cipher to try (0: all, which is for a call by hand).
 """
 import base64
 import os
