@@ -20,11 +20,19 @@ static const char *text(uint32_t off)
     return qapi_text + off;
 }
 
-/* All integers look alike to a client. */
+/* All integers look alike to a client, and so do lists of them: the first stands for all. */
 static unsigned plain(unsigned type)
 {
     unsigned kind = qapi_types[type].kind;
 
+    if (kind == QAPI_LIST) {
+        unsigned elem = plain(qapi_types[type].elem), first = 0;
+
+        while (qapi_types[first].kind != QAPI_LIST || plain(qapi_types[first].elem) != elem) {
+            first++;
+        }
+        return first;
+    }
     return kind == QAPI_INT || kind == QAPI_UINT || kind == QAPI_SIZE ? QAPI_T_INT : type;
 }
 

@@ -49,9 +49,14 @@ static void test_console(void **state)
     assert_memory_equal(got, "hi", 2);
     bench_remove(b, d);
     assert_int_equal(bench_in8(b, 0xe9), 0xff);
-    bench_device(b, &isa_debugcon_type, "dbg2", "iobase", "0x402", "readback", "0x12", NULL);
+    d = bench_device(b, &isa_debugcon_type, "dbg2", "chardev", "ring", "iobase", "0x402", "readback", "0x12",
+                     NULL);
     assert_int_equal(bench_in8(b, 0x402), 0x12);
-    bench_out8(b, 0x402, 'x');                     /* nobody there: dropped */
+    bench_remove(b, d);
+    assert_null(bench_try_device(b, &isa_debugcon_type, "dbg3", &e, NULL));
+    assert_string_equal(error_text(e), "Can't create debugcon device, empty char device");
+    error_free(e);
+    e = NULL;
     assert_null(bench_try_device(b, &isa_debugcon_type, "dbg3", &e, "chardev", "nope", NULL));
     error_free(e);
     assert_true(chardev_remove("ring", NULL));
