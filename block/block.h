@@ -333,9 +333,19 @@ typedef struct BlkAmend {
     bool has_luks;             /* an option of @luks was given */
     BlkLuksAmend luks;
     bool has_lazy_refcounts, lazy_refcounts;
+    unsigned version;          /* 2, 3; 0: as it is */
+    bool has_refcount_bits;
+    uint64_t refcount_bits;
+    bool has_size;
+    uint64_t size;             /* bytes */
+    const char *backing_file, *backing_fmt;    /* must be what the image says; NULL: not given */
+    const char *data_file;     /* NULL: not given */
+    bool has_data_file_raw, data_file_raw;
+    void (*progress)(uint64_t done, uint64_t total);   /* or NULL */
 } BlkAmend;
 
-/* Changes what an image is; nothing is in flight.  @force: also what loses the data. */
+/* Changes what an image is; nothing is in flight.  All that can be refused is before anything is changed.
+ * @force: also what loses the data. */
 CTX_CONTROL bool blk_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp);
 
 /* How large a qcow2 image by @o is in the file without any data, and with all of it allocated, in bytes; 0 if

@@ -116,32 +116,14 @@ void qcow2_crypt_info(const BlkNode *n, BlkImageInfo *out)
     }
 }
 
-bool qcow2_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp)
+bool qcow2_crypt_amend(BlkNode *n, const BlkLuksAmend *o, bool force, Error **errp)
 {
     Qcow2 *q = n->state;
 
-    if (o->has_luks && !q->luks) {
+    if (!q->luks) {
         return error_set(errp, q->h.crypt_method ? "Only LUKS encryption options can be amended"
-                                                 : "The image is not encrypted");
+                                                 : "Can't amend encryption options - encryption not present");
     }
     blk_grow(n->child, q->h.crypt_off + q->h.crypt_size);      /* a file may end within the slots */
-    if (o->has_luks && !luks_amend(n->child, q->h.crypt_off, q->luks, q->secret, &o->luks, force, errp)) {
-        return false;
-    }
-    if (!o->has_lazy_refcounts) {
-        return true;
-    }
-    if (q->h.version < 3) {
-        return error_set(errp, "Lazy refcounts only supported with compatibility level 1.1 and above");
-    }
-    Qcow2Header h = q->h;
-    h.compat = (h.compat & ~(uint64_t)QCOW2_COMPAT_LAZY_REFCOUNTS) |
-               (o->lazy_refcounts ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0);
-    int ret = qcow2_header_update(n->child, &h);
-    ret = ret < 0 ? ret : blk_pflush(n->child);
-    if (ret < 0) {
-        return error_set_errno(errp, -ret, "Could not update qcow2 header");
-    }
-    q->h.compat = h.compat;
-    return true;
+    return luks_amend(n->child, q->h.crypt_off, q->luks, q->secret, o, force, errp);
 }

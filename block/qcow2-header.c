@@ -340,19 +340,16 @@ int qcow2_header_write(BlkNode *file, const Qcow2Header *h)
     return blk_pwrite(file, 0, out->data, out->len);
 }
 
-/* The header cluster @head with extension @type replaced, or without it (@len 0); NULL: there is no room. */
-static GByteArray *with_extension(const uint8_t *head, uint64_t cluster, uint32_t length, uint32_t type,
-                                  const void *data, size_t len)
+/* Appends the extensions of the header cluster @head, which begin at @at, but for those of @type. */
+static void copy_extensions(GByteArray *out, const uint8_t *head, uint64_t cluster, uint64_t at,
+                            uint32_t type)
 {
-    const RawHeader *old = (const RawHeader *)head;
-    uint64_t name_at = be64(old->backing_off), at = length;
-    g_autoptr(GByteArray) out = g_byte_array_new();
+    uint64_t name_at = be64(((const RawHeader *)head)->backing_off), end = name_at ? name_at : cluster;
 
-    g_byte_array_append(out, head, length);
-    while (at + 8 <= cluster) {
+    while (at + 8 <= end) {
         uint32_t have = be32(*(const Be32 *)(head + at)), have_len = be32(*(const Be32 *)(head + at + 4));
 
-        if (have == EXT_END || have_len > cluster - at - 8) {
+        if (have == EXT_END || have_len > end - at - 8) {
             break;
         }
         if (have != type) {
@@ -360,15 +357,87 @@ static GByteArray *with_extension(const uint8_t *head, uint64_t cluster, uint32_
         }
         at = ALIGN_UP(at + 8 + have_len, 8);
     }
-    if (len) {
-        put_extension(out, type, data, len);
-    }
+}
+
+/* Ends the extensions of @out and has the backing file's name of @head follow. */
+static void put_end(GByteArray *out, const uint8_t *head)
+{
+    const RawHeader *old = (const RawHeader *)head;
+    uint64_t name_at = be64(old->backing_off);
+
     put_extension(out, EXT_END, NULL, 0);
     if (name_at) {
         ((RawHeader *)out->data)->backing_off = to_be64(out->len);
         g_byte_array_append(out, head + name_at, be32(old->backing_len));
     }
+}
+
+/* The header cluster @head with extension @type replaced, or without it (@len 0); NULL: there is no room. */
+static GByteArray *with_extension(const uint8_t *head, uint64_t cluster, uint32_t length, uint32_t type,
+                                  const void *data, size_t len)
+{
+    g_autoptr(GByteArray) out = g_byte_array_new();
+
+    g_byte_array_append(out, head, length);
+    copy_extensions(out, head, cluster, length, type);
+    if (len) {
+        put_extension(out, type, data, len);
+    }
+    put_end(out, head);
     return out->len <= cluster ? g_steal_pointer(&out) : NULL;
+}
+
+int qcow2_header_set_data_file(BlkNode *n, const char *name)
+{
+    Qcow2 *q = n->state;
+    g_autofree uint8_t *head = g_malloc0(q->cluster);
+    g_autoptr(GByteArray) new = NULL;
+    int ret = blk_pread(n->child, 0, head, q->cluster);
+
+    if (ret < 0) {
+        return ret;
+    }
+    new = with_extension(head, q->cluster, q->h.length, EXT_DATA_FILE, name, strlen(name));
+    ret = new ? blk_pwrite(n->child, 0, new->data, new->len) : -ENOSPC;
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    if (ret == 0) {
+        g_free(q->h.data_file);
+        q->h.data_file = *name ? g_strdup(name) : NULL;
+    }
+    return ret;
+}
+
+int qcow2_header_set_version(BlkNode *n, uint32_t version)
+{
+    Qcow2 *q = n->state;
+    g_autofree uint8_t *head = g_malloc0(q->cluster);
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    RawHeader raw = { .refcount_order = to_be32(4), .length = to_be32(sizeof(raw)) };
+    int ret = blk_pread(n->child, 0, head, q->cluster);
+
+    if (ret < 0) {
+        return ret;
+    }
+    memcpy(&raw, head, HEADER_V2);
+    raw.version = to_be32(version);
+    g_byte_array_append(out, (const uint8_t *)&raw, version >= 3 ? sizeof(raw) : HEADER_V2);
+    copy_extensions(out, head, q->cluster, q->h.length, EXT_FEATURES);
+    if (version >= 3 && out->len + 8 * 48 + 16 + be32(raw.backing_len) <= q->cluster) {
+        put_features(out);
+    }
+    put_end(out, head);
+    if (out->len > q->cluster) {
+        return -ENOSPC;
+    }
+    ret = blk_pwrite(n->child, 0, out->data, out->len);
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    if (ret == 0) {
+        q->h.version = version;
+        q->h.length = version >= 3 ? sizeof(raw) : HEADER_V2;
+        q->h.incompat = q->h.compat = q->h.autoclear = 0;
+        n->limits.can_zero = version >= 3;
+    }
+    return ret;
 }
 
 int qcow2_header_set_bitmaps(BlkNode *n, const Qcow2Header *want)
@@ -421,6 +490,7 @@ int qcow2_header_update(BlkNode *file, const Qcow2Header *h)
         raw.incompat = to_be64(h->incompat);
         raw.compat = to_be64(h->compat);
         raw.autoclear = to_be64(h->autoclear);
+        raw.refcount_order = to_be32(h->refcount_order);
     }
     return blk_pwrite(file, 0, &raw, len);
 }

@@ -150,11 +150,20 @@ bool qcow2_header_read(BlkNode *file, Qcow2Header *h, Error **errp);
 void qcow2_header_clear(Qcow2Header *h);
 /* Writes the extension that tells of bitmaps as @h has it, and takes it over into the node's header. */
 int qcow2_header_set_bitmaps(BlkNode *n, const Qcow2Header *h);
+/* Another name for the data file of an image that has one; "": none. */
+int qcow2_header_set_data_file(BlkNode *n, const char *name);
+/* The header becomes one of @version (2, 3) in one write; none of the feature bits are kept. */
+int qcow2_header_set_version(BlkNode *n, uint32_t version);
 /* Writes the fields of @h that may change in an open image (sizes, places, feature bits). */
 int qcow2_header_update(BlkNode *file, const Qcow2Header *h);
 
 /* Writes the header of a new image with its extensions at the start of @file. */
 int qcow2_header_write(BlkNode *file, const Qcow2Header *h);
+
+/* --- qcow2.c --- */
+
+/* Writes out all there is, and gives back what was taken in advance; nothing is in flight. */
+int qcow2_settle(BlkNode *n);
 
 /* --- qcow2-create.c --- */
 
@@ -177,8 +186,13 @@ void qcow2_crypt_close(BlkNode *n);
 bool qcow2_crypt_room(const BlkCreate *o, uint64_t *room, Error **errp);
 /* The data of an encrypted image: marks what resolve found for @r. */
 void qcow2_crypt_mark(const BlkNode *n, const BlkReq *r, Extent *e);
-bool qcow2_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp);
+/* Key slots; the image has LUKS encryption or this fails. */
+bool qcow2_crypt_amend(BlkNode *n, const BlkLuksAmend *o, bool force, Error **errp);
 void qcow2_crypt_info(const BlkNode *n, BlkImageInfo *out);
+
+/* --- qcow2-amend.c --- */
+
+bool qcow2_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp);
 
 /* --- qcow2-cache.c --- */
 
@@ -204,6 +218,9 @@ uint64_t qcow2_counts_per(const Qcow2 *q, uint64_t bytes);
 uint64_t qcow2_count_max(const Qcow2 *q);
 /* New blocks and a new table for the whole file, with the counts @want of its @clusters. */
 int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters);
+/* Counts of 1 << @order bits from now on, in new blocks and a new table; all metadata is on disk and nothing
+ * is in flight.  -ERANGE: the one of the cluster at *@at, *@count, does not fit. */
+int qcow2_refcount_set_order(BlkNode *n, unsigned order, uint64_t *at, uint64_t *count);
 /* On the pool: q->run has a free cluster afterwards. */
 int qcow2_refill_locked(BlkNode *n);
 /* On the pool: @count clusters in one piece at the end of the file, counted, for a table; they need not read
@@ -263,6 +280,14 @@ extern const BlkSnapshotOps qcow2_snapshot_ops;
 /* Reads the entry at *@at into @s, for the caller to clear, and moves *@at behind it. */
 int qcow2_snapshot_read(BlkNode *n, uint64_t *at, Qcow2Snapshot *s);
 void qcow2_snapshot_clear(Qcow2Snapshot *s);
+/* The table, Qcow2Snapshot by Qcow2Snapshot; NULL: it cannot be read. */
+GArray *qcow2_snapshots_read(BlkNode *n, Error **errp);
+/* Every snapshot tells its disk's size afterwards, as version 3 wants it. */
+bool qcow2_snapshots_complete(BlkNode *n, Error **errp);
+/* The L1 table of @s in host order, with room for @least entries; NULL: it cannot be read. */
+uint64_t *qcow2_snapshot_l1(BlkNode *n, const Qcow2Snapshot *s, uint64_t least, Error **errp);
+/* Flushes when half the cache is dirty; drops the lock meanwhile. */
+int qcow2_keep_bounded_locked(BlkNode *n);
 
 /* @bytes of @data in clusters of their own that follow one another, then zeroes; *@at is 0 for none.
  * Drops the lock meanwhile: on the pool, or while nothing is in flight. */

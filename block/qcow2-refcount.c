@@ -146,7 +146,7 @@ static int new_table_init(const Qcow2 *q, NewTable *t, uint64_t block, uint64_t 
     uint64_t per_block = UINT64_C(1) << block_shift(q);
 
     do {
-        size = MAX(size + size / 2, block + 1);
+        size = MAX(size + size / 2 + 1, block + 1);
         t->clusters = DIV_ROUND_UP(size * 8, q->cluster);
         for (t->blocks = 1; t->blocks * per_block < used + t->blocks + t->clusters; t->blocks++) {
         }
@@ -256,6 +256,74 @@ int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters)
     lock_drop(&q->lock);
     new_table_clear(&t);
     return ret;
+}
+
+/* The counts of the first @clusters of the file into @out; -ERANGE: one is over @max. */
+static int counts_read_locked(BlkNode *n, uint32_t *out, uint64_t clusters, uint64_t max, uint64_t *at,
+                              uint64_t *count)
+{
+    Qcow2 *q = n->state;
+    uint64_t step = per_slice(q);
+    int ret = 0;
+
+    for (uint64_t c = 0; ret == 0 && c < clusters; c = ALIGN_DOWN(c, step) + step) {
+        Slice *s;
+
+        ret = count_slice_locked(n, c, &s);
+        for (uint64_t i = c; ret == 0 && s && i < MIN(c + step, clusters); i++) {
+            *count = qcow2_count_read(q, s->data, i % step);
+            *at = i << q->cluster_bits;
+            if (*count > MIN(max, UINT32_MAX)) {
+                ret = -ERANGE;
+            } else {
+                out[i] = (uint32_t)*count;
+            }
+        }
+        if (s) {
+            qcow2_slice_unpin(s);
+        }
+    }
+    return ret;
+}
+
+static void count_drop(const Qcow2 *q, uint32_t *counts, uint64_t clusters, uint64_t at)
+{
+    uint64_t i = at >> q->cluster_bits;
+
+    counts[i < clusters ? i : 0] -= i < clusters && counts[i];
+}
+
+int qcow2_refcount_set_order(BlkNode *n, unsigned order, uint64_t *at, uint64_t *count)
+{
+    Qcow2 *q = n->state;
+    uint64_t size = MAX(blk_size(n->child), __atomic_load_n(&n->child->room, __ATOMIC_RELAXED));
+    uint64_t clusters = DIV_ROUND_UP(size, q->cluster), max = UINT64_MAX;
+    unsigned old = q->h.refcount_order;
+    g_autofree uint32_t *counts = g_try_new0(uint32_t, clusters);
+
+    if (!counts) {
+        return -ENOMEM;
+    }
+    max = order < 6 ? (UINT64_C(1) << (1u << order)) - 1 : max;
+    lock_take(&q->lock);
+    int ret = counts_read_locked(n, counts, clusters, max, at, count);
+    lock_drop(&q->lock);
+    if (ret < 0) {
+        return ret;
+    }
+    /* With the header that names the new ones, the old table and its blocks are in nobody's use. */
+    for (uint64_t i = 0; i < q->rt_size * 8; i += q->cluster) {
+        count_drop(q, counts, clusters, q->h.rt_off + i);
+    }
+    for (uint64_t i = 0; i < q->rt_size; i++) {
+        if (q->rt[i] & ~UINT64_C(511)) {
+            count_drop(q, counts, clusters, q->rt[i]);
+        }
+    }
+    q->h.refcount_order = order;
+    ret = qcow2_refcount_rebuild(n, counts, clusters);
+    q->h.refcount_order = ret < 0 ? old : order;
+    return ret == -ERANGE ? -EUCLEAN : ret;
 }
 
 /* What metadata there is in [@at, @at + @len), which counts say is free; NULL: none that we know of. */

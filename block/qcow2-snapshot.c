@@ -100,7 +100,7 @@ static GArray *table_new(void)
     return a;
 }
 
-static GArray *table_read(BlkNode *n, Error **errp)
+GArray *qcow2_snapshots_read(BlkNode *n, Error **errp)
 {
     const Qcow2Header *h = &((Qcow2 *)n->state)->h;
     uint64_t at = h->snapshots_off;
@@ -230,6 +230,29 @@ static int table_write(BlkNode *n, const GArray *a, const GByteArray *old)
     return ret;
 }
 
+bool qcow2_snapshots_complete(BlkNode *n, Error **errp)
+{
+    Qcow2 *q = n->state;
+    g_autoptr(GArray) a = qcow2_snapshots_read(n, errp);
+    bool whole = true;
+
+    if (!a) {
+        return false;
+    }
+    g_autoptr(GByteArray) old = table_encode(a);
+    for (unsigned i = 0; i < a->len; i++) {
+        Qcow2Snapshot *s = &g_array_index(a, Qcow2Snapshot, i);
+
+        if (!s->info.has_disk_size) {
+            g_clear_pointer(&s->extra, g_free);
+            s->info.disk_size = q->h.size;
+            whole = false;
+        }
+    }
+    int ret = whole ? 0 : table_write(n, a, old);
+    return ret == 0 || error_set_errno(errp, -ret, "Could not write the snapshot table");
+}
+
 /* --- what an L1 table maps --- */
 
 typedef struct Sweep {
@@ -308,7 +331,7 @@ static int sweep_l2_locked(const Sweep *w, uint64_t table)
 }
 
 /* Flushes when half the cache is dirty: counts are written before the flags that go with them. */
-static int keep_bounded_locked(BlkNode *n) LOCK_UNCHECKED
+int qcow2_keep_bounded_locked(BlkNode *n) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     int ret = 0;
@@ -340,7 +363,7 @@ static int sweep_locked(const Sweep *w, uint64_t *l1, uint64_t size)
             l1[i] ^= QCOW2_COPIED;
             q->l1_dirty[i / 64] = q->any_l1_dirty = true;
         }
-        ret = ret < 0 ? ret : keep_bounded_locked(w->n);
+        ret = ret < 0 ? ret : qcow2_keep_bounded_locked(w->n);
     }
     return ret;
 }
@@ -364,8 +387,7 @@ static int sweep_ask(BlkNode *n, uint64_t *l1, uint64_t size)
     return q->h.refcount_order < 5 ? sweep(n, (Sweep){ .ask = true }, l1, size) : 0;
 }
 
-/* The L1 table of @s in host order, with room for @least entries. */
-static uint64_t *l1_read(BlkNode *n, const Qcow2Snapshot *s, uint64_t least, Error **errp)
+uint64_t *qcow2_snapshot_l1(BlkNode *n, const Qcow2Snapshot *s, uint64_t least, Error **errp)
 {
     const Qcow2 *q = n->state;
     uint64_t size = s->l1_size;
@@ -408,7 +430,7 @@ static int l1_place(BlkNode *n, const uint64_t *l1, uint64_t size, uint64_t *at)
 
 static bool list(BlkNode *n, GArray **out, Error **errp)
 {
-    GArray *a = table_read(n, errp);
+    GArray *a = qcow2_snapshots_read(n, errp);
 
     if (!a) {
         return false;
@@ -458,7 +480,7 @@ static char *next_id(const GArray *a)
 static bool create(BlkNode *n, const BlkSnapshot *info, Error **errp)
 {
     Qcow2 *q = n->state;
-    g_autoptr(GArray) a = can_change(n, errp) ? table_read(n, errp) : NULL;
+    g_autoptr(GArray) a = can_change(n, errp) ? qcow2_snapshots_read(n, errp) : NULL;
     g_autoptr(GByteArray) old = a ? table_encode(a) : NULL;
     int ret;
 
@@ -484,7 +506,7 @@ static bool create(BlkNode *n, const BlkSnapshot *info, Error **errp)
 static bool delete(BlkNode *n, unsigned at, Error **errp)
 {
     Qcow2 *q = n->state;
-    g_autoptr(GArray) a = can_change(n, errp) ? table_read(n, errp) : NULL;
+    g_autoptr(GArray) a = can_change(n, errp) ? qcow2_snapshots_read(n, errp) : NULL;
     g_autoptr(GByteArray) old = a ? table_encode(a) : NULL;
 
     if (!a) {
@@ -492,7 +514,7 @@ static bool delete(BlkNode *n, unsigned at, Error **errp)
     }
     g_autofree char *name = g_strdup(nth(a, at)->info.name);
     uint64_t size = nth(a, at)->l1_size, off = nth(a, at)->l1_off;
-    g_autofree uint64_t *l1 = l1_read(n, nth(a, at), 0, errp);
+    g_autofree uint64_t *l1 = qcow2_snapshot_l1(n, nth(a, at), 0, errp);
     if (!l1) {
         return false;
     }
@@ -533,7 +555,7 @@ static uint64_t *l1_for_size(BlkNode *n, const Qcow2Snapshot *s, Qcow2Header *h,
         return NULL;
     }
     h->l1_size = (uint32_t)entries;
-    return l1_read(n, s, h->l1_size, errp);
+    return qcow2_snapshot_l1(n, s, h->l1_size, errp);
 }
 
 static void l1_mask(uint64_t *l1, uint64_t size)
@@ -546,7 +568,7 @@ static void l1_mask(uint64_t *l1, uint64_t size)
 static bool show(BlkNode *n, unsigned at, Error **errp)
 {
     Qcow2 *q = n->state;
-    g_autoptr(GArray) a = table_read(n, errp);
+    g_autoptr(GArray) a = qcow2_snapshots_read(n, errp);
     g_autofree uint64_t *l1 = a ? l1_for_size(n, nth(a, at), &q->h, errp) : NULL;
     g_autofree uint64_t *old = NULL;
 
@@ -562,7 +584,7 @@ static bool show(BlkNode *n, unsigned at, Error **errp)
 static bool apply(BlkNode *n, unsigned at, Error **errp)
 {
     Qcow2 *q = n->state;
-    g_autoptr(GArray) a = can_change(n, errp) ? table_read(n, errp) : NULL;
+    g_autoptr(GArray) a = can_change(n, errp) ? qcow2_snapshots_read(n, errp) : NULL;
     const Qcow2Snapshot *s = a ? nth(a, at) : NULL;
     Qcow2Header h = q->h;
     g_autofree uint64_t *old = NULL;

@@ -216,8 +216,7 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
     return true;
 }
 
-/* Writes out all there is, and gives back what was taken in advance; nothing is in flight. */
-static int settle(BlkNode *n)
+int qcow2_settle(BlkNode *n)
 {
     Qcow2 *q = n->state;
     int ret = q->bitmaps ? qcow2_bitmaps_store(n) : 0;
@@ -236,7 +235,7 @@ static bool qcow2_set_read_only(BlkNode *n, bool read_only, Error **errp)
     if (!read_only) {
         return claim(n, &(BlkOptions){ .for_repair = false }, errp) && qcow2_bitmaps_claim(n, errp);
     }
-    int ret = settle(n);
+    int ret = qcow2_settle(n);
     return ret == 0 || error_set_errno(errp, -ret, "Could not write the metadata of '%s' out", n->name);
 }
 
@@ -250,7 +249,7 @@ static void qcow2_relinked(BlkNode *n)
 
 static void qcow2_close(BlkNode *n)
 {
-    int ret = n->read_only ? 0 : settle(n);
+    int ret = n->read_only ? 0 : qcow2_settle(n);
 
     if (ret < 0) {
         warn_report("closing '%s': %s: what was not flushed before is lost", blk_filename(n),

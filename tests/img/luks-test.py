@@ -291,7 +291,6 @@ def amending():
     run(IMG["ours"], "amend", "-o", "lazy_refcounts=on", "y.qcow2")
     if "lazy refcounts: true" not in run(IMG["theirs"], "info", "y.qcow2")[0]:
         raise Failure("lazy_refcounts")
-    run(IMG["ours"], "amend", "-o", "compat=0.10", "y.qcow2", status=1)
 
 
 # Offsets of fields of the header, and what they must not be.

@@ -389,10 +389,75 @@ static void test_cuts(void **state)
     }
 }
 
+/* --- a cut while the image is amended --- */
+
+/* Whenever the power goes while @o is done to an image that @options and @snapshots tell of, it is sound and
+ * holds what it held. */
+static void amend_case(const char *options, bool snapshots, const BlkAmend *o, unsigned seed)
+{
+    unsigned log_at[STEPS + 1] = { 0 }, flush_of[STEPS + 1] = { 0 };
+    GRand *rand = g_rand_new_with_seed(seed);
+    Loop *l = worker_new("w0");
+    Error *err = NULL;
+
+    memset(written, 0, sizeof(written));
+    make_image(options);
+    disk.log = g_array_new(false, false, sizeof(LogEntry));
+    BlkNode *n = open_mem(false);
+    run_steps(n, l, rand, snapshots, log_at, flush_of);
+    close_ok(n);
+    log_clear();
+    uint64_t start_size = disk.size;
+    g_autofree uint8_t *start = g_memdup2(disk.bytes, start_size);
+    disk.logging = true;
+    n = open_mem(false);
+    if (!blk_amend(n, o, false, &err)) {
+        fail_msg("%s: %s", options, error_text(err));
+    }
+    close_ok(n);
+    disk.logging = false;
+    for (unsigned cut = 0; cut <= disk.log->len; cut++) {
+        for (unsigned variant = 0; variant < 3; variant++) {
+            g_autofree char *where = g_strdup_printf("amend %s seed %u cut %u of %u, variant %u", options,
+                                                     seed, cut, disk.log->len, variant);
+
+            rebuild(start, start_size, cut, variant ? rand : NULL);
+            check_cut(STEPS, STEPS, STEPS, where);
+        }
+    }
+    log_clear();
+    g_array_free(disk.log, true);
+    worker_free(l);
+    g_rand_free(rand);
+}
+
+static void test_amend_cuts(void **state)
+{
+    static const struct { const char *options; bool snapshots; BlkAmend o; } cases[] = {
+        { "cluster_size=4096", true, { .version = 2 } },
+        { "cluster_size=4096,compat=0.10", true,
+          { .version = 3, .has_refcount_bits = true, .refcount_bits = 8 } },
+        { "cluster_size=512", true, { .has_refcount_bits = true, .refcount_bits = 64 } },
+        { "cluster_size=65536,refcount_bits=64", false, { .has_refcount_bits = true, .refcount_bits = 1 } },
+        { "cluster_size=65536,refcount_bits=8,lazy_refcounts=on", true,
+          { .version = 2, .has_refcount_bits = true, .refcount_bits = 16 } },
+    };
+    g_autofree char *tool = g_find_program_in_path("qemu-img");
+
+    if (!tool) {
+        print_message("no qemu-img: skipped\n");
+        skip();
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+        amend_case(cases[i].options, cases[i].snapshots, &cases[i].o, 300 + i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_amend_cuts),
     };
 
     thread_become_control();
