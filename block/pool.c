@@ -1,8 +1,9 @@
 /* pool.c: threads for host calls that block.
  *
  * 1. A thread is started when a job finds no idle one and fewer than POOL_MAX run; it ends after
- *    ten idle seconds.  The queue is bounded by the requests in flight, which the guest's rings
- *    bound.
+ *    ten idle seconds.  One that takes a job and sees more starts the next, as far as they were wanted, so
+ *    short jobs do not start many; it has the sandbox of the pool already.  The queue is bounded by the
+ *    requests in flight, which the guest's rings bound.
  * 2. A wake-up is a token: whoever adds a job takes one thread off idle and leaves one token, so
  *    neither a spurious wake-up nor a burst of jobs loses or doubles one.
  */
@@ -17,6 +18,7 @@ static struct {
     LockCond work;
     PoolJob *head, **tail;
     unsigned threads, idle, tokens;
+    unsigned wanted;           /* more threads for what is queued */
     int64_t idle_ns;
 } pool = {
     .lock = LOCK_INIT(RANK_LEAF, "pool"),
@@ -59,6 +61,22 @@ static bool pool_wait_locked(void) LOCK_HELD(pool.lock)
     return true;
 }
 
+/* A thread more for what is queued behind a job that was taken: counted, to be started. */
+static bool pool_more_locked(void) LOCK_HELD(pool.lock)
+{
+    if (!pool.head) {
+        pool.wanted = 0;
+    }
+    if (pool.wanted == 0 || pool.idle > 0 || pool.threads >= POOL_MAX) {
+        return false;
+    }
+    pool.wanted--;
+    pool.threads++;
+    return true;
+}
+
+static bool pool_start(void);
+
 static void pool_thread(void *arg)
 {
     lock_take(&pool.lock);
@@ -66,7 +84,12 @@ static void pool_thread(void *arg)
         PoolJob *j;
 
         while ((j = pool_next_locked())) {
+            bool more = pool_more_locked();
+
             lock_drop(&pool.lock);
+            if (more) {
+                pool_start();  /* without it this thread does the work */
+            }
             pool_run(j);
             lock_take(&pool.lock);
         }
@@ -105,7 +128,7 @@ static void pool_run_here(void)
 
 void pool_add(PoolJob *first, unsigned n)
 {
-    unsigned start = 0;
+    bool start = false;
     PoolJob *last = first;
 
     while (last->next) {
@@ -119,16 +142,14 @@ void pool_add(PoolJob *first, unsigned n)
         pool.tokens++;
         lock_signal(&pool.work);
     }
-    for (; n > 0 && pool.threads < POOL_MAX; n--) {
+    if (n > 0 && pool.threads < POOL_MAX) {
         pool.threads++;
-        start++;
+        n--;
+        start = true;
     }
+    pool.wanted = MIN(pool.wanted + n, POOL_MAX);
     lock_drop(&pool.lock);
-    bool failed = false;
-    while (start-- > 0) {
-        failed |= !pool_start();
-    }
-    if (failed) {
+    if (start && !pool_start()) {
         pool_run_here();
     }
 }

@@ -19,11 +19,13 @@ typedef struct Start {
     void (*fn)(void *arg);
     void *arg;
     ThreadRole role;
+    bool narrowed;             /* the thread that starts it has this role's sandbox, which it inherits */
     char name[NAME_BYTES];
 } Start;
 
 static __thread ThreadRole own_role = THREAD_POOL;     /* the fewest rights */
 static __thread char own_name[NAME_BYTES];
+static __thread bool own_narrowed;             /* on_start() was called for own_role */
 static bool names_shown = true;
 static void (*on_start)(ThreadRole role);      /* written before the first thread */
 
@@ -57,9 +59,10 @@ static void *thread_main(void *arg)
     g_free(arg);
     thread_show_name(pthread_self(), own_name);
     epoch_thread_register();
-    if (on_start) {
+    if (on_start && !s.narrowed) {
         on_start(s.role);
     }
+    own_narrowed = on_start != NULL;
     s.fn(s.arg);
     epoch_thread_unregister();
     return NULL;
@@ -76,6 +79,7 @@ bool thread_start(pthread_t *out, ThreadRole role, const char *name, bool joinab
     s->fn = fn;
     s->arg = arg;
     s->role = role;
+    s->narrowed = own_narrowed && own_role == role;
     g_strlcpy(s->name, name, sizeof(s->name));
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
