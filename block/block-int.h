@@ -61,6 +61,7 @@ enum {
     BLK_OPT_ENCRYPT = 1 << 12,
     BLK_OPT_OTHER = 1 << 13,   /* must be given */
     BLK_OPT_OWN = 1 << 14,
+    BLK_OPT_PASS_DISCARD = 1 << 15,    /* and discards in its child by itself */
 };
 
 /* Internal snapshots; no request is in flight at the node.  They block. */

@@ -402,6 +402,21 @@ typedef struct BlkNbdOptions {
 
 /* What -blockdev, -drive and blockdev-add say.  Zero is each option's default; strings are borrowed
  * during the call.  An option a driver does not know is refused when it is set. */
+/* An option with a default that depends on others. */
+typedef enum BlkOnOff { BLK_DEFAULT, BLK_OFF, BLK_ON } BlkOnOff;
+static inline BlkOnOff blk_on_off(bool given, bool on)
+{
+    return !given ? BLK_DEFAULT : on ? BLK_ON : BLK_OFF;
+}
+
+/* Why an image has no more use for a cluster. */
+typedef enum BlkFreed {
+    BLK_FREED_REQUEST,         /* the guest discarded it; default: as discard_unmap says */
+    BLK_FREED_SNAPSHOT,        /* a snapshot was deleted or applied; default on */
+    BLK_FREED_OTHER,           /* default off */
+    BLK_FREED_KINDS
+} BlkFreed;
+
 typedef struct BlkOptions BlkOptions;
 struct BlkOptions {
     const char *driver;        /* "file", "host_device", "raw", "qcow2", "null-co", "null-aio" */
@@ -416,6 +431,7 @@ struct BlkOptions {
     bool cache_no_flush;       /* flushes are not passed on: data is lost with the host */
     BlkDetect detect_zeroes;   /* UNMAP is ON without discard_unmap */
     bool discard_unmap;        /* discard=unmap: give space back; else discards are ignored */
+    BlkOnOff pass_discard[BLK_FREED_KINDS];    /* qcow2: does what was freed go to the host? */
 
     const char *filename;      /* file, host_device */
     BlkAio aio;

@@ -675,6 +675,9 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
         { BLK_OPT_THROTTLE, o->throttle_group, "throttle-group" },
         { BLK_OPT_KEY, o->key_secret, "key-secret" },
         { BLK_OPT_ENCRYPT, o->encrypt_format, "encrypt" },
+        { BLK_OPT_PASS_DISCARD, o->pass_discard[BLK_FREED_REQUEST], "pass-discard-request" },
+        { BLK_OPT_PASS_DISCARD, o->pass_discard[BLK_FREED_SNAPSHOT], "pass-discard-snapshot" },
+        { BLK_OPT_PASS_DISCARD, o->pass_discard[BLK_FREED_OTHER], "pass-discard-other" },
         { BLK_OPT_BACKING, o->backing || o->backing_ref || o->backing_none, "backing" },
     };
 
@@ -703,8 +706,9 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
 
 /* --- opening and closing --- */
 
-/* The node called @ref, or a new one by @own, which inherits from @o. */
-static BlkNode *open_child(const BlkOptions *o, const BlkOptions *own, const char *ref, Error **errp)
+/* The node called @ref, or a new one by @own, which inherits from @o, the options of @n. */
+static BlkNode *open_child(const BlkNode *n, const BlkOptions *o, const BlkOptions *own, const char *ref,
+                           Error **errp)
 {
     if (ref) {
         BlkNode *child = blk_find(ref);
@@ -719,13 +723,13 @@ static BlkNode *open_child(const BlkOptions *o, const BlkOptions *own, const cha
     inline_child.auto_read_only |= o->auto_read_only;
     inline_child.cache_direct |= o->cache_direct;
     inline_child.cache_no_flush |= o->cache_no_flush;
-    inline_child.discard_unmap |= o->discard_unmap;
+    inline_child.discard_unmap |= o->discard_unmap || n->drv->options & BLK_OPT_PASS_DISCARD;
     return blk_open_inner(&inline_child, errp);
 }
 
 bool blk_link_other(BlkNode *n, BlkUser *u, const BlkOptions *o, Error **errp)
 {
-    BlkNode *other = open_child(o, o->other, o->other_ref, errp);
+    BlkNode *other = open_child(n, o, o->other, o->other_ref, errp);
 
     return other && blk_link(n, u, other, 0, BLK_PERM_ALL, errp);
 }
@@ -735,7 +739,7 @@ static bool link_child(BlkNode *n, const BlkOptions *o, Error **errp)
     if (!(n->drv->options & BLK_OPT_CHILD)) {
         return true;
     }
-    BlkNode *child = open_child(o, o->child, o->child_ref, errp);
+    BlkNode *child = open_child(n, o, o->child, o->child_ref, errp);
     if (!child) {
         return false;
     }

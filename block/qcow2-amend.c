@@ -149,7 +149,7 @@ static int expand_entry_locked(BlkNode *n, Slice *s, uint64_t i, uint64_t pos, u
             new |= refs == 1 ? QCOW2_COPIED : 0;
         }
         for (uint64_t k = 0; ret == 0 && host && k < refs; k++) {
-            qcow2_free_later_locked(q, host, 1);
+            qcow2_free_later_locked(q, host, 1, BLK_FREED_OTHER);
         }
     }
     if (ret == 0) {

@@ -273,9 +273,9 @@ static int release(BlkNode *n, const Qcow2Bitmap *b)
 
     lock_take(&q->lock);
     for (uint64_t i = 0; ret == 0 && i < b->table_size; i++) {
-        ret = qcow2_unplace_locked(n, table[i] & QCOW2_OFFSET, q->cluster);
+        ret = qcow2_unplace_locked(n, table[i] & QCOW2_OFFSET, q->cluster, NULL);
     }
-    ret = ret < 0 ? ret : qcow2_unplace_locked(n, b->table_off, b->table_size * UINT64_C(8));
+    ret = ret < 0 ? ret : qcow2_unplace_locked(n, b->table_off, b->table_size * UINT64_C(8), NULL);
     lock_drop(&q->lock);
     return ret;
 }
@@ -353,7 +353,7 @@ int qcow2_bitmaps_store(BlkNode *n)
         }
     }
     lock_take(&q->lock);
-    ret = ret < 0 ? ret : qcow2_unplace_locked(n, old_size ? old_off : 0, old_size);
+    ret = ret < 0 ? ret : qcow2_unplace_locked(n, old_size ? old_off : 0, old_size, NULL);
     lock_drop(&q->lock);
     if (ret == 0) {
         g_array_unref(q->bitmaps);

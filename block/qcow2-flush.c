@@ -6,7 +6,7 @@
  *    L1.  So a mapping on disk always has its data and its counts on disk, and what a cut leaves is
  *    counted and not mapped: a leak.
  * 3. Then what was unmapped loses its count, after the requests that may still be on their way to
- *    it are done. */
+ *    it are done; before that it goes back to the host, if it is to.  Both are part of the next flush. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -218,10 +218,11 @@ int qcow2_release_locked(BlkNode *n)
         return 0;
     }
     g_autoptr(GArray) freed = q->limbo;
+    g_autoptr(GArray) last = g_array_new(false, false, sizeof(Freed));
     q->limbo_over = false;
     for (unsigned i = 0; i < freed->len; i++) {
         const Freed *f = &g_array_index(freed, Freed, i);
-        int one = qcow2_refcount_add_locked(n, f->host, f->count, -1);
+        int one = qcow2_refcount_drop_locked(n, f->host, f->count, q->pass[f->why] ? last : NULL);
 
         if (one == -EUCLEAN) {
             qcow2_corrupt_locked(n, "the cluster at %#" PRIx64 " is in use, but its reference count is 0",
@@ -229,8 +230,9 @@ int qcow2_release_locked(BlkNode *n)
         }
         ret = ret < 0 ? ret : one;
     }
+    int punched = qcow2_punch_locked(n, last);
     q->limbo = NULL;
-    return ret;
+    return ret < 0 ? ret : punched;
 }
 
 static void flush_free(Flush *f)

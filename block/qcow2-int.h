@@ -103,7 +103,8 @@ struct Change {
 };
 
 typedef struct Freed {
-    uint64_t host, count;      /* clusters to lose one reference */
+    uint64_t host, count;      /* clusters to lose one reference, */
+    BlkFreed why;
 } Freed;
 
 typedef struct Qcow2 {
@@ -138,6 +139,7 @@ typedef struct Qcow2 {
     GArray *limbo;             /* and, off the disk, after the requests in flight; NULL: none */
     bool limbo_over;           /* they are done */
     BlkGrace grace;
+    bool pass[BLK_FREED_KINDS];        /* what was freed so goes back to the host */
     GArray *bitmaps;           /* Qcow2Bitmap: as the image has them */
     bool flushing;
     bool corrupt;              /* no more writes */
@@ -223,6 +225,12 @@ int qcow2_refcount_rebuild(BlkNode *n, const uint32_t *want, uint64_t clusters);
 int qcow2_refcount_set_order(BlkNode *n, unsigned order, uint64_t *at, uint64_t *count);
 /* On the pool: q->run has a free cluster afterwards. */
 int qcow2_refill_locked(BlkNode *n);
+/* The same with -1, but for clusters it would be the last reference of and that are to go back to the host
+ * (@last not NULL): these are added to that, still counted, for qcow2_punch_locked(). */
+int qcow2_refcount_drop_locked(BlkNode *n, uint64_t host, uint64_t count, GArray *last);
+/* On the pool, or while nothing is in flight: the clusters of @last (Freed), which nothing on disk and no
+ * request has a way to, go back to the host and lose their last reference. */
+int qcow2_punch_locked(BlkNode *n, GArray *last);
 /* On the pool: @count clusters in one piece at the end of the file, counted, for a table; they need not read
  * as
  * zeroes. */
@@ -234,7 +242,7 @@ int qcow2_alloc_locked(BlkNode *n, uint64_t count, uint64_t *host);
 /* On the pool: the count of one cluster. */
 int qcow2_refcount_get_locked(BlkNode *n, uint64_t host, uint64_t *out);
 /* One reference to each of @count clusters at @host goes, once what had it is off the disk. */
-void qcow2_free_later_locked(Qcow2 *q, uint64_t host, uint64_t count);
+void qcow2_free_later_locked(Qcow2 *q, uint64_t host, uint64_t count, BlkFreed why);
 /* The clusters that are left of the run go back: before closing. */
 int qcow2_run_return_locked(BlkNode *n);
 
@@ -292,8 +300,9 @@ int qcow2_keep_bounded_locked(BlkNode *n);
 /* @bytes of @data in clusters of their own that follow one another, then zeroes; *@at is 0 for none.
  * Drops the lock meanwhile: on the pool, or while nothing is in flight. */
 int qcow2_place_locked(BlkNode *n, const void *data, uint64_t bytes, uint64_t *at);
-/* Gives the clusters of @bytes at @at back, if @at is not 0: nothing on disk names them. */
-int qcow2_unplace_locked(BlkNode *n, uint64_t at, uint64_t bytes);
+/* Gives the clusters of @bytes at @at back, if @at is not 0: nothing on disk names them.  @last: as in
+ * qcow2_refcount_drop_locked(). */
+int qcow2_unplace_locked(BlkNode *n, uint64_t at, uint64_t bytes, GArray *last);
 
 /* --- qcow2-bitmap.c --- */
 

@@ -547,13 +547,13 @@ static int table_make_locked(BlkNode *n, uint64_t g)
         qcow2_slice_unpin(from);
     }
     if (ret < 0 || (q->l1[i] & QCOW2_OFFSET) != old || q->l1[i] & QCOW2_COPIED) {
-        qcow2_free_later_locked(q, at, 1);     /* failed, or another made one meanwhile */
+        qcow2_free_later_locked(q, at, 1, BLK_FREED_OTHER);    /* failed, or another made one meanwhile */
         return ret;
     }
     q->l1[i] = at | QCOW2_COPIED;
     q->l1_dirty[i / 64] = q->any_l1_dirty = true;
     if (old) {
-        qcow2_free_later_locked(q, old, 1);
+        qcow2_free_later_locked(q, old, 1, BLK_FREED_OTHER);
     }
     return 0;
 }
@@ -671,15 +671,15 @@ static void entry_write(Qcow2 *q, Slice *s, uint64_t g, const Entry *e)
 }
 
 /* What @old pointed at loses a reference, unless @new points there too. */
-static void entry_release(Qcow2 *q, const Entry *old, const Entry *new)
+static void entry_release(Qcow2 *q, const Entry *old, const Entry *new, BlkFreed why)
 {
     if (old->raw & QCOW2_COMPRESSED) {
         uint64_t first, count;
 
         qcow2_packed_clusters(q, old->raw, &first, &count);
-        qcow2_free_later_locked(q, first, count);
+        qcow2_free_later_locked(q, first, count, why);
     } else if (old->there && !(new->there && new->host == old->host) && !q->external) {
-        qcow2_free_later_locked(q, old->host, 1);
+        qcow2_free_later_locked(q, old->host, 1, why);
     }
 }
 
@@ -715,7 +715,7 @@ static void link_locked(Qcow2 *q, const Change *c, const BlkReq *r)
         }
         if (new.raw != old.raw || new.subs != old.subs) {
             entry_write(q, c->slice, g, &new);
-            entry_release(q, &old, &new);
+            entry_release(q, &old, &new, c->placed ? BLK_FREED_OTHER : BLK_FREED_REQUEST);
         }
     }
 }
@@ -763,9 +763,9 @@ int qcow2_link_compressed(BlkNode *n, uint64_t off, uint64_t entry, int ret)
         Entry old = entry_read(q, s, g);
 
         entry_write(q, s, g, &new);
-        entry_release(q, &old, &new);
+        entry_release(q, &old, &new, BLK_FREED_OTHER);
     } else {
-        entry_release(q, &new, &(Entry){ 0 });
+        entry_release(q, &new, &(Entry){ 0 }, BLK_FREED_OTHER);
     }
     lock_drop(&q->lock);
     return ret;
@@ -778,7 +778,7 @@ static void give_back_locked(Qcow2 *q, const Change *c)
         uint64_t host = c->host + (i << q->cluster_bits);
 
         if (entry_read(q, c->slice, c->first + i).host != host) {
-            qcow2_free_later_locked(q, host, 1);
+            qcow2_free_later_locked(q, host, 1, BLK_FREED_OTHER);
         }
     }
 }

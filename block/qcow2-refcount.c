@@ -5,7 +5,8 @@
  * 2. A refcount block that is made lies in the first cluster of the space it describes, and counts
  *    itself: where there is no block, nothing is in use.
  * 3. A reference is dropped in memory only after a flush put what held it off the disk; so nothing
- *    on disk ever points at a cluster that is given out anew. */
+ *    on disk ever points at a cluster that is given out anew.
+ * 4. What goes back to the host keeps its count until it did, so it is given out by nobody meanwhile. */
 #include <errno.h>
 #include <inttypes.h>
 #include "block/qcow2-int.h"
@@ -225,7 +226,7 @@ static int table_grow_locked(BlkNode *n, uint64_t block) LOCK_UNCHECKED
     memcpy(t.table, q->rt, q->rt_size * 8);
     ret = ret < 0 ? ret : new_table_write_locked(n, &t);
     if (ret == 0) {
-        qcow2_free_later_locked(q, old_off, old_clusters);
+        qcow2_free_later_locked(q, old_off, old_clusters, BLK_FREED_OTHER);
     }
     new_table_clear(&t);
     return ret;
@@ -571,7 +572,30 @@ int qcow2_refill_locked(BlkNode *n) LOCK_UNCHECKED
     return ret;
 }
 
-int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by)
+/* The last reference of @c goes; true: not yet, it is in @last. */
+static bool last_reference_locked(Qcow2 *q, uint64_t c, GArray *last)
+{
+    uint64_t at = c << q->cluster_bits;
+
+    if (q->packed_end >> q->cluster_bits == c) {
+        q->packed_end = 0;
+    }
+    if (!last) {
+        q->hint = MIN(q->hint, c);
+        qcow2_slice_forget_locked(q, at);
+        return false;
+    }
+    Freed *end = last->len ? &g_array_index(last, Freed, last->len - 1) : NULL;
+    if (end && end->host + (end->count << q->cluster_bits) == at) {
+        end->count++;
+    } else {
+        g_array_append_val(last, ((Freed){ .host = at, .count = 1 }));
+    }
+    return true;
+}
+
+/* Adds @by to the counts; @last: see qcow2_refcount_drop_locked(). */
+static int counts_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by, GArray *last)
 {
     Qcow2 *q = n->state;
     uint64_t first = host >> q->cluster_bits, step = per_slice(q);
@@ -588,25 +612,95 @@ int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by)
             return ret < 0 ? ret : -EIO;
         }
         qcow2_slice_change_locked(q, s);
-        for (uint64_t last = ALIGN_DOWN(c, step) + step; c < end && c < last; c++) {
+        for (uint64_t stop = ALIGN_DOWN(c, step) + step; c < end && c < stop; c++) {
             uint64_t v = qcow2_count_read(q, s->data, c % step);
 
             if (by < 0 ? v == 0 : v >= qcow2_count_max(q)) {
                 qcow2_slice_unpin(s);
                 return by < 0 ? -EUCLEAN : -ERANGE;
             }
-            count_write(q, s->data, c % step, v + (uint64_t)(int64_t)by);
-            if (by < 0 && v == 1) {
-                q->hint = MIN(q->hint, c);
-                qcow2_slice_forget_locked(q, c << q->cluster_bits);
-                if (q->packed_end >> q->cluster_bits == c) {
-                    q->packed_end = 0;
-                }
+            if (by > 0 || v > 1 || !last_reference_locked(q, c, last)) {
+                count_write(q, s->data, c % step, v + (uint64_t)(int64_t)by);
             }
         }
         qcow2_slice_unpin(s);
     }
     return 0;
+}
+
+int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by)
+{
+    return counts_add_locked(n, host, count, by, NULL);
+}
+
+int qcow2_refcount_drop_locked(BlkNode *n, uint64_t host, uint64_t count, GArray *last)
+{
+    return counts_add_locked(n, host, count, -1, last);
+}
+
+static int by_host(const void *a, const void *b)
+{
+    const Freed *x = a, *y = b;
+
+    return x->host < y->host ? -1 : x->host > y->host;
+}
+
+/* Sorts @a and joins neighbours.  False: a cluster is in it twice, or is metadata; the image is marked. */
+static bool ranges_join_locked(BlkNode *n, GArray *a)
+{
+    const Qcow2 *q = n->state;
+    unsigned used = 0;
+
+    g_array_sort(a, by_host);
+    for (unsigned i = 0; i < a->len; i++) {
+        const Freed *f = &g_array_index(a, Freed, i);
+        Freed *before = used ? &g_array_index(a, Freed, used - 1) : NULL;
+        uint64_t end = before ? before->host + (before->count << q->cluster_bits) : 0;
+
+        if (before && f->host < end) {
+            qcow2_corrupt_locked(n, "the cluster at %#" PRIx64 " is in use more often than its reference "
+                                 "count says", f->host);
+            return false;
+        }
+        if (before && f->host == end) {
+            before->count += f->count;
+        } else {
+            g_array_index(a, Freed, used++) = *f;
+        }
+    }
+    g_array_set_size(a, used);
+    for (unsigned i = 0; i < used; i++) {
+        const Freed *f = &g_array_index(a, Freed, i);
+
+        if (!really_free_locked(n, f->host, f->count << q->cluster_bits)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int qcow2_punch_locked(BlkNode *n, GArray *last) LOCK_UNCHECKED
+{
+    Qcow2 *q = n->state;
+    int ret = 0;
+
+    if (!last->len || !ranges_join_locked(n, last) || q->corrupt) {
+        return 0;              /* they stay counted: a leak, and nothing is lost */
+    }
+    lock_drop(&q->lock);
+    for (unsigned i = 0; i < last->len; i++) {
+        const Freed *f = &g_array_index(last, Freed, i);
+
+        /* A hint: what the host did not take is free all the same. */
+        blk_blocking(n->child, BLK_DISCARD, 0, f->host, NULL, f->count << q->cluster_bits);
+    }
+    lock_take(&q->lock);
+    for (unsigned i = 0; ret == 0 && i < last->len; i++) {
+        const Freed *f = &g_array_index(last, Freed, i);
+
+        ret = counts_add_locked(n, f->host, f->count, -1, NULL);
+    }
+    return ret;
 }
 
 int qcow2_alloc_locked(BlkNode *n, uint64_t count, uint64_t *host)
@@ -634,12 +728,12 @@ int qcow2_alloc_locked(BlkNode *n, uint64_t count, uint64_t *host)
     return qcow2_refcount_add_locked(n, *host, count, 1);
 }
 
-void qcow2_free_later_locked(Qcow2 *q, uint64_t host, uint64_t count)
+void qcow2_free_later_locked(Qcow2 *q, uint64_t host, uint64_t count, BlkFreed why)
 {
     Freed *last = q->freed->len ? &g_array_index(q->freed, Freed, q->freed->len - 1) : NULL;
-    Freed f = { host, count };
+    Freed f = { host, count, why };
 
-    if (last && last->host + (last->count << q->cluster_bits) == host) {
+    if (last && last->why == why && last->host + (last->count << q->cluster_bits) == host) {
         last->count += count;
         return;
     }

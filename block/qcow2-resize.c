@@ -85,7 +85,7 @@ static int table_grow_locked(BlkNode *n, uint64_t entries) LOCK_UNCHECKED
         lock_broadcast(&q->changed);
     }
     if (ret < 0) {
-        qcow2_free_later_locked(q, at, clusters);
+        qcow2_free_later_locked(q, at, clusters, BLK_FREED_OTHER);
         return ret;
     }
     q->h.l1_off = at;
@@ -97,7 +97,7 @@ static int table_grow_locked(BlkNode *n, uint64_t entries) LOCK_UNCHECKED
     memset(q->l1_dirty, true, DIV_ROUND_UP(old, 64));
     q->any_l1_dirty = true;
     if (old) {
-        qcow2_free_later_locked(q, old_off, DIV_ROUND_UP(old * 8, q->cluster));
+        qcow2_free_later_locked(q, old_off, DIV_ROUND_UP(old * 8, q->cluster), BLK_FREED_OTHER);
     }
     return 0;
 }

@@ -168,11 +168,11 @@ int qcow2_place_locked(BlkNode *n, const void *data, uint64_t bytes, uint64_t *a
     return ret;
 }
 
-int qcow2_unplace_locked(BlkNode *n, uint64_t at, uint64_t bytes)
+int qcow2_unplace_locked(BlkNode *n, uint64_t at, uint64_t bytes, GArray *last)
 {
     Qcow2 *q = n->state;
 
-    return at ? qcow2_refcount_add_locked(n, at, DIV_ROUND_UP(bytes, q->cluster), -1) : 0;
+    return at ? qcow2_refcount_drop_locked(n, at, DIV_ROUND_UP(bytes, q->cluster), last) : 0;
 }
 
 /* All metadata of now is on disk, and then what @want says of size, active L1 table and snapshots. */
@@ -225,7 +225,7 @@ static int table_write(BlkNode *n, const GArray *a, const GByteArray *old)
     lock_drop(&q->lock);
     ret = ret < 0 ? ret : switch_header(n, &h);
     lock_take(&q->lock);
-    ret = ret < 0 ? ret : qcow2_unplace_locked(n, old->len ? old_off : 0, old->len);
+    ret = ret < 0 ? ret : qcow2_unplace_locked(n, old->len ? old_off : 0, old->len, NULL);
     lock_drop(&q->lock);
     return ret;
 }
@@ -258,6 +258,7 @@ bool qcow2_snapshots_complete(BlkNode *n, Error **errp)
 typedef struct Sweep {
     BlkNode *n;
     int by;                    /* added to the count of all that is mapped: -1, 0, 1 */
+    GArray *last;              /* with -1: as in qcow2_refcount_drop_locked() */
     bool flags;                /* COPIED is made to say what is true then */
     bool ask;                  /* only: could one be added? -ERANGE if not */
 } Sweep;
@@ -266,7 +267,8 @@ static int sweep_clusters_locked(const Sweep *w, uint64_t host, uint64_t count, 
 {
     Qcow2 *q = w->n->state;
     uint64_t refs = 0;
-    int ret = w->by ? qcow2_refcount_add_locked(w->n, host, count, w->by) : 0;
+    int ret = w->by < 0 ? qcow2_refcount_drop_locked(w->n, host, count, w->last)
+                        : w->by ? qcow2_refcount_add_locked(w->n, host, count, w->by) : 0;
 
     if (ret == 0 && (w->flags || w->ask)) {
         ret = qcow2_refcount_get_locked(w->n, host, &refs);
@@ -503,6 +505,22 @@ static bool create(BlkNode *n, const BlkSnapshot *info, Error **errp)
     return ret == 0 || failed(ret, "create", info->name, errp);
 }
 
+/* What @l1, @size entries at @off, maps loses a reference, and so does its place; on disk it is no snapshot's
+ * and not the active table any more. */
+static int l1_drop(BlkNode *n, uint64_t *l1, uint64_t size, uint64_t off)
+{
+    Qcow2 *q = n->state;
+    g_autoptr(GArray) gone = g_array_new(false, false, sizeof(Freed));
+    GArray *last = q->pass[BLK_FREED_SNAPSHOT] ? gone : NULL;
+    int ret = sweep(n, (Sweep){ .by = -1, .last = last }, l1, size);
+
+    lock_take(&q->lock);
+    ret = ret < 0 ? ret : qcow2_unplace_locked(n, size ? off : 0, size * 8, last);
+    ret = ret < 0 ? ret : qcow2_punch_locked(n, gone);
+    lock_drop(&q->lock);
+    return ret;
+}
+
 static bool delete(BlkNode *n, unsigned at, Error **errp)
 {
     Qcow2 *q = n->state;
@@ -520,10 +538,7 @@ static bool delete(BlkNode *n, unsigned at, Error **errp)
     }
     g_array_remove_index(a, at);
     int ret = table_write(n, a, old);
-    ret = ret < 0 ? ret : sweep(n, (Sweep){ .by = -1 }, l1, size);
-    lock_take(&q->lock);
-    ret = ret < 0 ? ret : qcow2_unplace_locked(n, off, size * 8);
-    lock_drop(&q->lock);
+    ret = ret < 0 ? ret : l1_drop(n, l1, size, off);
     ret = ret < 0 ? ret : sweep(n, (Sweep){ .flags = true }, q->l1, q->h.l1_size);
     ret = ret < 0 ? ret : qcow2_flush_meta(n);
     return ret == 0 || failed(ret, "delete", name, errp);
@@ -604,10 +619,7 @@ static bool apply(BlkNode *n, unsigned at, Error **errp)
     }
     l1_mask(l1, h.l1_size);
     l1_swap(q, &l1, h.l1_size, &old);
-    ret = sweep(n, (Sweep){ .by = -1 }, old, old_size);
-    lock_take(&q->lock);
-    ret = ret < 0 ? ret : qcow2_unplace_locked(n, old_size ? old_off : 0, old_size * 8);
-    lock_drop(&q->lock);
+    ret = l1_drop(n, old, old_size, old_off);
     ret = ret < 0 ? ret : sweep(n, (Sweep){ .flags = true }, q->l1, q->h.l1_size);
     ret = ret < 0 ? ret : qcow2_flush_meta(n);
     blk_set_size(n, ALIGN_UP(q->h.size, 512));

@@ -32,7 +32,7 @@ static int place_locked(BlkNode *n, uint64_t len, uint64_t *at)
             }
             if (q->packed_end != start || (room < len && q->run != follows)) {
                 /* Somebody was faster while metadata was read. */
-                qcow2_free_later_locked(q, start & ~mask, 1);
+                qcow2_free_later_locked(q, start & ~mask, 1, BLK_FREED_OTHER);
                 continue;
             }
             q->run += room < len;

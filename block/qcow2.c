@@ -199,6 +199,11 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
     Qcow2 *q = n->state;
 
     lock_init(&q->lock, RANK_NODE, "qcow2");
+    for (BlkFreed why = 0; why < BLK_FREED_KINDS; why++) {
+        bool unless_said = why == BLK_FREED_REQUEST ? n->unmap : why == BLK_FREED_SNAPSHOT;
+
+        q->pass[why] = o->pass_discard[why] == BLK_DEFAULT ? unless_said : o->pass_discard[why] == BLK_ON;
+    }
     if (!qcow2_header_read(n->child, &q->h, errp) || !zip_load((ZipKind)q->h.compression, errp) ||
         !open_tables(n, errp) || (!n->read_only && !claim(n, o, errp)) ||
         !open_backing(n, o, errp) || !open_data(n, o, errp) || !qcow2_crypt_open(n, o, errp)) {
@@ -315,7 +320,7 @@ static void qcow2_info(BlkNode *n, BlkImageInfo *out)
 const BlkDriver blk_qcow2 = {
     .name = "qcow2",
     .size = sizeof(Qcow2),
-    .options = BLK_OPT_CHILD | BLK_OPT_BACKING | BLK_OPT_KEY | BLK_OPT_ENCRYPT,
+    .options = BLK_OPT_CHILD | BLK_OPT_BACKING | BLK_OPT_KEY | BLK_OPT_ENCRYPT | BLK_OPT_PASS_DISCARD,
     .probe = qcow2_probe,
     .open = qcow2_open,
     .close = qcow2_close,

@@ -87,6 +87,20 @@ static bool take_encrypt(const json_t *v, BlkOptions *o)
     return ok;
 }
 
+static bool take_pass(const char *what, const json_t *v, BlkOptions *o)
+{
+    static const char *const names[BLK_FREED_KINDS] = { "request", "snapshot", "other" };
+    bool on = false;
+
+    for (BlkFreed why = 0; why < BLK_FREED_KINDS; why++) {
+        if (!strcmp(what, names[why])) {
+            o->pass_discard[why] = word_bool(v, &on) ? blk_on_off(true, on) : BLK_DEFAULT;
+            return o->pass_discard[why] != BLK_DEFAULT;
+        }
+    }
+    return false;
+}
+
 static bool take_node(const json_t *v, const BlkOptions **out, GPtrArray *arena, Error **errp)
 {
     if (!json_is_object(v)) {
@@ -183,6 +197,8 @@ static bool take_word(BlkOptions *o, const char *key, const json_t *v, GPtrArray
     } else if (!strcmp(key, "discard")) {
         o->discard_unmap = text && (!strcmp(text, "unmap") || !strcmp(text, "on"));
         return o->discard_unmap || (text && (!strcmp(text, "ignore") || !strcmp(text, "off")));
+    } else if (g_str_has_prefix(key, "pass-discard-")) {
+        return take_pass(key + strlen("pass-discard-"), v, o);
     } else if (!strcmp(key, "cache")) {
         return take_cache(v, o);
     } else if (!strcmp(key, "aio")) {

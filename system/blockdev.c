@@ -62,6 +62,24 @@ static const BlockdevRef *other_of(const BlockdevConfig *c)
            : c->driver == BLOCKDEV_CONFIG_DRIVER_BLKLOGWRITES ? c->u.blklogwrites.log : NULL;
 }
 
+static void set_qcow2(BlkOptions *o, const BlockdevQcow2 *q, GPtrArray *arena)
+{
+    if (q->encrypt != NULL) {
+        const BlockdevQcow2Encryption *e = q->encrypt;
+
+        o->encrypt_format = blockdev_qcow2_encryption_format_name(e->format);
+        o->key_secret = e->u.luks.key_secret;
+    }
+    o->pass_discard[BLK_FREED_REQUEST] =
+        blk_on_off(q->has_pass_discard_request, q->pass_discard_request);
+    o->pass_discard[BLK_FREED_SNAPSHOT] =
+        blk_on_off(q->has_pass_discard_snapshot, q->pass_discard_snapshot);
+    o->pass_discard[BLK_FREED_OTHER] =
+        blk_on_off(q->has_pass_discard_other, q->pass_discard_other);
+    set_child(o, q->file, arena);
+    set_backing(o, q->backing, arena);
+}
+
 static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
 {
     BlkOptions *o = g_new(BlkOptions, 1);
@@ -124,14 +142,7 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
         o->key_secret = c->u.luks.key_secret;
         break;
     case BLOCKDEV_CONFIG_DRIVER_QCOW2:
-        if (c->u.qcow2.encrypt != NULL) {
-            const BlockdevQcow2Encryption *e = c->u.qcow2.encrypt;
-
-            o->encrypt_format = blockdev_qcow2_encryption_format_name(e->format);
-            o->key_secret = e->u.luks.key_secret;
-        }
-        set_child(o, c->u.qcow2.file, arena);
-        set_backing(o, c->u.qcow2.backing, arena);
+        set_qcow2(o, &c->u.qcow2, arena);
         break;
     default:
         o->has_size = true;

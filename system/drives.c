@@ -151,6 +151,11 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
         .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP, .child = &file,
         .key_secret = c->key_secret != NULL ? c->key_secret : c->encrypt_key_secret,
         .encrypt_format = c->encrypt_format,
+        .pass_discard = {
+            [BLK_FREED_REQUEST] = blk_on_off(c->has_pass_discard_request, c->pass_discard_request),
+            [BLK_FREED_SNAPSHOT] = blk_on_off(c->has_pass_discard_snapshot, c->pass_discard_snapshot),
+            [BLK_FREED_OTHER] = blk_on_off(c->has_pass_discard_other, c->pass_discard_other),
+        },
         .detect_zeroes = (BlkDetect)c->detect_zeroes,
     };
 

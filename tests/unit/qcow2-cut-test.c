@@ -4,7 +4,7 @@
  * for seeded choices of which writes since the last sync had reached the disk, the image is opened
  * again: nothing worse than leaks may be found, and every sector holds what it had at the last
  * flush that was answered, or something written to it later.  A snapshot that was made is there and
- * holds what the image did. */
+ * holds what the image did.  What the image discards in the file reads as zeroes from then on. */
 #include "tests/unit/block-helper.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,6 +25,7 @@ static struct {
     uint64_t size;
     GArray *log;               /* LogEntry */
     bool logging;
+    unsigned discards;
 } disk;
 
 /* --- the file in memory --- */
@@ -48,10 +49,9 @@ static int mem_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, cons
     if (op == BLK_WRITE) {
         blk_iov_read(iov, niov, 0, disk.bytes + off, len);
         e.data = disk.logging ? g_memdup2(disk.bytes + off, len) : NULL;
-    } else if (op == BLK_ZERO) {
+    } else if (op == BLK_ZERO || op == BLK_DISCARD) {
         memset(disk.bytes + off, 0, len);
-    } else if (op == BLK_DISCARD) {
-        return 0;
+        disk.discards += op == BLK_DISCARD;
     }
     disk.size = MAX(disk.size, off + len);
     if (disk.logging) {
@@ -84,7 +84,8 @@ static const BlkDriver mem_driver = {
 static BlkNode *open_mem(bool read_only)
 {
     BlkOptions file = { .driver = "mem" };
-    BlkOptions o = { .driver = "qcow2", .child = &file, .discard_unmap = true, .read_only = read_only };
+    BlkOptions o = { .driver = "qcow2", .child = &file, .discard_unmap = true, .read_only = read_only,
+                     .pass_discard = { [BLK_FREED_OTHER] = BLK_ON } };
 
     return open_ok(&o);
 }
@@ -341,9 +342,11 @@ static void cut_case(const char *options, bool snapshots, unsigned seed)
     g_autofree uint8_t *start = g_memdup2(disk.bytes, start_size);
     disk.log = g_array_new(false, false, sizeof(LogEntry));
     disk.logging = true;
+    disk.discards = 0;
     BlkNode *n = open_mem(false);
     run_steps(n, l, rand, snapshots, log_at, flush_of);
     close_ok(n);
+    assert_true(disk.discards > 0);
     disk.logging = false;
     unsigned step = 0, jump = MAX(disk.log->len / 50, 1);
     for (unsigned cut = 0; cut <= disk.log->len; cut += g_rand_int_range(rand, 1, 2 * (int)jump + 1)) {
