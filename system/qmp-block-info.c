@@ -10,13 +10,70 @@
 
 /* --- what there is --- */
 
-static ImageInfoSpecific *specific(const BlkImageInfo *about)
+/* The value of an enum that has all names the block layer knows. */
+static int value(unsigned type, const char *name)
+{
+    int v = 0;
+
+    qapi_enum_value(type, name, "", &v, NULL);
+    return v;
+}
+
+static void tell_luks(const BlkLuksInfo *l, QCryptoBlockInfoLUKS *out)
+{
+    out->cipher_alg = (QCryptoCipherAlgorithm)value(QAPI_T_Q_CRYPTO_CIPHER_ALGORITHM, l->cipher_alg);
+    out->cipher_mode = (QCryptoCipherMode)value(QAPI_T_Q_CRYPTO_CIPHER_MODE, l->cipher_mode);
+    out->ivgen_alg = (QCryptoIVGenAlgorithm)value(QAPI_T_Q_CRYPTO_IV_GEN_ALGORITHM, l->ivgen_alg);
+    out->hash_alg = (QCryptoHashAlgorithm)value(QAPI_T_Q_CRYPTO_HASH_ALGORITHM, l->hash_alg);
+    out->has_ivgen_hash_alg = l->ivgen_hash_alg != NULL;
+    if (l->ivgen_hash_alg != NULL) {
+        out->ivgen_hash_alg = (QCryptoHashAlgorithm)value(QAPI_T_Q_CRYPTO_HASH_ALGORITHM, l->ivgen_hash_alg);
+    }
+    out->payload_offset = (int64_t)l->payload_offset;
+    out->master_key_iters = l->iterations;
+    out->uuid = g_strdup(l->uuid);
+    for (unsigned i = 0; i < G_N_ELEMENTS(l->slots); i++) {
+        QCryptoBlockInfoLUKSSlot *s = qapi_new_q_crypto_block_info_luks_slot();
+
+        s->active = s->has_iters = s->has_stripes = l->slots[i].active;
+        s->iters = l->slots[i].iterations;
+        s->stripes = l->slots[i].stripes;
+        s->key_offset = (int64_t)l->slots[i].key_offset;
+        qapi_append(&out->slots, s);
+    }
+}
+
+static ImageInfoSpecificQCow2Encryption *encryption(const BlkImageInfo *about)
+{
+    ImageInfoSpecificQCow2Encryption *e = qapi_new_image_info_specific_q_cow2_encryption();
+
+    if (about->luks) {
+        e->format = IMAGE_INFO_SPECIFIC_Q_COW2_ENCRYPTION_FORMAT_LUKS;
+        tell_luks(&about->luks_info, &e->u.luks);
+    } else {
+        e->format = IMAGE_INFO_SPECIFIC_Q_COW2_ENCRYPTION_FORMAT_AES;
+    }
+    return e;
+}
+
+static ImageInfoSpecific *luks_specific(const BlkImageInfo *about)
+{
+    ImageInfoSpecific *s = qapi_new_image_info_specific();
+
+    s->type = IMAGE_INFO_SPECIFIC_TYPE_LUKS;
+    s->u.luks.data = qapi_new_q_crypto_block_info_luks();
+    tell_luks(&about->luks_info, s->u.luks.data);
+    return s;
+}
+
+static ImageInfoSpecific *qcow2_specific(const BlkImageInfo *about)
 {
     ImageInfoSpecific *s = qapi_new_image_info_specific();
     ImageInfoSpecificQCow2 *q = qapi_new_image_info_specific_q_cow2();
 
     s->type = IMAGE_INFO_SPECIFIC_TYPE_QCOW2;
     s->u.qcow2.data = q;
+    q->encrypt = about->encrypted ? encryption(about) : NULL;
     q->compat = g_strdup(about->version >= 3 ? "1.1" : "0.10");
     q->compression_type = about->zstd ? QCOW2_COMPRESSION_TYPE_ZSTD : QCOW2_COMPRESSION_TYPE_ZLIB;
     q->refcount_bits = about->refcount_bits;
@@ -45,7 +102,9 @@ static void tell_image(BlkNode *n, ImageInfo *i)
     i->full_backing_filename = about.backing_file != NULL && backing != NULL ? g_strdup(blk_filename(backing))
                                                                             : NULL;
     if (about.qcow2) {
-        i->format_specific = specific(&about);
+        i->format_specific = qcow2_specific(&about);
+    } else if (about.luks) {
+        i->format_specific = luks_specific(&about);
     }
     qmp_tell_snapshots(n, &i->snapshots);
     i->has_snapshots = i->snapshots.n > 0;
@@ -64,7 +123,7 @@ static ImageInfo *image_info(BlkNode *n, bool chain)
     i->has_actual_size = *i->filename != '\0' && stat(i->filename, &st) == 0;
     i->actual_size = i->has_actual_size ? st.st_blocks * INT64_C(512) : 0;
     i->has_dirty_flag = true;
-    if (strcmp(i->format, "qcow2") == 0) {
+    if (strcmp(i->format, "qcow2") == 0 || strcmp(i->format, "luks") == 0) {
         tell_image(n, i);
     }
     i->backing_image = chain && backing != NULL ? image_info(backing, true) : NULL;

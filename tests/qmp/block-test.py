@@ -3,6 +3,7 @@
 
 The first argument is the program; words behind it choose tests by name.
 """
+import json
 import os
 import subprocess
 import sys
@@ -96,6 +97,13 @@ def test_encrypted():
             got = nodes(q)
             same((got["l"]["drv"], got["l"]["encrypted"]), ("luks", True))
             same(got["l"]["image"]["virtual-size"], 1 << 20)
+            images = [got["l"]["image"], q.cmd("query-block")[0]["inserted"]["image"]]
+            for image, name in zip(images, ("e.luks", "e.qcow2")):
+                tool = os.path.join(os.path.dirname(sys.argv[1]), "..", "img", "rhea-img")
+                told = subprocess.run([tool, "info", "-U", "--output=json", folder + "/" + name], check=True,
+                                      timeout=60, stdout=subprocess.PIPE)
+                same(image["format-specific"], json.loads(told.stdout)["format-specific"])
+            same(images[1]["format-specific"]["data"]["encrypt"]["format"], "luks")
             q.cmd("blockdev-del", **{"node-name": "l"})
             image = {"driver": "file", "filename": folder + "/e.luks"}
             q.cmd("object-add", **{"qom-type": "secret", "id": "bad", "data": "hallo"})
