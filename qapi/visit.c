@@ -318,6 +318,7 @@ static bool read_elem(Reader *r, unsigned elem, json_t *in, AnyList *l, const Pa
     void *slot = list_grow(l, elem_size(&qapi_types[elem]));
 
     if (!read_value(r, elem, NULL, in, slot, &at)) {
+        qapi_clear(elem, slot);        /* it is not in the list yet */
         return false;
     }
     l->n++;

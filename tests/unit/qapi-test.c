@@ -103,6 +103,9 @@ static void integers_have_ranges(void **state)
 
 static void paths_name_the_member(void **state)
 {
+    /* What was read of an element that is wrong is freed with the rest. */
+    bad(QAPI_T_BLKDEBUG_RULES, "{'inject-error':[{'event':'none'},{'event':'none','tag':1}]}",
+        "Parameter 'inject-error[1].tag' is unexpected");
     bad(QAPI_T_OBJECT_CONFIG,
         "{'qom-type':'memory-backend-ram','id':'m','size':1,'host-nodes':[0,1,'x']}",
         "Invalid parameter type for 'host-nodes[2]', expected: integer");
