@@ -933,9 +933,10 @@ static bool load_pair(Nvme *n, unsigned i, const uint8_t *b)
     cq->db = ld32(b + 44);
     unsigned most = i ? NVME_CAP_MQES + 1 : 4096;
     bool sq_ok = !sq->used || (sq->size >= 2 && sq->size <= most && sq->head < sq->size &&
-                               sq->db < sq->size && sq->cqid <= n->queue_max && !sq->cqid == !i);
+                               sq->db < sq->size && sq->cqid <= n->queue_max && !sq->cqid == !i &&
+                               !(sq->at & 4095));
     bool cq_ok = !cq->used || (cq->size >= 2 && cq->size <= most && cq->tail < cq->size &&
-                               cq->db < cq->size && cq->vector < n->vectors);
+                               cq->db < cq->size && cq->vector < n->vectors && !(cq->at & 4095));
     return b[0] <= 1 && b[1] <= 1 && b[2] <= 1 && b[3] <= 1 && sq_ok && cq_ok;
 }
 

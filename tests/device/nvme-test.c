@@ -530,6 +530,24 @@ static void saved(void **state)
     assert_int_equal(v.result, 0x040002);
 }
 
+/* A completion queue that no command could have put there. */
+static void saved_by_a_liar(void **state)
+{
+    g_autoptr(GByteArray) good = bench_save(v.b, v.d);
+    uint8_t at[8];
+    Error *e = NULL;
+
+    st64(at, NV_AT + 0x18000);
+    uint8_t *place = memmem(good->data, good->len, at, sizeof(at));
+    assert_non_null(place);
+    *place += 4;
+    assert_false(bench_load(v.b, v.d, good, &e));
+    error_free(e);
+    *place -= 4;
+    assert_true(bench_load(v.b, v.d, good, NULL));
+    assert_int_equal(nv_run(&v, 1, nv_rw(NVME_READ, 3, 2, 0, 0)), 0);
+}
+
 static void refused(void **state)
 {
     static const char *const rows[][3] = {
@@ -570,4 +588,5 @@ static void refused(void **state)
 RUN_TESTS(TEST(registers), TEST(read_write), TEST(prps), TEST(sgls), TEST(other_commands), TEST(queues),
           TEST(features_and_logs), TEST(resized), TEST(namespaces), TEST(format), TEST(in_flight_reset),
           TEST(bad_enable), TEST(intx), TEST(shadow_doorbells), TEST(stop_on_error), TEST(saved),
+          TEST(saved_by_a_liar),
           TEST(refused))
