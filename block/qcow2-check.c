@@ -279,12 +279,15 @@ static int count_all(Check *c)
 static int fix_leak(Check *c, uint64_t cluster)
 {
     Qcow2 *q = c->q;
-    uint32_t by = c->have[cluster] - c->want[cluster];
-    int ret = 0;
+    uint64_t host = cluster << q->cluster_bits, has = 0;
 
     lock_take(&q->lock);
-    while (ret == 0 && by--) {
-        ret = qcow2_refcount_add_locked(c->n, cluster << q->cluster_bits, 1, -1);
+    int ret = qcow2_refcount_get_locked(c->n, host, &has);
+    while (ret == 0 && has > c->want[cluster]) {       /* a count of 64 bits takes two steps */
+        uint64_t by = MIN(has - c->want[cluster], INT64_MAX);
+
+        ret = qcow2_refcount_add_locked(c->n, host, 1, -(int64_t)by);
+        has -= by;
     }
     lock_drop(&q->lock);
     c->out->leaks_fixed += ret == 0;

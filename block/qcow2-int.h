@@ -235,8 +235,8 @@ int qcow2_punch_locked(BlkNode *n, GArray *last);
  * as
  * zeroes. */
 int qcow2_take_locked(BlkNode *n, uint64_t count, uint64_t *out);
-/* On the pool: adds @by (1 or -1) to the reference count of each of @count clusters at @host. */
-int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by);
+/* On the pool: adds @by (1, or less than 0) to the reference count of each of @count clusters at @host. */
+int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int64_t by);
 /* On the pool: takes @count clusters that follow one another; their contents are undefined. */
 int qcow2_alloc_locked(BlkNode *n, uint64_t count, uint64_t *host);
 /* On the pool: the count of one cluster. */

@@ -595,7 +595,7 @@ static bool last_reference_locked(Qcow2 *q, uint64_t c, GArray *last)
 }
 
 /* Adds @by to the counts; @last: see qcow2_refcount_drop_locked(). */
-static int counts_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by, GArray *last)
+static int counts_add_locked(BlkNode *n, uint64_t host, uint64_t count, int64_t by, GArray *last)
 {
     Qcow2 *q = n->state;
     uint64_t first = host >> q->cluster_bits, step = per_slice(q);
@@ -615,12 +615,12 @@ static int counts_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by, 
         for (uint64_t stop = ALIGN_DOWN(c, step) + step; c < end && c < stop; c++) {
             uint64_t v = qcow2_count_read(q, s->data, c % step);
 
-            if (by < 0 ? v == 0 : v >= qcow2_count_max(q)) {
+            if (by < 0 ? v < (uint64_t)-by : v >= qcow2_count_max(q)) {
                 qcow2_slice_unpin(s);
                 return by < 0 ? -EUCLEAN : -ERANGE;
             }
-            if (by > 0 || v > 1 || !last_reference_locked(q, c, last)) {
-                count_write(q, s->data, c % step, v + (uint64_t)(int64_t)by);
+            if (by > 0 || v != (uint64_t)-by || !last_reference_locked(q, c, last)) {
+                count_write(q, s->data, c % step, v + (uint64_t)by);
             }
         }
         qcow2_slice_unpin(s);
@@ -628,7 +628,7 @@ static int counts_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by, 
     return 0;
 }
 
-int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int by)
+int qcow2_refcount_add_locked(BlkNode *n, uint64_t host, uint64_t count, int64_t by)
 {
     return counts_add_locked(n, host, count, by, NULL);
 }

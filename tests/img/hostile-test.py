@@ -164,5 +164,16 @@ def noise():
             preexec_fn=limits)
 
 
+def huge_counts():
+    """A leak of nearly 2^64 references takes no longer to mend than one."""
+    for count in ((1 << 64) - 1, 1 << 63, 1 << 40):
+        image(options="refcount_bits=64")
+        poke(peek(peek(48)), "Q", count)
+        if tool("check", "-f", "qcow2", "x.qcow2")[0] != 3 or tool("check", "-r", "leaks", "-f", "qcow2",
+                                                                   "x.qcow2")[0] != 0:
+            raise Failure("a count of %d is not mended" % count)
+        same(tool("check", "-f", "qcow2", "x.qcow2")[0], 0, "check of what was mended")
+
+
 if __name__ == "__main__":
-    main(HEADERS + [truncated, self_reference, loop, entries, noise])
+    main(HEADERS + [huge_counts, truncated, self_reference, loop, entries, noise])
