@@ -69,8 +69,8 @@ SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
               "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
               "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
 QUICK_LEAVES_OUT = ["stress", "fuzz", "cycles", "audit", "long"]
-# What takes minutes and is run by another variant of the full check: sanitized conformance is stricter.
-FULL_LEAVES_OUT_PLAIN = ["conform"]
+# What takes minutes and is run by another variant of the full check: sanitized, it is stricter.
+FULL_LEAVES_OUT_PLAIN = ["conform", "block"]
 FULL_LEAVES_OUT_ASAN = ["guest/boot-order/", "guest/grub/cd/"]
 
 

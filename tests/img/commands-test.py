@@ -4,6 +4,7 @@ those of
 Debian's tools, word for word where a script would look.  Arguments: rhea-img, rhea-io.
 """
 import json
+import os
 import re
 
 from tools import IMG, IO, main, outcome, run, same
@@ -108,6 +109,16 @@ def prepare():
     run(IMG["theirs"], "bitmap", "--add", "--disable", "-g", "512", "marked.qcow2", "off")
 
 
+def fresh():
+    """The files that prepare() made, once, and nothing else."""
+    if not os.path.isdir("template"):
+        os.mkdir("template")
+        os.chdir("template")
+        prepare()
+        os.chdir("..")
+    run("sh", "-c", "rm -f *.raw *.qcow2 out; cp -p template/* .")
+
+
 def as_json(text):
     try:
         return json.loads(text)
@@ -120,8 +131,7 @@ def alike(command):
     def test():
         got = {}
         for side in ("ours", "theirs"):
-            run("sh", "-c", "rm -f *.raw *.qcow2 out")
-            prepare()
+            fresh()
             status, out, err = outcome(side, command.split(" ") if command else [])
             warnings = [line for line in err.splitlines() if "robing" not in line and not line.startswith(" ")
                         and "dangerous" not in line]
