@@ -80,25 +80,9 @@ static void set_qcow2(BlkOptions *o, const BlockdevQcow2 *q, GPtrArray *arena)
     set_backing(o, q->backing, arena);
 }
 
-static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
+/* What only its driver has. */
+static void set_own(BlkOptions *o, const BlockdevConfig *c, GPtrArray *arena)
 {
-    BlkOptions *o = g_new(BlkOptions, 1);
-
-    g_ptr_array_add(arena, o);
-    *o = (BlkOptions){
-        .driver = blockdev_config_driver_name(c->driver), .node_name = c->node_name,
-        .read_only = c->read_only, .auto_read_only = c->auto_read_only,
-        .detect_zeroes = (BlkDetect)c->detect_zeroes,
-        .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP,
-        .cache_direct = c->cache != NULL && c->cache->direct,
-        .cache_no_flush = c->cache != NULL && c->cache->no_flush,
-    };
-    const BlockdevRef *other = other_of(c);
-    if (other != NULL && other->is == BLOCKDEV_REF_REFERENCE) {
-        o->other_ref = other->u.reference;
-    } else if (other != NULL) {
-        o->other = options_of(other->u.definition, arena);
-    }
     switch (c->driver) {
     case BLOCKDEV_CONFIG_DRIVER_FILE:
         set_file(o, &c->u.file);
@@ -151,6 +135,28 @@ static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
         o->read_zeroes = c->u.null_co.read_zeroes;
         break;
     }
+}
+
+static const BlkOptions *options_of(const BlockdevConfig *c, GPtrArray *arena)
+{
+    BlkOptions *o = g_new(BlkOptions, 1);
+
+    g_ptr_array_add(arena, o);
+    *o = (BlkOptions){
+        .driver = blockdev_config_driver_name(c->driver), .node_name = c->node_name,
+        .read_only = c->read_only, .auto_read_only = c->auto_read_only,
+        .detect_zeroes = (BlkDetect)c->detect_zeroes,
+        .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP,
+        .cache_direct = c->cache != NULL && c->cache->direct,
+        .cache_no_flush = c->cache != NULL && c->cache->no_flush,
+    };
+    const BlockdevRef *other = other_of(c);
+    if (other != NULL && other->is == BLOCKDEV_REF_REFERENCE) {
+        o->other_ref = other->u.reference;
+    } else if (other != NULL) {
+        o->other = options_of(other->u.definition, arena);
+    }
+    set_own(o, c, arena);
     return o;
 }
 
