@@ -70,7 +70,10 @@ static void put(unsigned i, const uint8_t *cmd)
 static void take_all(void)
 {
     for (unsigned i = 0; i < QUEUES; i++) {
-        bench_write32(board, bar + NVME_DOORBELLS + 8 * i + 4, ((Nvme *)dut)->cqs[i].tail);
+        const NvmeCq *cq = &((Nvme *)dut)->cqs[i];
+
+        /* The worker may be moving it. */
+        bench_write32(board, bar + NVME_DOORBELLS + 8 * i + 4, __atomic_load_n(&cq->tail, __ATOMIC_RELAXED));
     }
 }
 
