@@ -26,6 +26,7 @@
 typedef struct Tool {
     const char *file, *format, *name, *description, *socket, *port, *bind, *pid_file, *tls_creds, *bitmap;
     const char *cache, *aio, *discard, *load_snapshot;
+    BlkDetect detect_zeroes;
     uint64_t offset;
     unsigned shared;
     bool read_only, persistent, fork, list, depth, verbose, image_opts, writethrough;
@@ -93,6 +94,19 @@ static bool refuse(int c, Error **errp)
     return error_set(errp, "unknown option");
 }
 
+static bool take_detect(const char *value, Error **errp)
+{
+    static const char *const names[] = { "off", "on", "unmap" };
+
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        if (!strcmp(value, names[i])) {
+            tool.detect_zeroes = (BlkDetect)i;
+            return true;
+        }
+    }
+    return error_set(errp, "Failed to parse detect_zeroes mode: invalid parameter value: %s", value);
+}
+
 static bool take_option(int c, const char *value, Error **errp)
 {
     uint64_t n;
@@ -143,7 +157,7 @@ static bool take_option(int c, const char *value, Error **errp)
         tool.objects[tool.object_count++] = value;
         break;
     case OPT_ZEROES:
-        return !strcmp(value, "off") || error_set(errp, "--detect-zeroes=%s is not supported", value);
+        return take_detect(value, errp);
     case 'T':
         return trace_enable(g_str_has_prefix(value, "enable=") ? value + strlen("enable=") : value, errp);
     default:
@@ -199,12 +213,18 @@ static BlkNode *open_image(Error **errp)
                         .filename = tool.file };
     BlkOptions format = { .driver = tool.format ? tool.format : probe(tool.file), .read_only = tool.read_only,
                           .discard_unmap = !tool.discard || strcmp(tool.discard, "unmap") == 0,
+                          .detect_zeroes = tool.detect_zeroes,
                           .child = &file };
     BlkOptions window = { .driver = "raw", .read_only = tool.read_only, .offset = tool.offset,
                           .discard_unmap = format.discard_unmap };
 
     if (tool.discard && strcmp(tool.discard, "unmap") && strcmp(tool.discard, "ignore")) {
         error_set(errp, "Invalid discard mode `%s'", tool.discard);
+        return NULL;
+    }
+    if (tool.detect_zeroes == BLK_DETECT_UNMAP && !format.discard_unmap) {
+        error_set(errp, "setting detect-zeroes to unmap is not allowed without setting discard operation to "
+                  "unmap");
         return NULL;
     }
     if (!set_cache(&format, errp) || (tool.aio && !blk_parse_aio(tool.aio, &file.aio, errp))) {
@@ -364,6 +384,7 @@ static const char help[] =
     "                            or unsafe\n"
     "      --aio=MODE            native, io_uring or threads\n"
     "      --discard=MODE        ignore, unmap\n"
+    "      --detect-zeroes=MODE  off, on, unmap\n"
     "      --image-opts          treat FILE as a full set of image options\n";
 
 /* Listens, or gives the kernel's device what it is to show. */

@@ -124,6 +124,17 @@ class Server(Nbd):
         self.end(self.processes.pop())
         self.assertEqual(read(image), before)
 
+    def test_detect_zeroes(self):
+        """Zeroes that a client writes take no space."""
+        image = self.path("z")
+        with open(image, "wb") as file:
+            file.write(bytes([1]) * MIB)
+        uri = self.serve(image, "-f", "raw", "--detect-zeroes=unmap", "--discard=unmap")
+        run("qemu-io", "-f", "raw", "-c", "write -P 0 0 512k", uri)
+        self.end(self.processes.pop())
+        self.assertLess(os.stat(image).st_blocks * 512, MIB)
+        self.assertEqual(read(image), bytes(MIB // 2) + bytes([1]) * (MIB // 2))
+
     def test_ends(self):
         """Without -t it ends with its last client; socket and pid file go with it."""
         image = self.image("a")
@@ -146,6 +157,8 @@ class Server(Nbd):
                 (["-e", "x", image], "Invalid shared device number 'x'"),
                 (["-o", "x", image], "Invalid offset 'x'"),
                 (["--cache=foo", image], "Invalid cache mode `foo'"),
+                (["--detect-zeroes=x", image], "Failed to parse detect_zeroes mode: .*value: x"),
+                (["--detect-zeroes=unmap", "--discard=ignore", image], "setting detect-zeroes to .*"),
                 (["--discard=foo", image], "Invalid discard mode `foo'"),
                 (["-p", "xx", "-f", "raw", image], "address resolution failed for 0.0.0.0:xx: .*"),
                 (["-L", image], "List mode is incompatible with a file name"),
