@@ -11,6 +11,29 @@ HMP_RUN(hmp_block_stream)
     hmp_do(h, "block-stream", args);
 }
 
+/* What drive_mirror and drive_backup have in common; the job's id is the device's. */
+static json_t *copy_args(const HmpArgs *a)
+{
+    const char *device = hmp_str(a, "device");
+
+    return hmp_args_of("job-id", device, "device", device, "target", hmp_str(a, "target"), "format",
+                       hmp_str(a, "format"), "mode", hmp_flag(a, "reuse") ? "existing" : NULL, "sync",
+                       hmp_flag(a, "full") ? "full" : "top", NULL);
+}
+
+HMP_RUN(hmp_drive_mirror)
+{
+    hmp_do(h, "drive-mirror", copy_args(a));
+}
+
+HMP_RUN(hmp_drive_backup)
+{
+    json_t *args = copy_args(a);
+
+    json_object_set_new(args, "compress", json_boolean(hmp_flag(a, "compress")));
+    hmp_do(h, "drive-backup", args);
+}
+
 HMP_RUN(hmp_snapshot_blkdev)
 {
     hmp_do_later(h, "blockdev-snapshot-sync",

@@ -169,6 +169,17 @@ def test_graph():
             says(m, "block_stream d 1M", "")
             m.qmp.event("BLOCK_JOB_COMPLETED")
             says(m, "block_stream x", none)
+            for line in ("drive_backup -f d %s/copy raw", "drive_backup -f -c d %s/packed qcow2",
+                         "drive_backup -n d %s/c qcow2"):
+                says(m, line % folder, "")
+                m.qmp.event("BLOCK_JOB_COMPLETED")
+            same(os.stat(folder + "/copy").st_size, 1 << 20)
+            says(m, "drive_mirror -f d %s/mirror qcow2" % folder, "")
+            m.qmp.event("BLOCK_JOB_READY")
+            says(m, "block_job_cancel d", "")
+            m.qmp.event("BLOCK_JOB_COMPLETED")
+            like(m, "drive_backup x %s/copy" % folder, r"Error: Cannot find device='?x.*\n")
+            like(m, "drive_mirror -n d /nonexistent/x qcow2", r"Error: .*/nonexistent/x.*\n")
             like(m, "nbd_server_start -a -w localhost:0", r"Error: Node .* is already used by .*\n")
             says(m, "nbd_server_stop", "Error: NBD server not running\n")
             says(m, "nbd_server_start -a localhost:0", "")
