@@ -42,7 +42,9 @@ static void read_extra(Qcow2Snapshot *s)
 {
     RawExtra x = { 0 };
 
-    memcpy(&x, s->extra, MIN(s->extra_len, sizeof(x)));
+    if (s->extra_len) {
+        memcpy(&x, s->extra, MIN(s->extra_len, sizeof(x)));
+    }
     if (s->extra_len >= 8) {
         s->info.vm_state_size = be64(x.vm_state_size);
     }
