@@ -177,16 +177,5 @@ void fuzz_end(void)
 
 GByteArray *fuzz_sample(unsigned i)
 {
-    g_autoptr(GRand) rand = g_rand_new_with_seed(i);
-    GByteArray *a = g_byte_array_new();
-
-    for (unsigned n = 0; i < 16 && n < 64 * RECORD / 4; n++) {
-        uint32_t word = g_rand_int(rand);
-        g_byte_array_append(a, (const uint8_t *)&word, 4);
-    }
-    if (i < 16) {
-        return a;
-    }
-    g_byte_array_unref(a);
-    return NULL;
+    return fuzz_random_sample(i, 16, 64 * RECORD);
 }
