@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include "block/block-int.h"
 #include "block/filter.h"
-#include "block/gate.h"
 #include "qapi/json.h"
 #include "qapi/types.h"
 #include "util/bytes.h"
@@ -189,15 +188,7 @@ static bool add_config(Blkdebug *d, const char *path, Error **errp)
 
 /* --- requests --- */
 
-typedef struct Pass {
-    BlkReq *up;
-    BlkNode *node;
-    GateRange range;
-    FilterJob job;
-    int ret;
-} Pass;
-
-static int down(Pass *p, BlkOp op, uint64_t off, void *buf, uint64_t len)
+static int down(FilterPass *p, BlkOp op, uint64_t off, void *buf, uint64_t len)
 {
     Blkdebug *d = p->node->state;
     int error = injected(d, p->up->op, off, len);
@@ -206,7 +197,7 @@ static int down(Pass *p, BlkOp op, uint64_t off, void *buf, uint64_t len)
 }
 
 /* Reads or writes whole blocks, as much at a time as may be. */
-static int transfer(Pass *p, uint64_t from, uint64_t to, uint8_t *buf)
+static int transfer(FilterPass *p, uint64_t from, uint64_t to, uint8_t *buf)
 {
     const Blkdebug *d = p->node->state;
     const BlkReq *up = p->up;
@@ -233,7 +224,7 @@ static int transfer(Pass *p, uint64_t from, uint64_t to, uint8_t *buf)
 }
 
 /* Zeroes or discards: whole blocks of @opt bytes, at most @max at a time; the rest is written, or left. */
-static int hint(Pass *p, uint64_t opt, uint64_t max)
+static int hint(FilterPass *p, uint64_t opt, uint64_t max)
 {
     const BlkReq *up = p->up;
     uint64_t end = up->pos + up->left, len;
@@ -256,9 +247,8 @@ static int hint(Pass *p, uint64_t opt, uint64_t max)
     return ret;
 }
 
-static void pass_run(FilterJob *j)
+static void pass_run(FilterPass *p)
 {
-    Pass *p = container_of(j, Pass, job);
     const Blkdebug *d = p->node->state;
     const BlkReq *up = p->up;
 
@@ -272,24 +262,6 @@ static void pass_run(FilterJob *j)
 
         p->ret = buf ? transfer(p, from, to, buf) : -ENOMEM;
     }
-}
-
-static void pass_over(FilterJob *j)
-{
-    Pass *p = container_of(j, Pass, job);
-    BlkReq *up = p->up;
-    int ret = p->ret;
-
-    gate_leave(&((Blkdebug *)p->node->state)->gate, &p->range);
-    g_free(p);
-    blk_complete_later(up, ret);
-}
-
-static void pass_in(GateRange *g)
-{
-    Pass *p = container_of(g, Pass, range);
-
-    blk_filter_work(((Blkdebug *)p->node->state)->worker, &p->job);
 }
 
 static bool in_pieces(const Blkdebug *d, const BlkReq *r)
@@ -333,16 +305,7 @@ static bool blkdebug_intercept(BlkLane *l, BlkReq *r)
 
     events_of(l->node, r);
     if (in_pieces(d, r)) {
-        Pass *p = g_new0(Pass, 1);
-
-        *p = (Pass){ .up = r, .node = l->node,
-                     .job = { .run = pass_run, .home = r->loop, .over = pass_over } };
-        p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, d->align),
-                                .end = ALIGN_UP(r->pos + r->left, d->align),
-                                .alone = r->op != BLK_READ, .loop = r->loop, .go = pass_in };
-        if (gate_enter(&d->gate, &p->range)) {
-            pass_in(&p->range);
-        }
+        blk_filter_pass(l->node, r, d->align, r->op != BLK_READ, &d->gate, d->worker, pass_run);
         return true;
     }
     int error = injected(d, r->op, r->pos, r->left);

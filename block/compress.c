@@ -3,7 +3,6 @@
  * 1. What changes a cluster is alone in it: one that is written in part is read before. */
 #include "block/block-int.h"
 #include "block/filter.h"
-#include "block/gate.h"
 #include "util/bytes.h"
 
 typedef struct Compress {
@@ -12,16 +11,8 @@ typedef struct Compress {
     uint64_t cluster;
 } Compress;
 
-typedef struct Pass {
-    BlkReq *up;
-    BlkNode *node;
-    GateRange range;
-    FilterJob job;
-    int ret;
-} Pass;
-
 /* Writes the part of the request that is in the cluster at @at. */
-static int write_cluster(const Pass *p, uint64_t at, uint8_t *buf)
+static int write_cluster(const FilterPass *p, uint64_t at, uint8_t *buf)
 {
     const Compress *c = p->node->state;
     const BlkReq *up = p->up;
@@ -37,9 +28,8 @@ static int write_cluster(const Pass *p, uint64_t at, uint8_t *buf)
     return ret;
 }
 
-static void pass_run(FilterJob *j)
+static void pass_run(FilterPass *p)
 {
-    Pass *p = container_of(j, Pass, job);
     const Compress *c = p->node->state;
     const BlkReq *up = p->up;
     g_autofree uint8_t *buf = g_try_malloc(c->cluster);
@@ -54,24 +44,6 @@ static void pass_run(FilterJob *j)
     }
 }
 
-static void pass_over(FilterJob *j)
-{
-    Pass *p = container_of(j, Pass, job);
-    BlkReq *up = p->up;
-    int ret = p->ret;
-
-    gate_leave(&((Compress *)p->node->state)->gate, &p->range);
-    g_free(p);
-    blk_complete_later(up, ret);
-}
-
-static void pass_in(GateRange *g)
-{
-    Pass *p = container_of(g, Pass, range);
-
-    blk_filter_work(((Compress *)p->node->state)->worker, &p->job);
-}
-
 static bool compress_intercept(BlkLane *l, BlkReq *r)
 {
     Compress *c = l->node->state;
@@ -79,15 +51,7 @@ static bool compress_intercept(BlkLane *l, BlkReq *r)
     if (r->op == BLK_READ || r->op == BLK_FLUSH) {
         return false;
     }
-    Pass *p = g_new0(Pass, 1);
-    *p = (Pass){ .up = r, .node = l->node,
-                 .job = { .run = pass_run, .home = r->loop, .over = pass_over } };
-    p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, c->cluster),
-                            .end = ALIGN_UP(r->pos + r->left, c->cluster),
-                            .alone = true, .loop = r->loop, .go = pass_in };
-    if (gate_enter(&c->gate, &p->range)) {
-        pass_in(&p->range);
-    }
+    blk_filter_pass(l->node, r, c->cluster, true, &c->gate, c->worker, pass_run);
     return true;
 }
 

@@ -7,7 +7,6 @@
  * 2. A copy that cannot be written is no error of the guest's: it gets its bytes from where they are. */
 #include "block/block-int.h"
 #include "block/filter.h"
-#include "block/gate.h"
 #include "qapi/types.h"
 #include "util/bytes.h"
 

@@ -26,6 +26,45 @@ void blk_filter_work(Loop *worker, FilterJob *j)
     loop_post(worker, &j->post);
 }
 
+static void pass_run(FilterJob *j)
+{
+    FilterPass *p = container_of(j, FilterPass, job);
+
+    p->run(p);
+}
+
+static void pass_over(FilterJob *j)
+{
+    FilterPass *p = container_of(j, FilterPass, job);
+    BlkReq *up = p->up;
+    int ret = p->ret;
+
+    gate_leave(p->gate, &p->range);
+    g_free(p);
+    blk_complete_later(up, ret);
+}
+
+static void pass_in(GateRange *g)
+{
+    FilterPass *p = container_of(g, FilterPass, range);
+
+    blk_filter_work(p->worker, &p->job);
+}
+
+void blk_filter_pass(BlkNode *n, BlkReq *r, uint64_t block, bool alone, Gate *gate, Loop *worker,
+                     void (*run)(FilterPass *p))
+{
+    FilterPass *p = g_new0(FilterPass, 1);
+
+    *p = (FilterPass){ .up = r, .node = n, .run = run, .gate = gate, .worker = worker,
+                       .job = { .run = pass_run, .home = r->loop, .over = pass_over } };
+    p->range = (GateRange){ .off = ALIGN_DOWN(r->pos, block), .end = ALIGN_UP(r->pos + r->left, block),
+                            .alone = alone, .loop = r->loop, .go = pass_in };
+    if (gate_enter(gate, &p->range)) {
+        pass_in(&p->range);
+    }
+}
+
 Loop *blk_filter_worker(Error **errp)
 {
     return loop_new("blk-filter", THREAD_LOOP, errp);

@@ -5,6 +5,7 @@
 #define BLOCK_FILTER_H
 
 #include "block/block-int.h"
+#include "block/gate.h"
 
 /* Work of a filter that blocks, on a thread of the filter's own: on the pool it could keep from running
  * what it waits for. */
@@ -18,6 +19,24 @@ struct FilterJob {
 
 /* Queues @j at @worker, a loop of the filter's. */
 void blk_filter_work(Loop *worker, FilterJob *j);
+
+/* A request that run() does on the filter's thread while its blocks are its own. */
+typedef struct FilterPass FilterPass;
+struct FilterPass {
+    BlkReq *up;
+    BlkNode *node;
+    GateRange range;
+    int ret;                   /* what it ends with: run()'s */
+    void (*run)(FilterPass *p);
+    Gate *gate;
+    Loop *worker;
+    FilterJob job;
+};
+
+/* Takes @r at @n: run() follows as soon as the gate lets the blocks of @block bytes it touches in, @alone or
+ * beside others. */
+void blk_filter_pass(BlkNode *n, BlkReq *r, uint64_t block, bool alone, Gate *gate, Loop *worker,
+                     void (*run)(FilterPass *p));
 /* The filter's thread, or NULL; and its end, with nothing queued. */
 Loop *blk_filter_worker(Error **errp);
 void blk_filter_worker_end(Loop *worker);

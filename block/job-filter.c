@@ -7,8 +7,7 @@
  *
  * 1. A mark is a grain that is to be copied.  A copy takes the marks away before it reads, and puts them back
  *    when it fails.
- * 2. The gate is a list of ranges in the order of arrival; one that overlaps an earlier one waits if either
- *    of them is a copy.  Only the kinds that need it use it. */
+ * 2. Only the kinds that need the gate (gate.h) use it; a copy is alone in its range. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -94,60 +93,6 @@ int job_filter_error(BlkNode *n)
     return error;
 }
 
-/* --- the gate --- */
-
-static bool blocked_locked(const JobFilter *f, const JobRange *g)
-{
-    for (const JobRange *e = f->ranges; e != g; e = e->next) {
-        if (e->off < g->end && g->off < e->end && (e->copies || g->copies)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void range_go(Post *p)
-{
-    JobRange *g = container_of(p, JobRange, post);
-
-    g->go(g);
-}
-
-/* False: g->go() follows. */
-static bool gate_enter(JobFilter *f, JobRange *g)
-{
-    JobRange **at = &f->ranges;
-
-    g->next = NULL;
-    g->post.run = range_go;
-    lock_take(&f->lock);
-    while (*at) {
-        at = &(*at)->next;
-    }
-    *at = g;
-    g->in = !blocked_locked(f, g);
-    bool in = g->in;
-    lock_drop(&f->lock);
-    return in;
-}
-
-void job_gate_leave(JobFilter *f, JobRange *g)
-{
-    lock_take(&f->lock);
-    JobRange **at = &f->ranges;
-    while (*at != g) {
-        at = &(*at)->next;
-    }
-    *at = g->next;
-    for (JobRange *e = f->ranges; e; e = e->next) {
-        if (!e->in && !blocked_locked(f, e)) {
-            e->in = true;
-            loop_post(e->loop, &e->post);
-        }
-    }
-    lock_drop(&f->lock);
-}
-
 /* --- the guest's writes --- */
 
 void job_pass_end(JobPass *p, int ret)
@@ -219,7 +164,7 @@ static void both_landed(BlkReq *r, int ret)
             job_filter_mark(p->node, from, to - from, false);
         }
     }
-    job_gate_leave(f, &p->range);
+    gate_leave(&f->gate, &p->range);
     job_pass_end(p, 0);
 }
 
@@ -238,7 +183,7 @@ static void write_landed(BlkReq *r, int ret)
         mark_written(p);               /* also when it failed: who knows what was written */
     }
     if (f->gated && !f->before) {
-        job_gate_leave(f, &p->range);
+        gate_leave(&f->gate, &p->range);
     }
     job_pass_end(p, ret);
 }
@@ -260,7 +205,7 @@ static void write_down(JobPass *p)
     blk_submit_below(p->node->child, &p->req);
 }
 
-static void write_may_go(JobRange *g)
+static void write_may_go(GateRange *g)
 {
     JobPass *p = container_of(g, JobPass, range);
 
@@ -271,7 +216,7 @@ static void write_may_go(JobRange *g)
     write_down(p);
 }
 
-static void copy_may_go(JobRange *g)
+static void copy_may_go(GateRange *g)
 {
     job_copy_next(container_of(g, JobPass, range));
 }
@@ -282,7 +227,7 @@ void job_copied(JobPass *p)
     JobFilter *f = p->node->state;
 
     if (f->gated) {
-        job_gate_leave(f, &p->range);
+        gate_leave(&f->gate, &p->range);
     }
     if (p->up->flags & JOB_COPY || (p->ret < 0 && f->break_guest)) {
         job_pass_end(p, p->ret);
@@ -304,12 +249,12 @@ static bool filter_intercept(BlkLane *l, BlkReq *r)
     }
     JobPass *p = g_new0(JobPass, 1);
     *p = (JobPass){ .up = r, .node = l->node, .at = ALIGN_DOWN(r->pos, f->grain) };
-    p->range = (JobRange){ .off = p->at, .end = ALIGN_UP(r->pos + r->left, f->grain), .loop = r->loop,
-                           .copies = copies || f->before || f->both,
-                           .go = copies ? copy_may_go : write_may_go };
+    p->range = (GateRange){ .off = p->at, .end = ALIGN_UP(r->pos + r->left, f->grain), .loop = r->loop,
+                            .alone = copies || f->before || f->both,
+                            .go = copies ? copy_may_go : write_may_go };
     if (!f->gated && !copies) {
         write_down(p);
-    } else if (!f->gated || gate_enter(f, &p->range)) {
+    } else if (!f->gated || gate_enter(&f->gate, &p->range)) {
         p->range.go(&p->range);
     }
     return true;
@@ -327,6 +272,7 @@ static bool filter_open(BlkNode *n, const BlkOptions *o, Error **errp)
     n->limits = n->child->limits;
     n->read_only = n->child->read_only;
     f->grain = JOB_GRAIN;
+    gate_init(&f->gate);
     lock_init(&f->lock, RANK_LEAF, "job-filter");
     return true;
 }
@@ -337,6 +283,7 @@ static void filter_close(BlkNode *n)
 
     g_free(f->marks);
     lock_destroy(&f->lock);
+    gate_end(&f->gate);
 }
 
 bool job_filter_setup(Job *j, const JobOptions *o, Error **errp)

@@ -7,6 +7,7 @@
 #define BLOCK_JOB_INT_H
 
 #include "block/block-int.h"
+#include "block/gate.h"
 #include "block/job.h"
 #include "block/pool.h"
 
@@ -81,16 +82,6 @@ typedef struct JobCopy {
     struct JobCopy *next;
 } JobCopy;
 
-typedef struct JobRange JobRange;
-struct JobRange {
-    uint64_t off, end;
-    bool copies, in;
-    void (*go)(JobRange *g);   /* on @loop, when it may */
-    Loop *loop;
-    Post post;
-    JobRange *next;
-};
-
 /* What a filter keeps. */
 typedef struct JobFilter {
     Job *job;                  /* NULL before it is set up */
@@ -100,8 +91,8 @@ typedef struct JobFilter {
     bool both;                 /* a mirror that writes to both sides at once */
     bool gated;
     bool compress, break_guest, unmap;
+    Gate gate;
     Lock lock;                 /* guards the rest */
-    JobRange *ranges;
     uint64_t *marks;           /* a bit a grain */
     uint64_t grains, left;
     int error;
@@ -111,7 +102,7 @@ typedef struct JobFilter {
 typedef struct JobPass {
     BlkReq *up;
     BlkReq req;
-    JobRange range;
+    GateRange range;
     BlkNode *node;
     struct iovec iov;
     uint8_t *buf;
@@ -170,7 +161,6 @@ int job_filter_error(BlkNode *filter);
 void job_mark_locked(JobFilter *f, uint64_t off, uint64_t end, bool on);
 bool job_run_locked(const JobFilter *f, uint64_t *off, uint64_t end, uint64_t size, uint64_t most,
                     uint64_t *len);
-void job_gate_leave(JobFilter *f, JobRange *g);
 /* Copies the next marked run of the pass's range, with the range in its hands; job_copied() follows. */
 void job_copy_next(JobPass *p);
 void job_copied(JobPass *p);
