@@ -339,6 +339,19 @@ static bool read_numbers(Convert *c, uint64_t *workers, Error **errp)
     return true;
 }
 
+/* True if what create made reads as zeroes.  A LUKS disk reads as noise, and a device as what it had. */
+static bool new_reads_zero(BlkNode *n)
+{
+    BlkImageInfo info;
+
+    while (strcmp(blk_driver_name(n), "raw") == 0) {
+        n = blk_child(n, 0);
+    }
+    blk_image_info(n, &info);
+    return strcmp(blk_driver_name(n), "luks") != 0 && strcmp(blk_driver_name(n), "host_device") != 0 &&
+           !info.data_file_raw;
+}
+
 static bool convert(Convert *c, uint64_t workers, Error **errp)
 {
     const Args *a = c->a;
@@ -353,9 +366,7 @@ static bool convert(Convert *c, uint64_t workers, Error **errp)
         blk_image_info(t, &info);
         c->cluster = info.cluster_size;
     }
-    /* A new LUKS disk reads as noise. */
-    bool new_zeroes = !a->no_create && strcmp(blk_driver_name(t), "luks") != 0;
-    c->zeroed = (new_zeroes || a->target_zero) && !c->backed;
+    c->zeroed = ((!a->no_create && new_reads_zero(t)) || a->target_zero) && !c->backed;
     c->offload = a->offload && c->count == 1 && !a->compress;
     c->ordered = !a->any_order && !c->cluster && !strcmp(blk_driver_name(t), "qcow2");
     c->piece = c->cluster ? c->cluster : c->offload ? OFFLOAD_PIECE : MAX(PIECE, c->sparse);
