@@ -345,7 +345,7 @@ static void end_of_input(Chardev *c)
     if (c->ops->hangup) {
         chardev_hangup(c);
     } else {
-        char_event(&c->host, CHAR_HANGUP);
+        char_event(&c->host, CHAR_END);
     }
 }
 

@@ -38,6 +38,7 @@ typedef struct Chardev Chardev;
 typedef enum CharEvent {
     CHAR_OPEN,           /* the other side is there (a client connected; a guest opened its port) */
     CHAR_HANGUP,         /* the other side is gone */
+    CHAR_END,            /* it says no more, but still hears (the end of a file or pipe on standard input) */
     CHAR_BREAK,          /* a break condition on the line */
     CHAR_ROOM,           /* after a short char_send(): the other side takes bytes again */
     CHAR_FOCUS_IN,       /* mux: this front end now gets the input */

@@ -118,8 +118,8 @@ static bool feed(Front *f)
 
 static void deliver(Post *p)
 {
-    static const CharEvent order[] = { CHAR_HANGUP, CHAR_OPEN, CHAR_FOCUS_OUT, CHAR_FOCUS_IN,
-                                       CHAR_BREAK, CHAR_ROOM };
+    static const CharEvent order[] = { CHAR_HANGUP, CHAR_OPEN, CHAR_END, CHAR_FOCUS_OUT,
+                                       CHAR_FOCUS_IN, CHAR_BREAK, CHAR_ROOM };
     Front *f = container_of(p, Front, deliver);
     Mux *m = f->mux;
 

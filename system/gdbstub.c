@@ -44,6 +44,7 @@ static void port_event(CharPort *p, CharEvent what)
         char_room(p);
         break;
     case CHAR_HANGUP:
+    case CHAR_END:
         gdb_close(gdb);
         break;
     case CHAR_ROOM:

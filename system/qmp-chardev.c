@@ -1,6 +1,8 @@
 /* qmp-chardev.c: a QMP or human monitor session on a character device.
  *
- * 1. All callbacks run on the control loop. */
+ * 1. All callbacks run on the control loop.
+ * 2. At the end of its input (CHAR_END) a session goes on: what it was told is done, and the
+ *    answers are written. */
 #include "system/qmp-chardev.h"
 
 #include "chardev/char.h"

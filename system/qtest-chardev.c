@@ -61,6 +61,7 @@ static void event(CharPort *to, CharEvent what)
         qtest_opened(p->session);
         break;
     case CHAR_HANGUP:
+    case CHAR_END:
         g_byte_array_set_size(p->waiting, 0);
         qtest_closed(p->session);
         break;

@@ -218,6 +218,7 @@ static void port_event(CharPort *chr, CharEvent what)
     switch (what) {
     case CHAR_OPEN:
     case CHAR_HANGUP:
+    case CHAR_END:
         p->host_open = what == CHAR_OPEN;
         if (p->announced) {
             s->pend[p->nr] |= PEND_OPEN;

@@ -9,13 +9,26 @@ import subprocess
 import sys
 import tempfile
 
-from qmp import Machine, Qmp, check, main, same, still
+from qmp import LIMIT, Machine, Qmp, check, main, same, still
 
 
 def files_of(m):
     """What the program has open."""
     folder = "/proc/%d/fd/" % m.process.pid
     return sorted(os.readlink(folder + n) for n in os.listdir(folder))
+
+
+def test_commands_from_a_pipe():
+    """The input's end is not the output's: every answer comes, also of what is more than a pipe holds."""
+    qmp = "".join('{"execute":"%s"}\n' % c for c in ("qmp_capabilities", "query-qmp-schema", "quit"))
+    for option, text, last in (("-qmp", qmp, b'"host-qmp-quit"}}\r\n'),
+                               ("-monitor", "help\n" * 20 + "quit\n", b"quit\r\n")):
+        process = subprocess.Popen([Machine.program, "-machine", "none", "-nodefaults", "-display", "none",
+                                    option, "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        out, _ = process.communicate(text.encode(), timeout=LIMIT)
+        same(process.returncode, 0, "exit status")
+        check(len(out) > 1 << 16, "a pipe holds all of it:", len(out))
+        check(out.endswith(last), "the end is missing:", out[-200:])
 
 
 def test_getfd():
