@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""schema-test.py GEN BUILT SOURCE: the generator refuses bad schemas, the reference page is the one the
-schema makes, and every served command is named by a test."""
+"""schema-test.py GEN BUILT SOURCE: the generator refuses bad schemas, and the reference page is the one the
+schema makes."""
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -61,16 +60,6 @@ def main():
     with open(os.path.join(BUILT, 'qmp-reference.md')) as a, \
             open(os.path.join(SOURCE, 'docs/user/qmp-reference.md')) as b:
         check('the reference is current', a.read() == b.read(), "run 'ninja qmp-reference'")
-    with open(os.path.join(BUILT, 'dispatch.c')) as f:
-        commands = re.findall(r'\{ \.name = "([^"]+)"', f.read())
-    tests = ''
-    for d, _, names in os.walk(os.path.join(SOURCE, 'tests')):
-        for n in names:
-            if n.endswith(('.c', '.py', '.sh')) and n != 'schema-test.py':
-                with open(os.path.join(d, n), errors='replace') as f:
-                    tests += f.read()
-    for c in commands:
-        check('%s is tested' % c, re.search(r'["\']%s["\']' % re.escape(c), tests) is not None)
     return failed != 0
 
 
