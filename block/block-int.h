@@ -86,6 +86,8 @@ struct BlkDriver {
     /* The users' rights changed, taken together; NULL: nothing to do. */
     bool (*rights)(BlkNode *n, unsigned need, unsigned share, Error **errp);
     bool (*truncate)(BlkNode *n, uint64_t size, Error **errp);
+    /* Sets n->size to what the host has after writes past its end; on control.  NULL: none go there. */
+    void (*follow_size)(BlkNode *n);
     /* Images: the name they keep of what is behind them; blocks, nothing is in flight. */
     bool (*set_backing_file)(BlkNode *n, const char *file, const char *format, Error **errp);
     const char *(*backing_file)(const BlkNode *n);

@@ -296,6 +296,15 @@ static bool file_truncate(BlkNode *n, uint64_t size, Error **errp)
     return true;
 }
 
+static void file_follow_size(BlkNode *n)
+{
+    uint64_t now = 0;
+
+    if (read_size(n, &now, NULL)) {            /* else it stays as it was known */
+        blk_set_size(n, now);
+    }
+}
+
 #define FILE_DRIVER(text) { \
     .name = text, \
     .size = sizeof(File), \
@@ -305,6 +314,7 @@ static bool file_truncate(BlkNode *n, uint64_t size, Error **errp)
     .rights = file_rights, \
     .set_read_only = file_set_read_only, \
     .truncate = file_truncate, \
+    .follow_size = file_follow_size, \
     .status = file_status, \
     .submit = file_submit, \
     .blocking = file_blocking, \

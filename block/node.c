@@ -271,6 +271,22 @@ static void user_unlist(BlkUser *u)
     *at = u->next;
 }
 
+/* Nobody who made @n's file longer (blk_grow()) is left: what the file has now is its size. */
+static void grown(BlkNode *n)
+{
+    for (const BlkUser *u = n->users; u; u = u->next) {
+        if (u->need & BLK_PERM_WRITE) {
+            return;
+        }
+    }
+    __atomic_store_n(&n->room, 0, __ATOMIC_RELAXED);
+    if (n->child) {
+        grown(n->child);
+    } else if (n->drv->follow_size) {
+        n->drv->follow_size(n);
+    }
+}
+
 void blk_detach(BlkUser *u)
 {
     BlkNode *n = u->node;
@@ -284,6 +300,9 @@ void blk_detach(BlkUser *u)
     g_free(u->who);
     u->who = NULL;
     u->node = u->parent = NULL;
+    if (__atomic_load_n(&n->room, __ATOMIC_RELAXED) > blk_size(n)) {
+        grown(n);
+    }
 }
 
 /* --- moving users --- */

@@ -63,7 +63,6 @@ static bool attach(Medium *m, BlkNode *n, unsigned which, Error **errp)
 
     m->users[which].moved = which ? moved_1 : moved_0;
     m->users[which].front = &m->front;
-    m->users[which].front = &m->front;
     m->users[which].resized = which ? resized_1 : resized_0;
     m->held[which] = blk_attach(n, &m->users[which], who, need, share, errp);
     return m->held[which];

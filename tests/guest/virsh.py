@@ -1,6 +1,7 @@
 """virsh.py: virsh, and a libvirtd of the test's own, in a name space where libvirt's folders are empty."""
 import contextlib
 import os
+import re
 import select
 import subprocess
 import sys
@@ -89,6 +90,13 @@ class Libvirt:
         end = time.monotonic() + LIMIT
         while (got := self("domstate", name, "--reason").strip()) != want:
             check(time.monotonic() < end, "state is %r, not" % got, want)
+            select.select([], [], [], 0.1)
+
+    def job_ends(self, name):
+        """Waits until no job of the domain's is left."""
+        end = time.monotonic() + LIMIT
+        while not re.search("Job type: +None", self("domjobinfo", name)):
+            check(time.monotonic() < end, "a job does not end")
             select.select([], [], [], 0.1)
 
 

@@ -3,6 +3,7 @@
 
 The first argument is the program; words behind it choose tests by name.
 """
+import os
 import subprocess
 import sys
 
@@ -228,6 +229,18 @@ def test_create():
         same(create(m, driver="qcow2", file="no", size=1), "Cannot find device='no' nor node-name='no'")
         same(create(m, driver="qcow2", file="made", size=1 << 20, cluster_size=3),
              "Cluster size must be a power of two between 512 and 2048k")
+        # A node whose file was empty is as long as the image in it then, for an image of its own.
+        with open(m.folder.name + "/empty", "wb"):
+            pass
+        q.cmd("blockdev-add", driver="file", filename=m.folder.name + "/empty", **{"node-name": "empty"})
+        q.cmd("blockdev-add", driver="raw", file="empty", **{"node-name": "above"})
+        same(create(m, driver="qcow2", file="above", size=4 << 20), None)
+        same([n["image"]["virtual-size"] for n in q.cmd("query-named-block-nodes")
+              if n["node-name"] in ("empty", "above")], [os.stat(m.folder.name + "/empty").st_size] * 2)
+        for _ in range(2):
+            q.cmd("blockdev-add", driver="qcow2", file="above", **{"node-name": "image"})
+            q.cmd("human-monitor-command", **{"command-line": 'qemu-io image "write -P 9 1M 1M"'})
+            q.cmd("blockdev-del", **{"node-name": "image"})
         check("already used" in create(m, driver="qcow2", file="f", size=1 << 20),
               "a disk in use was formatted")
         check("No such file" in create(m, driver="file", filename="/nonexistent/x", size=1), "no error")
