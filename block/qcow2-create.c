@@ -182,10 +182,13 @@ static void make_l2_entry(const Layout *l, uint64_t i, uint8_t *p)
     *(Be64 *)p = to_be64(i < l->data ? (l->data_at + i) << l->cluster_bits | l->flags : 0);
 }
 
-/* Of a data file: the place is the guest's. */
+/* Of a data file: the place is the guest's; the second word, if there is one: all subclusters are there. */
 static void make_l2_external(const Layout *l, uint64_t i, uint8_t *p)
 {
     *(Be64 *)p = to_be64(i << l->cluster_bits | l->flags);
+    if (l->entry == 16) {
+        *(Be64 *)(p + 8) = to_be64(UINT32_MAX);
+    }
 }
 
 /* Extended: the place is there, the subclusters are not, so that what is behind shows. */
@@ -203,10 +206,10 @@ static int write_all(BlkNode *file, const BlkCreate *o, const Layout *l, uint64_
 
     ret = ret < 0 ? ret : write_units(file, (1 + l->rt) << bits, l->rb * cluster, 1, l, make_count_byte);
     ret = ret < 0 ? ret : write_units(file, l1_at, l->l1 * cluster / 8, 8, l, make_l1_entry);
-    if (ret == 0 && l->l2 && o->extended_l2) {
+    if (ret == 0 && l->l2 && o->data_file) {
+        ret = write_units(file, l->l2_at << bits, guest, (unsigned)l->entry, l, make_l2_external);
+    } else if (ret == 0 && l->l2 && o->extended_l2) {
         ret = write_units(file, l->l2_at << bits, l->l2 * cluster / 16, 16, l, make_l2_extended);
-    } else if (ret == 0 && l->l2 && o->data_file) {
-        ret = write_units(file, l->l2_at << bits, guest, 8, l, make_l2_external);
     } else if (ret == 0 && l->l2) {
         ret = write_units(file, l->l2_at << bits, l->l2 * cluster / 8, 8, l, make_l2_entry);
     }
@@ -216,13 +219,17 @@ static int write_all(BlkNode *file, const BlkCreate *o, const Layout *l, uint64_
 bool qcow2_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp)
 {
     static const uint8_t nothing[512];
-    bool mapped = o->prealloc != BLK_PREALLOC_OFF && !(data && o->extended_l2);
+    /* A raw data file's contents are the disk's from the start. */
+    bool mapped = o->data_file_raw || (o->prealloc != BLK_PREALLOC_OFF && !(data && o->extended_l2));
     Layout l;
 
     if (!qcow2_create_ok(o, errp)) {
         return false;
     }
     layout_init(&l, o, mapped, mapped && !data);
+    if (!o->v2 && !o->data_file_raw && !strcmp((data ? data : file)->drv->name, "host_device")) {
+        l.flags |= QCOW2_ZERO;                 /* what it had before shall not show */
+    }
     uint64_t end = l.total << l.cluster_bits;
     Qcow2Header h = {
         .version = o->v2 ? 2 : 3, .cluster_bits = l.cluster_bits, .size = ALIGN_UP(o->size, 512),

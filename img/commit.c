@@ -136,8 +136,8 @@ static bool commit(Commit *c, const Args *a, Error **errp)
     }
     progress_end();
     ret = ret < 0 ? ret : blk_pflush(c->base.node);
-    /* What is in the base now need not be above it, when nothing is in between. */
-    if (ret == 0 && !a->keep && c->count == 1) {
+    /* What is in the base now need not be above it; with a base that was named it stays, as with -d. */
+    if (ret == 0 && !a->keep && !a->backing) {
         ret = blk_pdiscard(c->layers[0].node, 0, c->total);
         return ret == 0 || error_set_errno(errp, -ret, "Could not empty %s", a->rest[0]);
     }
@@ -149,7 +149,6 @@ int cmd_commit(Args *a)
     Commit *c = g_new0(Commit, 1);
     Error *err = NULL;
     bool ok = open_layers(c, a, &err) && commit(c, a, &err);
-
 
     ok = image_close(&c->base) && ok;
     for (unsigned i = 0; i < c->count; i++) {

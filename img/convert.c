@@ -25,7 +25,7 @@ typedef struct Convert {
     Source *sources;
     unsigned count, at;
     Image target;
-    uint64_t total, pos, piece;
+    uint64_t total, pos, piece, rate;
     uint64_t cluster;          /* compressing: the unit */
     uint64_t sparse;           /* bytes of zeroes that make a hole; 0: none is made */
     bool zeroed;               /* the target reads as zeroes where nothing was written */
@@ -330,6 +330,9 @@ static bool read_numbers(Convert *c, uint64_t *workers, Error **errp)
         return error_set(errp, "Invalid number of coroutines. Allowed number of coroutines is between 1 and "
                          "16");
     }
+    if (!rate_read(a, &c->rate, errp)) {
+        return false;
+    }
     if (a->snapshot && a->count_rest != 2) {
         return error_set(errp, "No support for concatenating multiple snapshot");
     }
@@ -370,10 +373,7 @@ static bool convert(Convert *c, uint64_t workers, Error **errp)
     c->offload = a->offload && c->count == 1 && !a->compress;
     c->ordered = !a->any_order && !c->cluster && !strcmp(blk_driver_name(t), "qcow2");
     c->piece = c->cluster ? c->cluster : c->offload ? OFFLOAD_PIECE : MAX(PIECE, c->sparse);
-    CopyOps ops = { next, work, c->total, 0 };
-    if (!rate_read(a, &ops.rate, errp)) {
-        return false;
-    }
+    CopyOps ops = { next, work, c->total, c->rate };
     progress_begin(a->progress);
     int ret = copy_run(&ops, c, (unsigned)workers, MAX(MAX(PIECE, c->sparse), c->cluster));
     if (ret == 0) {

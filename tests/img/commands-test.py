@@ -3,6 +3,7 @@
 those of
 Debian's tools, word for word where a script would look.  Arguments: rhea-img, rhea-io.
 """
+import filecmp
 import json
 import os
 import re
@@ -48,7 +49,8 @@ ALIKE = [
     "measure --size 1G -O qcow2 --output=json", "measure -O raw base.qcow2", "measure --size 1T",
     "resize base.qcow2 3M", "resize -q base.qcow2 +1M", "resize base.qcow2",
     "resize -f raw --shrink plain.raw 512k",
-    "commit base.qcow2", "commit top.qcow2", "rebase -u -b  base.qcow2",
+    "commit base.qcow2", "commit top.qcow2", "commit -d top.qcow2", "commit -b base.qcow2 top.qcow2",
+    "commit -b none top.qcow2", "rebase -u -b  base.qcow2",
     "rebase -u -b base.qcow2 -F qcow2 top.qcow2",
     "dd if=plain.raw of=out bs=64k count=2", "dd if=plain.raw of=out bs=0", "foo", "",
     "bench -c 0 -f raw plain.raw", "check",
@@ -76,6 +78,10 @@ ONLY_STATUS = {"create -f qcow2 -b base.qcow2 out", "info --backing-chain top.qc
 # Ours says "Formatting" when the options are known to be possible.
 NOT_OUTPUT = {"create -f qcow2 -o compat=9 out 1M", "create -f qcow2 -o compression_type=lz4 out 1M",
               "create -f qcow2 -o preallocation=foo out 1M"}
+
+# What is a hole of the file, and what zeroes in it, differs.
+NOT_CONTENTS = {"create -f qcow2 -o cluster_size=4k,preallocation=metadata out 3M",
+                "create -f qcow2 -o data_file=ext.raw,data_file_raw=on out 1M"}
 
 REQUESTS = [
     "read 0 4k", "write -P 5 0 100k", "read -P 5 0 4k", "read -P 6 0 4k", "read -v 0 32", "read -v 5 19",
@@ -126,8 +132,34 @@ def as_json(text):
         return text
 
 
+def contents(name):
+    """What is where in an image, as far as its owner can tell; None: it cannot be opened alone."""
+    if not name.endswith(".qcow2") and not run("head", "-c4", name)[0].startswith("QFI"):
+        return run("md5sum", name)[0]
+    status, out, _ = run(IMG["theirs"], "map", "-U", "--output=json", name, status=None)
+    stretches = []
+    for s in json.loads(out) if status == 0 else []:
+        what = (s["depth"], s["zero"], s["data"])
+        if not stretches or stretches[-1][1:] != what:
+            stretches.append((s["start"],) + what)
+    return stretches if status == 0 else None
+
+
+def changed():
+    """The files that are new or hold something else than before, with what that is."""
+    got = {}
+    for name in sorted(f for f in os.listdir(".") if f == "out" or f.endswith((".raw", ".qcow2"))):
+        before = "template/" + name
+        there = os.path.exists(before)
+        if not (there and filecmp.cmp(name, before, shallow=False)):
+            got[name] = contents(name)
+            if there and got[name] == contents(before):
+                del got[name]
+    return got
+
+
 def alike(command):
-    """Each side works on a fresh set of files."""
+    """Each side works on a fresh set of files, and leaves it with the same contents."""
     def test():
         got = {}
         for side in ("ours", "theirs"):
@@ -145,9 +177,22 @@ def alike(command):
                         snapshot.update({"date-sec": 0, "date-nsec": 0})
             got[side] = (status,) if command in ONLY_STATUS else (
                 status, None if command in NOT_OUTPUT else body, warnings[:1])
+            got[side] += (changed(),) if command not in NOT_CONTENTS else ()
         same(got["ours"], got["theirs"], command)
     test.title = "rhea-img " + command
     return test
+
+
+def raw_data():
+    """What a raw data file has is the disk's."""
+    for extended in ("off", "on"):
+        run("rm", "-f", "raw", "over")
+        options = "data_file=raw,data_file_raw=on,extended_l2=" + extended
+        run(IMG["ours"], "create", "-q", "-f", "qcow2", "-o", options, "over", "3M")
+        run(IO["theirs"], "-f", "raw", "-c", "write -q -P 7 1M 1M", "raw")
+        for side in ("ours", "theirs"):
+            run(IMG[side], "compare", "-q", "-f", "qcow2", "-F", "raw", "over", "raw")
+        run(IMG["theirs"], "check", "-q", "over")
 
 
 def requests():
@@ -190,4 +235,4 @@ def locked():
 
 
 if __name__ == "__main__":
-    main([alike(c) for c in dict.fromkeys(ALIKE)] + [requests, names, locked])
+    main([alike(c) for c in dict.fromkeys(ALIKE)] + [requests, raw_data, names, locked])
