@@ -95,6 +95,10 @@ void lock_check_drop(Lock *l)
     pop_held(l, l->name);
 }
 
+/* LockCond.turn: a mark of somebody who waits, and a count. */
+#define COND_WAITED UINT32_C(1)
+#define COND_TURN UINT32_C(2)
+
 /* 0, or the errno with which the kernel came back at once or too late. */
 static int futex_wait(uint32_t *word, uint32_t expected, const struct timespec *until)
 {
@@ -145,7 +149,7 @@ void lock_assert_may_take(LockRank r)
 /* A signal between the two locks changes @turn, and the kernel does not let us sleep. */
 LOCK_UNCHECKED bool lock_wait(Lock *l, LockCond *c, int64_t timeout_ns)
 {
-    uint32_t turn = __atomic_load_n(&c->turn, __ATOMIC_RELAXED);
+    uint32_t turn = __atomic_fetch_or(&c->turn, COND_WAITED, __ATOMIC_RELAXED) | COND_WAITED;
     struct timespec until;
 
     lock_assert_held(l);
@@ -164,16 +168,25 @@ LOCK_UNCHECKED bool lock_wait(Lock *l, LockCond *c, int64_t timeout_ns)
     return err != ETIMEDOUT;
 }
 
+/* Nobody waits: no system call.  One who waits marked it under the lock under which what he waits for is
+ * changed, so he is seen. */
 void lock_signal(LockCond *c)
 {
-    __atomic_fetch_add(&c->turn, 1, __ATOMIC_RELAXED);
-    futex_wake(&c->turn, 1);
+    if (__atomic_fetch_add(&c->turn, COND_TURN, __ATOMIC_RELAXED) & COND_WAITED) {
+        futex_wake(&c->turn, 1);       /* others may wait: the mark stays */
+    }
 }
 
 void lock_broadcast(LockCond *c)
 {
-    __atomic_fetch_add(&c->turn, 1, __ATOMIC_RELAXED);
-    futex_wake(&c->turn, INT_MAX);
+    uint32_t old = __atomic_load_n(&c->turn, __ATOMIC_RELAXED);
+
+    while (!__atomic_compare_exchange_n(&c->turn, &old, (old & ~COND_WAITED) + COND_TURN, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+    if (old & COND_WAITED) {
+        futex_wake(&c->turn, INT_MAX);
+    }
 }
 
 void lock_worker_wait_begin(void)

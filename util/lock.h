@@ -32,7 +32,7 @@ typedef struct LOCK_TYPE Lock {
 
 /* A condition; all zero is ready for use, and nothing is to be freed. */
 typedef struct LockCond {
-    uint32_t turn;             /* atomic: how often it was signalled */
+    uint32_t turn;             /* atomic: how often it was signalled, and bit 0: somebody waits */
 } LockCond;
 
 /* Initialises @l; @name is borrowed for the lock's life. */

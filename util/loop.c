@@ -884,26 +884,31 @@ void loop_free(Loop *l)
 
 /* --- the control loop: a source in GLib's default context --- */
 
+/* A library that runs GLib's context in a callback does not get back into the loop. */
+static bool control_turning;
+
 static gboolean control_prepare(GSource *s, int *timeout_ms)
 {
     Loop *l = ((ControlSource *)s)->loop;
 
     *timeout_ms = -1;
-    return posts_waiting(l) || __atomic_load_n(&l->always_count, __ATOMIC_RELAXED);
+    return !control_turning && (posts_waiting(l) || __atomic_load_n(&l->always_count, __ATOMIC_RELAXED));
 }
 
 static gboolean control_check(GSource *s)
 {
     ControlSource *c = (ControlSource *)s;
 
-    return c->poll_fd.revents != 0 || posts_waiting(c->loop);
+    return !control_turning && (c->poll_fd.revents != 0 || posts_waiting(c->loop));
 }
 
 static bool control_worked;
 
 static gboolean control_dispatch(GSource *s, GSourceFunc fn, void *arg)
 {
+    control_turning = true;
     control_worked |= loop_turn(((ControlSource *)s)->loop, 0, NULL);
+    control_turning = false;
     return G_SOURCE_CONTINUE;
 }
 
@@ -931,6 +936,8 @@ static Loop *make_control_loop(void)
     c->loop = l;
     c->poll_fd = (GPollFD){ .fd = l->epfd, .events = G_IO_IN };
     g_source_add_poll(l->source, &c->poll_fd);
+    /* control_turning does what GLib would with five system calls a turn. */
+    g_source_set_can_recurse(l->source, true);
     g_source_attach(l->source, NULL);
     list_loop(l);
     epoch_store(control_loop, l);
