@@ -339,13 +339,28 @@ static void sync_watches(Chardev *c, bool ask)
     }
 }
 
+/* A client that has ended its side may wait for answers: finish() lets it go. */
 static void end_of_input(Chardev *c)
 {
     c->in_ended = true;
-    if (c->ops->hangup) {
-        chardev_hangup(c);
-    } else {
+    if (!c->ops->hangup) {
         char_event(&c->host, CHAR_END);
+    }
+}
+
+/* Hangs up on a client that sends no more when all it can hope for is written. */
+static void finish(Chardev *c)
+{
+    if (!c->in_ended || !c->ops->hangup) {
+        return;
+    }
+    lock_take(&c->lock);
+    bool open = c->open, written = c->ring_len == 0;
+    lock_drop(&c->lock);
+    CharPort *front = front_of(c);
+
+    if (open && written && !(front && front->ops->busy && front->ops->busy(front))) {
+        chardev_hangup(c);
     }
 }
 
@@ -408,8 +423,12 @@ static bool read_once(Chardev *c)
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return false;
     }
-    if (n <= 0) {
+    if (n == 0 || (n < 0 && !c->ops->hangup)) {
         end_of_input(c);
+        return false;
+    }
+    if (n < 0) {
+        chardev_hangup(c);
         return false;
     }
     size_t left = c->ops->decode ? c->ops->decode(c, buf, n) : n;
@@ -431,6 +450,7 @@ static void read_some(Chardev *c)
 static void service(Chardev *c, bool ask)
 {
     flush(c);
+    finish(c);
     sync_watches(c, ask);
 }
 

@@ -56,6 +56,9 @@ typedef struct CharPortOps {
     /* Host sides only: space() and bytes() in one, for ports that several threads send to; returns
      * what it took.  Devices leave it NULL. */
     size_t (*take)(CharPort *to, const uint8_t *buf, size_t n);
+    /* Front ends only, on the loop of the claim; NULL: it never is.  True while the answer to what @p got is
+     * still to come: a client that has ended its own side (shutdown(2), as socat does) is kept until then. */
+    bool (*busy)(CharPort *p);
     /* Front ends only: another back end may take the place of the one it claimed, which it sees as CHAR_OPEN
      * or CHAR_HANGUP, and CHAR_ROOM (chardev_change()). */
     bool may_change;

@@ -488,6 +488,11 @@ static void process(HmpSession *s, bool ask)
     }
 }
 
+bool hmp_session_busy(const HmpSession *s)
+{
+    return s->open && (s->running || s->inbox->len || hmp_session_waiting(s));
+}
+
 size_t hmp_session_space(const HmpSession *s)
 {
     return can_read(s) && s->inbox->len < HMP_IN_MAX ? HMP_IN_MAX - s->inbox->len : 0;

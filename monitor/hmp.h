@@ -24,6 +24,8 @@ CTX_CONTROL size_t hmp_session_space(const HmpSession *s);
 CTX_CONTROL void hmp_session_bytes(HmpSession *s, const char *buf, size_t n);
 /* The stream takes bytes again. */
 CTX_CONTROL void hmp_session_room(HmpSession *s);
+/* True while a command runs, or waits to, or output waits for the reader. */
+CTX_CONTROL bool hmp_session_busy(const HmpSession *s);
 /* Bytes that wait for the reader. */
 CTX_CONTROL size_t hmp_session_waiting(const HmpSession *s);
 

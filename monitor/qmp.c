@@ -655,6 +655,12 @@ void qmp_session_bytes(QmpSession *s, const char *buf, size_t n)
     process(s, false);
 }
 
+bool qmp_session_busy(const QmpSession *s)
+{
+    return s->open && (s->pending || s->waiting.length || s->inbox->len || qmp_session_waiting(s) ||
+                       s->late.length);
+}
+
 int qmp_session_take_fd(QmpSession *s)
 {
     return s->stream->take_fd ? s->stream->take_fd(s->arg) : -1;

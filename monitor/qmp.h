@@ -69,6 +69,8 @@ CTX_CONTROL void qmp_session_bytes(QmpSession *s, const char *buf, size_t n);
 CTX_CONTROL void qmp_session_room(QmpSession *s);
 /* The descriptor that came with the command just run; -1: none. */
 CTX_CONTROL int qmp_session_take_fd(QmpSession *s);
+/* True while it has something to do or to say: an answer is due, or waits for the client. */
+CTX_CONTROL bool qmp_session_busy(const QmpSession *s);
 /* Bytes that wait for the client: for tests. */
 CTX_CONTROL size_t qmp_session_waiting(const QmpSession *s);
 

@@ -76,8 +76,15 @@ static void monitor_event(CharPort *p, CharEvent what)
     }
 }
 
+static bool monitor_busy(CharPort *p)
+{
+    MonitorPort *m = container_of(p, MonitorPort, port);
+
+    return m->qmp ? qmp_session_busy(m->qmp) : m->hmp && hmp_session_busy(m->hmp);
+}
+
 static const CharPortOps monitor_port_ops = {
-    .space = monitor_space, .bytes = monitor_bytes, .event = monitor_event,
+    .space = monitor_space, .bytes = monitor_bytes, .event = monitor_event, .busy = monitor_busy,
 };
 
 static size_t stream_send(void *arg, const char *buf, size_t n)

@@ -216,7 +216,9 @@ static void port_event(CharPort *p, CharEvent what)
     domain_leave(u->owner->domain);
 }
 
-static const CharPortOps port_ops = { port_space, port_bytes, port_event, NULL, true };
+static const CharPortOps port_ops = {
+    .space = port_space, .bytes = port_bytes, .event = port_event, .may_change = true,
+};
 
 static void write_thr(Uart *u, uint8_t val)
 {

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import socket
 import subprocess
 import sys
 import tempfile
@@ -678,6 +679,49 @@ def test_silence():
     """A monitor on a file or nothing says nothing wrong."""
     with still("-monitor", "null") as m:
         same(m.qmp.status(), "running")
+
+
+def all_of(stream):
+    while stream.more():
+        pass
+    stream.close()
+    return stream.buffer
+
+
+def test_clients_that_say_all_at_once():
+    """A socket's client that ends its own side after the last word (socat does), and standard input that
+    ends: every answer comes, however long."""
+    text = (b'{"execute": "qmp_capabilities"} {"execute": "query-qmp-schema"}'
+            b'{"execute": "query-status", "id": 7}')
+    with still("-monitor", "unix:@FOLDER/mon,server=on,wait=off", "-qmp",
+               "unix:@FOLDER/q2,server=on,wait=off") as m:
+        for _ in range(2):
+            got = {}
+            for name, words in (("mon", b"info qtree\ninfo version\n"), ("q2", text)):
+                stream = m.connect(m.folder.name + "/" + name)
+                stream.sock.sendall(words)
+                stream.sock.shutdown(socket.SHUT_WR)
+                got[name] = all_of(stream)
+            check(b"bus: pcie.0" in got["mon"] and b"7.2.0 Rhea" in got["mon"], "monitor", got["mon"])
+            check(len(got["q2"]) > 80000 and got["q2"].count(b"\n") == 4, "QMP", len(got["q2"]))
+            check(b'"id": 7}' in got["q2"].splitlines()[-1], "QMP", got["q2"][-200:])
+    for option, words, end in (("-qmp", text + b'{"execute": "quit"}', b'"reason": "host-qmp-quit"}}\r\n'),
+                               ("-monitor", b"info qtree\n" * 30 + b"quit\n", b"quit\r\n")):
+        got = subprocess.run([Machine.program, "-display", "none", "-M", "pc,accel=qtest", option, "stdio"],
+                             input=words, capture_output=True, timeout=LIMIT, check=True).stdout
+        check(got.endswith(end) and len(got) > 80000, option, len(got), got[-100:])
+
+
+def test_events_come_after_the_end_of_standard_input():
+    with subprocess.Popen([Machine.program, "-display", "none", "-M", "none", "-qmp", "stdio"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(b'{"execute": "qmp_capabilities"} {"execute": "query-status"}')
+        process.stdin.close()
+        for _ in range(3):
+            process.stdout.readline()
+        process.terminate()
+        check(b'"event": "SHUTDOWN"' in process.stdout.read(), "SHUTDOWN")
+        same(process.wait(LIMIT), 0)
 
 
 if __name__ == "__main__":

@@ -465,6 +465,49 @@ static void unix_server_takes_one_client_after_the_other(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+static bool answer_is_due;
+
+static bool front_busy(CharPort *p)
+{
+    return __atomic_load_n(&answer_is_due, __ATOMIC_SEQ_CST);
+}
+
+/* As socat does at the end of its input.  The front end answers when the end has been seen. */
+static void a_client_that_ends_its_side_gets_the_answer(void **state)
+{
+    static const CharPortOps ops = { .space = test_front_space, .bytes = test_front_bytes,
+                                     .event = test_front_event, .busy = front_busy };
+    g_autofree char *path = in_dir("half");
+    Chardev *c = make("socket,id=u,path=%s,server=on,wait=off", "half");
+    char buf[8];
+    Front f;
+
+    front_init(&f, 1000);
+    char_port_init(&f.port, &ops);
+    assert_true(chardev_claim(c, &f.port, loop_of(state), NULL));
+    for (unsigned i = 1; i <= 2; i++) {
+        __atomic_store_n(&answer_is_due, true, __ATOMIC_SEQ_CST);
+        int fd = connect_unix(path, false);
+        front_wait_event(&f, CHAR_OPEN, i);
+        assert_int_equal(write(fd, "question", 8), 8);
+        assert_return_code(shutdown(fd, SHUT_WR), errno);
+        front_wait(&f, 8 * i);
+        loop_call_wait(loop_of(state), front_nothing, NULL);
+        assert_int_equal(front_send(&f, "answer", 6), 6);
+        __atomic_store_n(&answer_is_due, false, __ATOMIC_SEQ_CST);
+        read_exactly(fd, buf, 6);
+        assert_memory_equal(buf, "answer", 6);
+        assert_int_equal(front_send(&f, "", 1), 1);
+        front_wait_event(&f, CHAR_HANGUP, i);
+        while (read(fd, buf, sizeof(buf)) > 0) {
+        }
+        close(fd);
+    }
+    assert_int_equal(f.events[CHAR_END], 0);
+    front_end(&f, loop_of(state));
+    remove_all("u");
+}
+
 static void a_slow_client_holds_the_guest_back(void **state)
 {
     g_autofree char *path = in_dir("slow");
@@ -806,6 +849,7 @@ int main(int argc, char **argv)
         BOTH(pipe_goes_both_ways_with_back_pressure),
         BOTH(pty_comes_and_goes),
         BOTH(unix_server_takes_one_client_after_the_other),
+        BOTH(a_client_that_ends_its_side_gets_the_answer),
         BOTH(a_slow_client_holds_the_guest_back),
         BOTH(abstract_and_stale_sockets),
         BOTH(telnet_is_stripped_and_doubled),
