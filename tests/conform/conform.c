@@ -1,6 +1,6 @@
 /* conform.c: what every device of the catalogue must do, checked for each of them.
  *
- *     conform [-s SEED] [-p PART/PARTS] [TYPE...]     exit status: how many failed (at most 99)
+ *     conform [-s SEED] [TYPE...]     exit status: how many failed (at most 99)
  *     TYPE "toys": the toys; "catalogue": all but them; none: everything
  *
  *   life     made, plugged, used and removed again and again: no memory, descriptor, slot, doorbell, map
@@ -12,7 +12,8 @@
  *   rule10   reset, quiesced, resumed, saved and removed in any order while accesses go on; while the
  *            machine stands nothing moves
  *
- * 1. Each check of each type runs in a process of its own: a crash is a failure of that check.
+ * 1. Each check of each type runs in a process of its own: a crash is a failure of that check.  Most of its
+ *    time it waits for grace periods, so many run side by side.
  * 2. The toys run first: the good must pass, and each bad one must fail the check its summary names. */
 #include <fcntl.h>
 #include <malloc.h>
@@ -35,6 +36,7 @@
 #define LSAN_STATUS 23         /* LeakSanitizer alone; within AddressSanitizer it is 1 */
 #define TIME_LIMIT_S 120
 #define CYCLES 20
+#define WIDTH 16               /* checks side by side */
 
 static uint32_t seed = 1;
 
@@ -576,10 +578,16 @@ static const Check checks[] = {
     { "twin", check_twin }, { "rule10", check_rule10 },
 };
 
-typedef struct Verdict {
+/* A check under way, or done with. */
+typedef struct Run {
+    const Check *check;
+    const DeviceType *type;
+    bool bad;                  /* the type is a toy whose mistake is to be found */
+    pid_t pid;                 /* 0: exempt, see why */
+    int fd;                    /* what it prints */
     int status;                /* 0, 1, SKIPPED, or 128 and a signal */
     char why[512];
-} Verdict;
+} Run;
 
 static void G_GNUC_NORETURN child(const Check *c, const DeviceType *t, int out)
 {
@@ -607,85 +615,113 @@ static const char *exemption(const Check *c, const DeviceType *t)
     return NULL;
 }
 
-static Verdict run_check(const Check *c, const DeviceType *t)
-{
-    Verdict v = { 0 };
-    const char *why = exemption(c, t);
-    int pipe_fd[2], status;
-    size_t n = 0;
-    ssize_t got;
+/* Those under way, oldest first. */
+static struct {
+    Run runs[WIDTH];
+    unsigned first, count, failed;
+} going;
 
+static void start(const Check *c, const DeviceType *t, bool bad)
+{
+    Run *r = &going.runs[(going.first + going.count++) % WIDTH];
+    const char *why = exemption(c, t);
+    int pipe_fd[2];
+
+    *r = (Run){ .check = c, .type = t, .bad = bad, .status = SKIPPED };
     if (why) {
-        v.status = SKIPPED;
-        g_strlcpy(v.why, why, sizeof(v.why));
-        return v;
+        g_strlcpy(r->why, why, sizeof(r->why));
+        return;
     }
     if (pipe2(pipe_fd, O_CLOEXEC) < 0) {
         abort();
     }
     fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
+    r->pid = fork();
+    if (r->pid == 0) {
         child(c, t, pipe_fd[1]);
     }
     close(pipe_fd[1]);
-    while (n < sizeof(v.why) - 1 &&
-           (got = read(pipe_fd[0], v.why + n, sizeof(v.why) - 1 - n)) > 0) {
+    r->fd = pipe_fd[0];
+}
+
+static void end(Run *r)
+{
+    size_t n = 0;
+    ssize_t got;
+    int status;
+
+    while (n < sizeof(r->why) - 1 && (got = read(r->fd, r->why + n, sizeof(r->why) - 1 - n)) > 0) {
         n += got;
     }
-    v.why[n] = 0;
-    close(pipe_fd[0]);
-    waitpid(pid, &status, 0);
-    v.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    return v;
+    r->why[n] = 0;
+    close(r->fd);
+    waitpid(r->pid, &status, 0);
+    r->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static void say(const DeviceType *t, const Check *c, const Verdict *v)
+/* The suite must find a bad toy's mistake, in the check that its summary names. */
+static void judge_bad(const Run *r)
 {
-    if (v->status == 0) {
-        printf("ok    %-32s %s\n", t->name, c->name);
-    } else if (v->status == SKIPPED) {
-        printf("skip  %-32s %s: %s\n", t->name, c->name, v->why);
-    } else if (v->status > 128) {
-        printf("FAIL  %-32s %s: signal %d (%s) %s\n", t->name, c->name, v->status - 128,
-               strsignal(v->status - 128), v->why);
+    bool found = r->status == 1 || r->status == LSAN_STATUS;
+
+    printf("%s  %-32s %s: %s\n", found ? "ok  " : "FAIL", r->type->name, r->check->name,
+           found ? (r->why[0] ? r->why : "a leak") : "its mistake was not found");
+    going.failed += !found;
+}
+
+static void judge(const Run *r)
+{
+    const char *name = r->type->name, *check = r->check->name;
+
+    if (r->status == 0) {
+        printf("ok    %-32s %s\n", name, check);
+    } else if (r->status == SKIPPED) {
+        printf("skip  %-32s %s: %s\n", name, check, r->why);
+    } else if (r->status > 128) {
+        printf("FAIL  %-32s %s: signal %d (%s) %s\n", name, check, r->status - 128,
+               strsignal(r->status - 128), r->why);
     } else {
-        printf("FAIL  %-32s %s: %s\n", t->name, c->name, v->why[0] ? v->why : "see above");
+        printf("FAIL  %-32s %s: %s\n", name, check, r->why[0] ? r->why : "see above");
+    }
+    going.failed += r->status != 0 && r->status != SKIPPED;
+}
+
+/* Waits for the oldest until no more than @most are under way. */
+static void wait_until(unsigned most)
+{
+    while (going.count > most) {
+        Run *r = &going.runs[going.first];
+
+        if (r->pid != 0) {
+            end(r);
+        }
+        if (r->bad) {
+            judge_bad(r);
+        } else {
+            judge(r);
+        }
+        going.first = (going.first + 1) % WIDTH;
+        going.count--;
     }
 }
 
-static unsigned run_type(const DeviceType *t)
+static void run_type(const DeviceType *t, bool bad)
 {
-    unsigned failed = 0;
-
     for (unsigned i = 0; i < G_N_ELEMENTS(checks); i++) {
-        Verdict v = run_check(&checks[i], t);
-
-        say(t, &checks[i], &v);
-        failed += v.status != 0 && v.status != SKIPPED;
-    }
-    return failed;
-}
-
-/* The suite must find each bad toy's mistake, in the check that its summary names. */
-static unsigned run_bad_toys(void)
-{
-    unsigned missed = 0;
-
-    for (const DeviceType *const *t = toy_bad_types; *t; t++) {
-        for (unsigned i = 0; i < G_N_ELEMENTS(checks); i++) {
-            if (strcmp(checks[i].name, (*t)->summary) != 0) {
-                continue;
-            }
-            Verdict v = run_check(&checks[i], *t);
-            bool found = v.status == 1 || v.status == LSAN_STATUS;
-
-            printf("%s  %-32s %s: %s\n", found ? "ok  " : "FAIL", (*t)->name, checks[i].name,
-                   found ? (v.why[0] ? v.why : "a leak") : "its mistake was not found");
-            missed += !found;
+        if (!bad || strcmp(checks[i].name, t->summary) == 0) {
+            wait_until(WIDTH - 1);
+            start(&checks[i], t, bad);
         }
     }
-    return missed;
+}
+
+static void run_toys(void)
+{
+    run_type(&toy_isa_type, false);
+    run_type(&toy_pci_type, false);
+    for (const DeviceType *const *t = toy_bad_types; *t; t++) {
+        run_type(*t, true);
+    }
 }
 
 static bool wanted(const DeviceType *t, char **names)
@@ -700,14 +736,13 @@ static bool wanted(const DeviceType *t, char **names)
 
 int main(int argc, char **argv)
 {
-    unsigned failed = 0, index = 0, part = 0, parts = 1;
     int opt;
 
-    while ((opt = getopt(argc, argv, "s:p:")) != -1) {
+    while ((opt = getopt(argc, argv, "s:")) != -1) {
         if (opt == 's') {
             seed = strtoul(optarg, NULL, 0);
-        } else if (opt != 'p' || sscanf(optarg, "%u/%u", &part, &parts) != 2 || part >= parts) {
-            fprintf(stderr, "usage: conform [-s SEED] [-p PART/PARTS] toys|catalogue|TYPE...\n");
+        } else {
+            fprintf(stderr, "usage: conform [-s SEED] toys|catalogue|TYPE...\n");
             return 2;
         }
     }
@@ -716,13 +751,14 @@ int main(int argc, char **argv)
     thread_become_control();
     catalogue_register();
     if (!names || strcmp(names[0], "toys") == 0) {
-        failed += run_type(&toy_isa_type) + run_type(&toy_pci_type) + run_bad_toys();
+        run_toys();
     }
     for (const DeviceType *const *t = device_types(); *t; t++) {
-        if ((!names || wanted(*t, names)) && index++ % parts == part) {
-            failed += run_type(*t);
+        if (!names || wanted(*t, names)) {
+            run_type(*t, false);
         }
     }
-    printf("%u failed\n", failed);
-    return MIN(failed, 99);
+    wait_until(0);
+    printf("%u failed\n", going.failed);
+    return MIN(going.failed, 99);
 }
