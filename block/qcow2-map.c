@@ -531,20 +531,26 @@ static int table_make_locked(BlkNode *n, uint64_t g)
         return ret;
     }
     uint64_t at = q->run++ << q->cluster_bits;
-    for (uint64_t off = 0; old && ret == 0 && off < q->cluster; off += q->cache.slice_bytes) {
-        Slice *from, *to;
+    /* Of a new one the end is written: the file reaches there before L1 says that it does. */
+    for (uint64_t off = old ? 0 : q->cluster - q->cache.slice_bytes; ret == 0 && off < q->cluster;
+         off += q->cache.slice_bytes) {
+        Slice *from = NULL, *to;
 
-        ret = qcow2_slice_get_locked(n, SLICE_L2, old + off, &from);
+        ret = old ? qcow2_slice_get_locked(n, SLICE_L2, old + off, &from) : 0;
         if (ret < 0) {
             break;
         }
         ret = qcow2_slice_get_locked(n, SLICE_L2, at + off, &to);
         if (ret == 0) {
             qcow2_slice_change_locked(q, to);
-            memcpy(to->data, from->data, q->cache.slice_bytes);
+            if (from) {
+                memcpy(to->data, from->data, q->cache.slice_bytes);
+            }
             qcow2_slice_unpin(to);
         }
-        qcow2_slice_unpin(from);
+        if (from) {
+            qcow2_slice_unpin(from);
+        }
     }
     if (ret < 0 || (q->l1[i] & QCOW2_OFFSET) != old || q->l1[i] & QCOW2_COPIED) {
         qcow2_free_later_locked(q, at, 1, BLK_FREED_OTHER);    /* failed, or another made one meanwhile */
