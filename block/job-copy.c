@@ -257,6 +257,8 @@ static void copy_start(Job *j, uint64_t off, uint64_t len, bool zero)
 
 typedef struct Sweep {
     uint64_t off, again;       /* again: the first place that is to be tried once more */
+    bool ignored;              /* the policy has it so */
+    int lost;                  /* of a stream: what was ignored, for which it fails in the end */
     int ret;
 } Sweep;
 
@@ -276,13 +278,16 @@ static void sweep_landed(Job *j, Sweep *s, bool wait)
     lock_drop(&j->lock);
     while (c) {
         JobCopy *next = c->next;
-        bool skip = false;
-        int ret = c->ret < 0 && s->ret == 0 ? job_failed(j, c->read, c->ret, &skip) : 0;
+        bool ignored = false;
+        int ret = c->ret < 0 && s->ret == 0 ? job_failed(j, c->read, c->ret, &ignored) : 0;
 
         s->ret = s->ret ? s->ret : ret;
+        s->ignored |= ignored;
         if (c->ret == 0) {
             job_add(j, c->len, 0);
-        } else if (!skip) {
+        } else if (ignored && j->drv->kind == JOB_STREAM) {
+            s->lost = s->lost ? s->lost : c->ret;
+        } else {
             s->again = MIN(s->again, c->off);
         }
         g_free(c);
@@ -366,16 +371,19 @@ int job_copy_marked(Job *j)
         }
         if (s.ret == 0) {
             int ret = job_filter_error(j->filter);
-            bool skip;
+            bool ignored;
 
             /* A backup that missed what the guest has written over is no backup, whatever the policy. */
             s.ret = ret == 0 || ((JobFilter *)j->filter->state)->before ? ret
-                    : job_failed(j, false, ret, &skip);
+                    : job_failed(j, false, ret, &ignored);
         }
         if (s.again != UINT64_MAX) {   /* when all have landed: copies under way never overlap */
             more = !j->flying;
             if (more) {
-                s = (Sweep){ .off = s.again, .again = UINT64_MAX, .ret = s.ret };
+                if (s.ignored) {
+                    job_rest(j);
+                }
+                s = (Sweep){ .off = s.again, .again = UINT64_MAX, .lost = s.lost, .ret = s.ret };
                 j->hint_end = 0;
             }
         }
@@ -383,7 +391,7 @@ int job_copy_marked(Job *j)
     while (j->flying) {
         sweep_landed(j, &s, true);
     }
-    return s.ret;
+    return s.ret ? s.ret : s.lost;
 }
 
 int job_filter_copy_held(Job *j, uint64_t off, uint64_t len, bool *read)

@@ -15,6 +15,7 @@
 #define JOB_GRAIN (64 * KiB)   /* what is remembered of writes, by default */
 #define JOB_COPIES 16u         /* most copies at one time, by default, */
 #define JOB_BUFFER (16 * MiB)  /* and their bytes */
+#define JOB_REST_NS (20 * 1000 * 1000)         /* before what failed and was ignored is tried again */
 
 typedef struct JobDriver {
     JobKind kind;
@@ -43,6 +44,7 @@ struct Job {
     JobGroup *group;
     char *replaces;            /* a node's name, or NULL */
     bool ended;                /* the thread has */
+    bool finishing;            /* its last step waits for the graph, or is under way */
     bool (*make)(void *arg, Error **errp);     /* of a create job */
     void (*drop)(void *arg);
     void *arg;
@@ -126,17 +128,27 @@ Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOpti
 bool job_point(Job *j, uint64_t bytes);
 /* A request at the node of @u.  0 or -errno. */
 int job_io(BlkUser *u, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len);
-/* What the policy makes of @err: 0 for another try or to go on (*@skip), or the error that ends the job. */
-int job_failed(Job *j, bool read, int err, bool *skip);
+/* Tells of @err, and what the policy makes of it: 0 for another try, or the error that ends the job.  *@ignored:
+ * the policy is to ignore it, and nobody waits before the next try. */
+int job_failed(Job *j, bool read, int err, bool *ignored);
+/* Waits a moment, before what was ignored is tried again. */
+void job_rest(Job *j);
+/* The same for what a job cannot do without: waits for its next try as the policy says, 0, or what ends it. */
+int job_again(Job *j, bool read, int err);
 void job_add(Job *j, uint64_t done, uint64_t total);
 /* Copies all that is marked, once through: 0, or what ends the job.  No copy is under way afterwards. */
 int job_copy_marked(Job *j);
 /* blk_status() of the source, while nobody changes the graph there. */
 int job_status(Job *j, uint64_t off, uint64_t len, const BlkNode *base, BlkStatus *s);
+/* The same, and a flush at @u, by the policy: 0, or what ends the job. */
+int job_look(Job *j, uint64_t off, uint64_t len, const BlkNode *base, BlkStatus *s);
+int job_flush(Job *j, BlkUser *u);
 /* Tells that it can be completed. */
 void job_now_ready(Job *j);
 /* Waits until nothing is in flight at the source and the target. */
 void job_hold(Job *j);
+/* Lets them go on. */
+void job_unhold(Job *j);
 
 /* --- the filter (job-filter.c) --- */
 

@@ -20,7 +20,7 @@ static int mark_layers(Job *j, const BlkNode *base, bool have)
 
     for (uint64_t off = 0; off < size;) {
         BlkStatus s;
-        int ret = job_status(j, off, MIN(size - off, GiB), base, &s);
+        int ret = job_look(j, off, MIN(size - off, GiB), base, &s);
 
         if (ret < 0) {
             return ret;
@@ -50,7 +50,7 @@ static int stream_run(Job *j)
     job_add(j, 0, size);
     for (uint64_t off = 0; off < size;) {
         BlkStatus s;
-        int ret = job_status(j, off, MIN(size - off, GiB), j->target, &s);
+        int ret = job_look(j, off, MIN(size - off, GiB), j->target, &s);
 
         if (ret < 0) {
             return ret;
@@ -67,7 +67,7 @@ static int stream_run(Job *j)
     job_add(j, size - MIN(size, left), 0);
     int ret = job_copy_marked(j);
     /* On the disk before the image forgets what is behind it. */
-    return ret < 0 ? ret : job_io(&j->source_use, BLK_FLUSH, 0, 0, NULL, 0);
+    return ret < 0 ? ret : job_flush(j, &j->source_use);
 }
 
 static bool stream_finish(Job *j, Error **errp)
@@ -111,7 +111,7 @@ static int follow(Job *j)
         if (job_filter_left(j->filter)) {
             continue;
         }
-        ret = job_io(&j->target_use, BLK_FLUSH, 0, 0, NULL, 0);
+        ret = job_flush(j, &j->target_use);
         if (ret < 0) {
             return ret;
         }
@@ -134,6 +134,18 @@ static int follow(Job *j)
     }
 }
 
+/* What the guest has written last, while everything is held. */
+static int copy_last(Job *j, bool *read)
+{
+    uint64_t off = 0, len;
+    int ret = 0;
+
+    while (ret == 0 && job_filter_next(j->filter, &off, &len, j->chunk)) {
+        ret = job_filter_copy_held(j, off, len, read);
+    }
+    return ret < 0 ? ret : blk_pflush(j->target);
+}
+
 static int mirror_run(Job *j)
 {
     BlkNode *base = j->drv->kind == JOB_COMMIT ? j->target
@@ -146,21 +158,22 @@ static int mirror_run(Job *j)
         ret = mark_layers(j, base, true);
     }
     job_add(j, 0, MIN(job_filter_left(j->filter), blk_size(j->source)));
-    ret = ret < 0 ? ret : follow(j);
-    if (ret < 0) {
-        return ret;
-    }
-    uint64_t off = 0, len;
-    bool read, skip;
-    job_hold(j);
-    while (job_filter_next(j->filter, &off, &len, j->chunk)) {
-        ret = job_filter_copy_held(j, off, len, &read);
+    while (ret == 0) {
+        bool read = false;
+
+        ret = follow(j);
         if (ret < 0) {
-            job_failed(j, read, ret, &skip);
             return ret;
         }
+        job_hold(j);
+        ret = copy_last(j, &read);
+        if (ret == 0) {
+            return 0;
+        }
+        job_unhold(j);         /* the guest does not wait for somebody to mend it */
+        ret = job_again(j, read, ret);
     }
-    return blk_pflush(j->target);
+    return ret;
 }
 
 /* Those who use the source use the target. */
@@ -227,13 +240,13 @@ bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, 
 static int commit_quiet(Job *j)
 {
     uint64_t size = blk_size(j->source), end;
-    g_autofree uint8_t *buf = g_malloc(JOB_CHUNK);
+    g_autofree uint8_t *buf = g_malloc(j->chunk);
 
     job_add(j, 0, size);
     for (uint64_t off = 0; off < size; off = end) {
         BlkStatus s;
-        int ret = job_status(j, off, MIN(size - off, JOB_CHUNK), j->target, &s);
-        bool copy = s.flags & BLK_STATUS_HERE, read, skip;
+        int ret = job_look(j, off, MIN(size - off, j->chunk), j->target, &s);
+        bool copy = s.flags & BLK_STATUS_HERE, read;
 
         end = off + s.len;
         if (ret < 0) {
@@ -249,16 +262,15 @@ static int commit_quiet(Job *j)
                 read = false;
                 ret = job_io(&j->target_use, BLK_WRITE, 0, off, buf, s.len);
             }
-            skip = ret == 0;
-            ret = ret < 0 ? job_failed(j, read, ret, &skip) : 0;
-            if (ret < 0 || !job_point(j, 0)) {
-                return ret < 0 ? ret : -ECANCELED;
+            copy = ret < 0;
+            ret = ret < 0 ? job_again(j, read, ret) : 0;
+            if (ret < 0) {
+                return ret;
             }
-            copy = !skip;
         }
         job_add(j, s.len, 0);
     }
-    return job_io(&j->target_use, BLK_FLUSH, 0, 0, NULL, 0);
+    return job_flush(j, &j->target_use);
 }
 
 static int commit_run(Job *j)
@@ -358,7 +370,7 @@ static int backup_run(Job *j)
     lock_take(&j->lock);
     j->done = j->total;        /* some of it by the guest's writes */
     lock_drop(&j->lock);
-    return job_io(&j->target_use, BLK_FLUSH, 0, 0, NULL, 0);
+    return job_flush(j, &j->target_use);
 }
 
 static const JobDriver backup = { .kind = JOB_BACKUP, .begin = backup_begin, .run = backup_run };

@@ -220,6 +220,7 @@ static void finish(Job *j)
     BlkNode *nodes[4];
     unsigned n = 0;
 
+    j->finishing = true;
     if (!j->source) {
         conclude(j);
         return;
@@ -503,7 +504,7 @@ int job_status(Job *j, uint64_t off, uint64_t len, const BlkNode *base, BlkStatu
     return io_wait(&io);
 }
 
-int job_failed(Job *j, bool read, int err, bool *skip)
+int job_failed(Job *j, bool read, int err, bool *ignored)
 {
     BlkOnError policy = read ? j->on_read_error : j->on_write_error;
     BlkErrorAction action = BLK_ERROR_REPORT;
@@ -522,8 +523,65 @@ int job_failed(Job *j, bool read, int err, bool *skip)
     if (listener) {
         listener->error(j, read, action);
     }
-    *skip = action == BLK_ERROR_IGNORE;
+    *ignored = action == BLK_ERROR_IGNORE;
     return action == BLK_ERROR_REPORT ? err : 0;
+}
+
+/* What is ignored is tried again, but not as fast as it fails. */
+void job_rest(Job *j)
+{
+    lock_take(&j->lock);
+    if (!must_end_locked(j)) {
+        lock_wait(&j->lock, &j->changed, JOB_REST_NS);
+    }
+    lock_drop(&j->lock);
+}
+
+int job_again(Job *j, bool read, int err)
+{
+    bool ignored;
+    int ret = job_failed(j, read, err, &ignored);
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (ignored && j->drv->kind == JOB_STREAM) {
+        return err;            /* it would lose what is behind the image */
+    }
+    if (ignored) {
+        job_rest(j);
+    }
+    return job_point(j, 0) ? 0 : -ECANCELED;
+}
+
+int job_flush(Job *j, BlkUser *u)
+{
+    for (;;) {
+        int ret = job_io(u, BLK_FLUSH, 0, 0, NULL, 0);
+
+        if (ret == 0) {
+            return 0;
+        }
+        ret = job_again(j, false, ret);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+}
+
+int job_look(Job *j, uint64_t off, uint64_t len, const BlkNode *base, BlkStatus *s)
+{
+    for (;;) {
+        int ret = job_status(j, off, len, base, s);
+
+        if (ret == 0) {
+            return 0;
+        }
+        ret = job_again(j, true, ret);
+        if (ret < 0) {
+            return ret;
+        }
+    }
 }
 
 static void is_held(BlkHold *h, void *arg)
@@ -556,6 +614,27 @@ void job_hold(Job *j)
     lock_drop(&j->lock);
 }
 
+static void let_go(void *arg)
+{
+    Job *j = arg;
+
+    blk_release(g_steal_pointer(&j->hold));
+    lock_take(&j->lock);
+    j->held = false;
+    lock_broadcast(&j->changed);
+    lock_drop(&j->lock);
+}
+
+void job_unhold(Job *j)
+{
+    loop_call(loop_control(), let_go, j);
+    lock_take(&j->lock);
+    while (j->held) {
+        lock_wait(&j->lock, &j->changed, -1);
+    }
+    lock_drop(&j->lock);
+}
+
 /* --- what people ask --- */
 
 static bool in_state(const Job *j, const char *verb, bool ok, Error **errp)
@@ -572,6 +651,12 @@ static bool in_state(const Job *j, const char *verb, bool ok, Error **errp)
 static bool works(const Job *j)
 {
     return j->state >= JOB_CREATED && j->state <= JOB_STANDBY;
+}
+
+/* Its last step is still to be asked for. */
+static bool pends(const Job *j)
+{
+    return j->state == JOB_PENDING && !j->finishing;
 }
 
 bool job_pause(Job *j, Error **errp)
@@ -605,7 +690,7 @@ bool job_cancel(Job *j, bool force, Error **errp)
 {
     bool at_work = works(j);
 
-    if (!in_state(j, "cancel", at_work || j->state == JOB_WAITING || j->state == JOB_PENDING, errp)) {
+    if (!in_state(j, "cancel", at_work || j->state == JOB_WAITING || pends(j), errp)) {
         return false;
     }
     lock_take(&j->lock);
@@ -639,7 +724,7 @@ bool job_complete(Job *j, Error **errp)
 
 bool job_finalize(Job *j, Error **errp)
 {
-    if (!in_state(j, "finalize", j->state == JOB_PENDING, errp)) {
+    if (!in_state(j, "finalize", pends(j), errp)) {
         return false;
     }
     finish_all(j);
@@ -725,16 +810,12 @@ Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOpti
 }
 
 /* Its moment: with everything held, the filter goes to its place. */
-static void begin(Job *j)
+static bool begin(Job *j, Error **errp)
 {
-    Error *err = NULL;
-
     if (j->drv->begin) {
         j->drv->begin(j);
     }
-    if (j->filter && !blk_insert_filter(j->filter, &err)) {
-        g_assert_not_reached();        /* it needs nothing that its users did not have */
-    }
+    return !j->filter || blk_insert_filter(j->filter, errp);
 }
 
 void job_go(Job *j)
@@ -752,10 +833,15 @@ void job_go(Job *j)
 static void begin_held(BlkHold *h, void *arg)
 {
     Job *j = arg;
+    bool ok = begin(j, &j->err);
 
-    begin(j);
     blk_release(h);
-    job_go(j);
+    if (ok) {
+        job_go(j);
+    } else {
+        j->ret = -EPERM;
+        ended(j);
+    }
 }
 
 /* Attaches the job to its nodes. */
@@ -821,7 +907,10 @@ bool job_start(Job *j, const JobOptions *o, const char *filter, Error **errp)
         blk_bitmap_set_busy(j->bitmap, true);
     }
     if (o->held) {
-        begin(j);
+        if (!begin(j, errp)) {
+            job_undo(j);
+            return false;
+        }
         *o->made = j;
         return true;
     }

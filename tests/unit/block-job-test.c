@@ -283,6 +283,49 @@ static void test_life(void **state)
     chain_end(&c);
 }
 
+/* The last step waits for the guest's requests: nobody can ask for it twice, or call it off, meanwhile. */
+static void test_finalize_once(void **state)
+{
+    JobOptions o = { .id = "job0", .keep_pending = true };
+    Error *err = NULL;
+    Chain c;
+
+    chain_begin(&c, 31);
+    assert_true(job_backup(c.n[2], c.n[3], JOB_SYNC_FULL, &o, NULL));
+    while (job_facts(job_find("job0")).state != JOB_PENDING) {
+        loop_control_iterate(true);
+    }
+    assert_true(job_finalize(job_find("job0"), NULL));
+    while (job_find("job0") && job_facts(job_find("job0")).state == JOB_PENDING) {
+        assert_false(job_finalize(job_find("job0"), &err));
+        assert_error(err, "Job 'job0' in state 'pending' cannot accept command verb 'finalize'");
+        assert_false(job_cancel(job_find("job0"), true, &err));
+        assert_error(err, "Job 'job0' in state 'pending' cannot accept command verb 'cancel'");
+        loop_control_iterate(true);
+    }
+    until_over();
+    assert_false(told.failed);
+    load_more(&c.load, 20);
+    chain_end(&c);
+}
+
+/* Somebody else uses the disk, and cannot be put above the job's filter. */
+static void test_not_above(void **state)
+{
+    BlkUser other = { 0 };
+    Error *err = NULL;
+    Chain c;
+
+    chain_begin(&c, 32);
+    assert_true(blk_attach(c.n[2], &other, "somebody", BLK_PERM_READ, BLK_PERM_ALL, &err));
+    assert_true(job_mirror(c.n[2], c.n[3], JOB_SYNC_FULL, &job0, NULL));
+    until_over();
+    assert_true(told.failed);
+    assert_ptr_equal(c.load.user.node, c.n[2]);
+    blk_detach(&other);
+    chain_end(&c);
+}
+
 /* The n-th write to the host fails: the guest's own succeed or fail, the job ends, the graph is as it was. */
 static void test_faults(void **state)
 {
@@ -362,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_stream), cmocka_unit_test(test_stream_to), cmocka_unit_test(test_commit),
         cmocka_unit_test(test_commit_active), cmocka_unit_test(test_mirror),
         cmocka_unit_test(test_mirror_cancelled), cmocka_unit_test(test_backup), cmocka_unit_test(test_life),
+        cmocka_unit_test(test_finalize_once), cmocka_unit_test(test_not_above),
         cmocka_unit_test(test_faults), cmocka_unit_test(test_mirror_both),
         cmocka_unit_test(test_faults_of_kinds),
     };

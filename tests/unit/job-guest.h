@@ -388,7 +388,7 @@ static void job_to_the_end(void)
         if (f.state == JOB_READY) {
             job_complete(j, NULL);
         }
-        if (f.state == JOB_PAUSED || f.state == JOB_STANDBY) {
+        if (f.paused) {
             return;            /* as its policy says */
         }
         loop_control_iterate(true);
