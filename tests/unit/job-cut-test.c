@@ -1,10 +1,11 @@
 /* job-cut-test.c: the power goes at any moment of a job, while the guest writes.
  *
- * The images lie in memory and keep a log of what was written to them.  For prefixes of the log, and for seeded
- * choices of what had reached the disks since they were last synced, the images are opened again, each over what
- * it says is behind it: nothing worse than leaks may be found, the guest's disk holds what it had at the last
- * flush that was answered, or something written later; a backup that was told to be complete is; a bitmap that is
- * not known to be out of date tells of every sector that differs from the last backup.
+ * The images lie in memory and keep a log of what was written to them.  For prefixes of the log, and for
+ * seeded choices of what had reached the disks since they were last synced, the images are opened again,
+ * each over what it says is behind it: nothing worse than leaks may be found, the guest's disk holds what
+ * it had at the last flush that was answered, or something written later; a backup that was told to be
+ * complete is; a bitmap that is not known to be out of date tells of every sector that differs from the
+ * last backup.
  *
  * CUTS=N: about so many cuts of each case (default 25); SEED=N: another seed. */
 #include "tests/unit/job-guest.h"
@@ -177,7 +178,8 @@ static void run_case(const Case *c, unsigned seed)
 static void test_jobs(void **state)
 {
     static const BlkCreate images[] = {
-        { .cluster_size = 4096 }, { .cluster_size = 64 * KiB }, { .cluster_size = 16 * KiB, .extended_l2 = true },
+        { .cluster_size = 4096 }, { .cluster_size = 64 * KiB },
+        { .cluster_size = 16 * KiB, .extended_l2 = true },
         { .cluster_size = 512 },
     };
     const char *seed = g_getenv("SEED");

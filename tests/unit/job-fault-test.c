@@ -1,8 +1,9 @@
-/* job-fault-test.c: every request a job makes to a disk fails once, under each policy, while the guest writes.
+/* job-fault-test.c: every request a job makes to a disk fails once, under each policy, while the guest
+ * writes.
  *
- * The job ends or pauses as its policy says and people hear of it; when it goes on after a pause it finishes with
- * the right data; whatever happened, the guest's disk holds what it wrote, the images are sound, the bitmap of an
- * incremental backup knows what is not in the backup, and nothing of the job is left.
+ * The job ends or pauses as its policy says and people hear of it; when it goes on after a pause it
+ * finishes with the right data; whatever happened, the guest's disk holds what it wrote, the images are
+ * sound, the bitmap of an incremental backup knows what is not in the backup, and nothing of the job is left.
  *
  * FAULTS=N: every N-th request of each case (default 13; 1: all of them). */
 #include "tests/unit/job-guest.h"
@@ -18,6 +19,7 @@ typedef struct Fault {
 } Fault;
 
 static const char *const policies[] = { "report", "ignore", "enospc", "stop" };
+static const char *const ops[BLK_OPS] = { "read", "write", "zeroing", "discard", "flush" };
 
 static unsigned fault_step(void)
 {
@@ -110,10 +112,8 @@ static void check_images(const char *where)
 /* Fails request number @at; false: there were not so many. */
 static bool run_one(Kind k, const Fault *f, unsigned at)
 {
-    g_autofree char *where = g_strdup_printf("%s, on-error=%s, %s %u of files %#x: %s", kind_names[k],
-                                             policies[f->policy], f->op == BLK_READ ? "read" : f->op == BLK_WRITE
-                                             ? "write" : f->op == BLK_ZERO ? "zeroing" : "flush", at, f->files,
-                                             strerror(-f->error));
+    g_autofree char *where = g_strdup_printf("%s, on-error=%s, %s %u: %s", kind_names[k], policies[f->policy],
+                                             ops[f->op], at, strerror(-f->error));
     JobOptions o = { .speed = 1, .max_chunk = 128 * KiB, .workers = 2, .on_read_error = f->policy,
                      .on_write_error = f->policy };
     GRand *rand = g_rand_new_with_seed(at * 7 + k);
@@ -157,7 +157,8 @@ static void walk(Kind k, const Fault *f)
 static void test_walk(void **state)
 {
     static const struct { unsigned op; int error; } errors[] = {
-        { BLK_READ, -EIO }, { BLK_WRITE, -ENOSPC }, { BLK_WRITE, -EIO }, { BLK_FLUSH, -EIO }, { BLK_ZERO, -EIO },
+        { BLK_READ, -EIO }, { BLK_WRITE, -ENOSPC }, { BLK_WRITE, -EIO }, { BLK_FLUSH, -EIO },
+        { BLK_ZERO, -EIO },
     };
 
     for (unsigned k = 0; k < cases_to_run(KINDS); k++) {

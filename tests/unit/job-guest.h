@@ -1,8 +1,8 @@
-/* job-guest.h: a disk of images in memory (mem-disk.h) with a guest that writes to it while a job works on it,
- * step by step, as a seed has it.
+/* job-guest.h: a disk of images in memory (mem-disk.h) with a guest that writes to it while a job works on
+ * it, step by step, as a seed has it.
  *
- * 1. A sector's contents are one number in its first bytes; 0: zeroes.  written[s][i] is what sector s holds after
- *    step i; step 0 is what was there before.
+ * 1. A sector's contents are one number in its first bytes; 0: zeroes.  written[s][i] is what sector s
+ *    holds after step i; step 0 is what was there before.
  * 2. A job has a speed of next to nothing: it copies one piece each time it is told its speed anew. */
 #ifndef TESTS_UNIT_JOB_GUEST_H
 #define TESTS_UNIT_JOB_GUEST_H
@@ -97,8 +97,8 @@ static void guest_start(BlkNode *n, GRand *rand)
 
     t.g = (Guest){ .user.moved = guest_moved, .loop = worker_new("guest"), .rand = rand,
                    .buf = aligned(256 * KiB), .moves = g_array_new(false, false, sizeof(Move)) };
-    if (!blk_attach(n, &t.g.user, "the guest", BLK_PERM_READ | BLK_PERM_WRITE, BLK_PERM_READ | BLK_PERM_RESIZE,
-                    &err)) {
+    if (!blk_attach(n, &t.g.user, "the guest", BLK_PERM_READ | BLK_PERM_WRITE,
+                    BLK_PERM_READ | BLK_PERM_RESIZE, &err)) {
         fail_msg("%s", error_text(err));
     }
     guest_moved(&t.g.user);
@@ -168,7 +168,8 @@ static void guest_step(void)
 {
     Guest *g = &t.g;
     unsigned step = g->step + 1, what = (unsigned)g_rand_int_range(g->rand, 0, 10);
-    uint64_t first = (uint64_t)g_rand_int_range(g->rand, 0, SECTORS), most = g_rand_boolean(g->rand) ? 8 : 400;
+    uint64_t first = (uint64_t)g_rand_int_range(g->rand, 0, SECTORS);
+    uint64_t most = g_rand_boolean(g->rand) ? 8 : 400;
     uint64_t count = (uint64_t)g_rand_int_range(g->rand, 1, 1 + (int)MIN(most, SECTORS - first));
     BlkOp op = what < 6 ? BLK_WRITE : what < 7 ? BLK_ZERO : what < 8 ? BLK_DISCARD : BLK_FLUSH;
 
@@ -228,7 +229,8 @@ static void image_fill(BlkNode *n, GRand *rand, bool shows)
     assert_int_equal(blk_pflush(n), 0);
 }
 
-/* base <- mid <- top, with something in each; @target is an image too, over @target_over's file or nothing. */
+/* base <- mid <- top, with something in each; @target is an image too, over @target_over's file or
+ * nothing. */
 static void images_make(const BlkCreate *as, GRand *rand, const char *target_over)
 {
     memset(t.written, 0, sizeof(t.written));

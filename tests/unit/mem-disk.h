@@ -1,8 +1,8 @@
-/* mem-disk.h: files in memory for tests of the block layer: they log what is written to them, so that the power
- * can go at any moment of it, and fail when they are told to.
+/* mem-disk.h: files in memory for tests of the block layer: they log what is written to them, so that the
+ * power can go at any moment of it, and fail when they are told to.
  *
- * 1. A cut leaves, of what was written to a file since its last sync, any part: all, or what a seed chooses, and
- *    of a write the first sectors only.
+ * 1. A cut leaves, of what was written to a file since its last sync, any part: all, or what a seed
+ *    chooses, and of a write the first sectors only.
  * 2. The n-th request of chosen kinds to chosen files fails, and as many after it as were asked for. */
 #ifndef TESTS_UNIT_MEM_DISK_H
 #define TESTS_UNIT_MEM_DISK_H
@@ -85,8 +85,8 @@ static inline bool mem_fails_locked(unsigned file, unsigned op)
     return fails;
 }
 
-static inline int mem_do_locked(unsigned file, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov,
-                                unsigned niov, uint64_t len)
+static inline int mem_do_locked(unsigned file, BlkOp op, unsigned flags, uint64_t off,
+                                const struct iovec *iov, unsigned niov, uint64_t len)
 {
     if (mem_fails_locked(file, op)) {
         return mem.fail_with;
@@ -139,8 +139,8 @@ static inline bool mem_truncate(BlkNode *n, uint64_t size, Error **errp)
 }
 
 static const BlkDriver mem_driver = {
-    .name = "mem", .options = BLK_OPT_FILENAME, .open = mem_open, .submit = mem_submit, .blocking = mem_blocking,
-    .truncate = mem_truncate,
+    .name = "mem", .options = BLK_OPT_FILENAME, .open = mem_open, .submit = mem_submit,
+    .blocking = mem_blocking, .truncate = mem_truncate,
 };
 
 /* --- the log --- */
@@ -307,8 +307,8 @@ static inline BlkNode *mem_image(unsigned i, const char *name, const char *backi
 {
     BlkOptions file = { .driver = "mem", .filename = mem_names[i] };
 
-    return open_ok(&(BlkOptions){ .driver = "qcow2", .node_name = name, .child = &file, .read_only = read_only,
-                                  .backing_ref = backing, .backing_none = !backing, .discard_unmap = true });
+    return open_ok(&(BlkOptions){ .driver = "qcow2", .node_name = name, .child = &file,
+                                  .read_only = read_only, .backing_ref = backing, .backing_none = !backing, .discard_unmap = true });
 }
 
 static inline void mem_complaint(const char *text, void *arg)
