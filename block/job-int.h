@@ -128,7 +128,7 @@ Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOpti
 bool job_point(Job *j, uint64_t bytes);
 /* A request at the node of @u.  0 or -errno. */
 int job_io(BlkUser *u, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len);
-/* Tells of @err, and what the policy makes of it: 0 for another try, or the error that ends the job. 
+/* Tells of @err, and what the policy makes of it: 0 for another try, or the error that ends the job.
  * *@ignored: the policy is to ignore it, and nobody waits before the next try. */
 int job_failed(Job *j, bool read, int err, bool *ignored);
 /* Waits a moment, before what was ignored is tried again. */

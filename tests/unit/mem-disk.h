@@ -308,7 +308,8 @@ static inline BlkNode *mem_image(unsigned i, const char *name, const char *backi
     BlkOptions file = { .driver = "mem", .filename = mem_names[i] };
 
     return open_ok(&(BlkOptions){ .driver = "qcow2", .node_name = name, .child = &file,
-                                  .read_only = read_only, .backing_ref = backing, .backing_none = !backing, .discard_unmap = true });
+                                  .read_only = read_only, .backing_ref = backing,
+                                  .backing_none = !backing, .discard_unmap = true });
 }
 
 static inline void mem_complaint(const char *text, void *arg)
