@@ -17,6 +17,7 @@
 typedef struct BlkLane BlkLane;
 typedef struct BlkLoop BlkLoop;
 typedef struct BlkDriver BlkDriver;
+struct LuksPlace;
 
 /* The answer to "where is r->pos?". */
 typedef struct Extent {
@@ -97,6 +98,8 @@ struct BlkDriver {
     int (*write_compressed)(BlkNode *n, uint64_t off, const void *buf, size_t len);
     /* Changes what the image is; NULL: it cannot.  Blocks; nothing is in flight. */
     bool (*amend)(BlkNode *n, const BlkAmend *o, bool force, Error **errp);
+    /* Where its key slots are; NULL: it has none. */
+    bool (*keys)(BlkNode *n, struct LuksPlace *out, Error **errp);
     /* What the image says of itself; NULL: nothing. */
     void (*info)(BlkNode *n, BlkImageInfo *out);
     /* What a range is, of this layer alone; on a thread that may block.  NULL: data. */

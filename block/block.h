@@ -322,9 +322,18 @@ CTX_ANY bool blk_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error 
 typedef struct BlkLuksAmend {
     const char *state;         /* "active", "inactive"; NULL: not given */
     const char *new_secret, *old_secret;
+    const char *secret;        /* opens it; NULL: the one that did */
     uint64_t keyslot, iter_time;
     bool has_keyslot, has_iter_time;
 } BlkLuksAmend;
+
+/* Changes key slots of an image that may be in use.  Begun and ended on control; what @a points to stays
+ * until the end.  The change blocks, on any thread. */
+typedef struct BlkKeys BlkKeys;
+CTX_CONTROL BlkKeys *blk_keys_begin(BlkNode *n, const char *who, const BlkLuksAmend *a, bool force,
+                                    Error **errp);
+CTX_ANY bool blk_keys_change(BlkKeys *k, Error **errp);
+CTX_CONTROL void blk_keys_end(BlkKeys *k);
 
 /* Bytes before the data of a new LUKS disk. */
 CTX_ANY bool blk_luks_room(const BlkLuksCreate *o, uint64_t *room, Error **errp);
@@ -488,6 +497,9 @@ CTX_ANY const char *const *blk_driver_names(void);
 /* Opens the libraries that images may need, before a sandbox forbids it; one that is missing is named
  * when an image needs it. */
 CTX_CONTROL void blk_load_libraries(void);
+/* From now on encrypted images of the old kind, qcow2's aes, are opened by nobody here: a guest's disks are
+ * not kept by it. */
+CTX_CONTROL void blk_refuse_aes(void);
 
 /* Takes the nodes' engines off @l; call before loop_free(), with no requests in flight on @l. */
 CTX_CONTROL void blk_forget_loop(Loop *l);

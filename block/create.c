@@ -54,6 +54,11 @@ static bool luks_disk_format(BlkNode *file, const BlkCreate *o, Error **errp)
     if (blk_size(file) < room + ALIGN_UP(o->size, 512)) {
         return error_set(errp, "'%s' has only %" PRIu64 " bytes", blk_filename(file), blk_size(file));
     }
+    int ret = o->prealloc == BLK_PREALLOC_METADATA ? 0
+              : preallocate(file, room, room + ALIGN_UP(o->size, 512), o->prealloc);
+    if (ret < 0) {
+        return error_set_errno(errp, -ret, "Could not preallocate '%s'", blk_filename(file));
+    }
     return luks_format(file, 0, &o->luks, errp);
 }
 

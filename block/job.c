@@ -120,9 +120,6 @@ static void job_free(Job *j)
         g_ptr_array_remove(j->group->jobs, j);
         job_group_unref(j->group);
     }
-    if (j->drop) {
-        j->drop(j->arg);
-    }
     lock_destroy(&j->lock);
     error_free(j->err);
     g_free(j->backing_file);
@@ -222,6 +219,7 @@ static void finish(Job *j)
 
     j->finishing = true;
     if (!j->source) {
+        j->drop(j->arg);
         conclude(j);
         return;
     }
@@ -967,12 +965,13 @@ static int create_run(Job *j)
 }
 
 static const JobDriver create = { .kind = JOB_CREATE, .run = create_run };
+static const JobDriver amend = { .kind = JOB_AMEND, .run = create_run };
 
-bool job_create(const char *id, bool (*make)(void *arg, Error **errp), void (*drop)(void *arg), void *arg,
-                Error **errp)
+bool job_create(JobKind kind, const char *id, bool (*make)(void *arg, Error **errp), void (*drop)(void *arg),
+                void *arg, Error **errp)
 {
     JobOptions o = { .id = id, .keep_concluded = true };
-    Job *j = job_new(&create, NULL, NULL, &o, errp);
+    Job *j = job_new(kind == JOB_AMEND ? &amend : &create, NULL, NULL, &o, errp);
 
     if (!j) {
         return false;

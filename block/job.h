@@ -15,7 +15,9 @@ typedef struct Job Job;
 typedef struct JobGroup JobGroup;
 
 /* In the order of JobType. */
-typedef enum JobKind { JOB_COMMIT, JOB_STREAM, JOB_MIRROR, JOB_BACKUP, JOB_CREATE, JOB_KINDS } JobKind;
+typedef enum JobKind {
+    JOB_COMMIT, JOB_STREAM, JOB_MIRROR, JOB_BACKUP, JOB_CREATE, JOB_AMEND, JOB_KINDS
+} JobKind;
 /* In the order of the states of query-jobs. */
 typedef enum JobState {
     JOB_UNDEFINED, JOB_CREATED, JOB_RUNNING, JOB_PAUSED, JOB_READY, JOB_STANDBY, JOB_WAITING, JOB_PENDING,
@@ -113,9 +115,10 @@ CTX_CONTROL bool job_commit(BlkNode *top, BlkNode *base, const char *backing_fil
 CTX_CONTROL bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp);
 /* Copies @n as it is now to @target. */
 CTX_CONTROL bool job_backup(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp);
-/* Makes an image as @o says, by make(arg) on the job's thread; then drop(arg), on control. */
-CTX_CONTROL bool job_create(const char *id, bool (*make)(void *arg, Error **errp), void (*drop)(void *arg),
-                            void *arg, Error **errp);
+/* Makes or changes an image (@kind: JOB_CREATE, JOB_AMEND) by make(arg) on the job's thread; then drop(arg),
+ * on control, before it is concluded. */
+CTX_CONTROL bool job_create(JobKind kind, const char *id, bool (*make)(void *arg, Error **errp),
+                            void (*drop)(void *arg), void *arg, Error **errp);
 
 /* Of a job that began while its nodes are held: it works from now on, or it was never there. */
 CTX_CONTROL void job_go(Job *j);

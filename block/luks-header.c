@@ -239,6 +239,7 @@ static void diffuse(CryptHash h, uint8_t *block, size_t len)
         crypt_hash(h, &number, sizeof(number), block + i * digest, part, out);
         memcpy(block + i * digest, out, part);
     }
+    explicit_bzero(out, sizeof(out));
 }
 
 /* All stripes but the last, mixed into @out. */
@@ -412,6 +413,7 @@ static bool slot_set(BlkNode *file, uint64_t base, Luks *l, unsigned i, const ch
     split_or_merge(l->hash, material, l->key_bytes, key, false);
     Crypt *c = slot_cipher(l, &new, password, len, errp);
     if (!c) {
+        explicit_bzero(material, bytes);
         return false;
     }
     crypt_sectors(c, true, 0, material, bytes);
@@ -432,12 +434,15 @@ static bool slot_erase(BlkNode *file, uint64_t base, Luks *l, unsigned i, Error 
 {
     uint64_t bytes = material_bytes(l);
     g_autofree uint8_t *noise = g_malloc(bytes);
-    LuksSlot *s = &l->slots[i];
+    LuksSlot *s = &l->slots[i], old = *s;
 
     s->active = false;
     s->iterations = 0;
     memset(s->salt, 0, LUKS_SALT);
     int ret = header_write(file, base, l);
+    if (ret < 0) {
+        *s = old;
+    }
     for (unsigned round = 0; ret == 0 && round < 3; round++) {
         if (!crypt_random(noise, bytes, errp)) {
             return false;
@@ -485,17 +490,32 @@ static bool spec_of(const BlkLuksCreate *o, Luks *l, Error **errp)
 
 bool blk_luks_room(const BlkLuksCreate *o, uint64_t *room, Error **errp)
 {
-    Luks l;
+    Luks l = { 0 };
     bool ok = spec_of(o, &l, errp);
 
     *room = l.payload;
     return ok && (o->key_secret || error_set(errp, "Parameter 'key-secret' is required for cipher"));
 }
 
+/* A random one (RFC 4122, section 4.4), without opening any file. */
+static bool uuid_new(char out[40], Error **errp)
+{
+    uint8_t b[16];
+    bool ok = crypt_random(b, sizeof(b), errp);
+
+    b[6] = (b[6] & 0x0f) | 0x40;
+    b[8] = (b[8] & 0x3f) | 0x80;
+    for (unsigned i = 0, at = 0; ok && i < sizeof(b); i++) {
+        const char *dash = i >= 4 && i <= 10 && i % 2 == 0 ? "-" : "";
+
+        at += (unsigned)g_snprintf(out + at, 40 - at, "%s%02x", dash, b[i]);
+    }
+    return ok;
+}
+
 bool luks_format(BlkNode *file, uint64_t base, const BlkLuksCreate *o, Error **errp)
 {
     uint64_t ms = o->has_iter_time ? o->iter_time : ITER_TIME;
-    g_autofree char *uuid = g_uuid_string_random();
     uint8_t key[CRYPT_KEY_MAX];
     size_t len;
     Luks l;
@@ -507,8 +527,8 @@ bool luks_format(BlkNode *file, uint64_t base, const BlkLuksCreate *o, Error **e
     if (!password) {
         return false;
     }
-    g_strlcpy(l.uuid, uuid, sizeof(l.uuid));
-    bool ok = crypt_random(key, sizeof(key), errp) && crypt_random(l.salt, LUKS_SALT, errp) &&
+    bool ok = uuid_new(l.uuid, errp) && crypt_random(key, sizeof(key), errp) &&
+              crypt_random(l.salt, LUKS_SALT, errp) &&
               iterations_for(&l, ms, LUKS_DIGEST, &l.iterations, errp);
     if (ok) {
         l.iterations = MAX(l.iterations / 8, ITERATIONS_MIN);
@@ -580,8 +600,8 @@ static unsigned slots_meant(BlkNode *file, uint64_t base, const Luks *l, const B
     explicit_bzero(key, sizeof(key));
     secret_wipe(password, len);
     if (!meant && a->has_keyslot) {
-        error_set(errp, "Given keyslot %u doesn't contain the given (old) password / erase operation "
-                  "forbidden", (unsigned)a->keyslot);
+        error_set(errp, "Given keyslot %u doesn't contain the given old password for erase operation",
+                  (unsigned)a->keyslot);
     } else if (!meant) {
         error_set(errp, "No keyslots match given (old) password for erase operation");
     }
@@ -623,6 +643,7 @@ static bool deactivate(BlkNode *file, uint64_t base, Luks *l, const BlkLuksAmend
 bool luks_amend(BlkNode *file, uint64_t base, Luks *l, const char *secret, const BlkLuksAmend *a, bool force,
                 Error **errp)
 {
+    secret = a->secret ? a->secret : secret;
     if (!a->state) {
         return error_set(errp, "Parameter 'state' is missing");
     }

@@ -66,6 +66,14 @@ static bool luks_disk_amend(BlkNode *n, const BlkAmend *o, bool force, Error **e
     return luks_amend(n->child, 0, &d->l, d->secret, &o->luks, force, errp);
 }
 
+static bool luks_disk_keys(BlkNode *n, LuksPlace *out, Error **errp)
+{
+    LuksDisk *d = n->state;
+
+    *out = (LuksPlace){ &d->l, 0, d->secret };
+    return true;
+}
+
 static bool luks_rights(BlkNode *n, unsigned need, unsigned share, Error **errp)
 {
     return blk_change_rights(&n->child_use, need, share, errp);
@@ -144,6 +152,7 @@ const BlkDriver blk_luks = {
     .truncate = luks_truncate,
     .child_resized = luks_child_resized,
     .amend = luks_disk_amend,
+    .keys = luks_disk_keys,
     .info = luks_disk_info,
     .resolve = luks_resolve,
     .resolve_slow = luks_resolve_slow,

@@ -30,7 +30,15 @@ typedef struct Luks {
     uint8_t digest[LUKS_DIGEST], salt[LUKS_SALT];
     char uuid[40];
     LuksSlot slots[LUKS_SLOTS];
+    bool busy;                 /* a change is under way */
 } Luks;
+
+/* The header of an open image. */
+typedef struct LuksPlace {
+    Luks *luks;
+    uint64_t base;             /* where it is in the child */
+    const char *secret;        /* the id of what opened it, or NULL */
+} LuksPlace;
 
 /* Reads and checks the header; every field, before anything is done by it. */
 bool luks_read(BlkNode *file, uint64_t base, uint64_t room, Luks *l, Error **errp);

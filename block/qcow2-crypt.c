@@ -8,6 +8,13 @@
 #include "util/bytes.h"
 #include "util/secret.h"
 
+static bool aes_refused;       /* control */
+
+void blk_refuse_aes(void)
+{
+    aes_refused = true;
+}
+
 static const char *const formats[] = { NULL, "aes", "luks" };
 
 /* The first 16 bytes of the secret are the key. */
@@ -45,6 +52,13 @@ bool qcow2_crypt_open(BlkNode *n, const BlkOptions *o, Error **errp)
     }
     if (!o->key_secret && !o->no_data) {
         return error_set(errp, "Parameter 'encrypt.key-secret' is required for cipher");
+    }
+    if (h->crypt_method == QCOW2_CRYPT_AES && aes_refused && !o->no_data) {
+        error_set(errp, "Use of AES-CBC encrypted qcow2 images is no longer supported in system "
+                  "emulators");
+        return error_hint(errp, "You can use 'rhea-img convert' to convert your image to an "
+                          "alternative supported format, such as unencrypted qcow2, or raw with the LUKS "
+                          "format instead.");
     }
     if (h->crypt_method == QCOW2_CRYPT_LUKS) {
         q->luks = g_new0(Luks, 1);
@@ -116,14 +130,22 @@ void qcow2_crypt_info(const BlkNode *n, BlkImageInfo *out)
     }
 }
 
-bool qcow2_crypt_amend(BlkNode *n, const BlkLuksAmend *o, bool force, Error **errp)
+bool qcow2_crypt_keys(BlkNode *n, LuksPlace *out, Error **errp)
 {
     Qcow2 *q = n->state;
 
     if (!q->luks) {
         return error_set(errp, q->h.crypt_method ? "Only LUKS encryption options can be amended"
-                                                 : "Can't amend encryption options - encryption not present");
+                                                 : "image is not encrypted, can't amend");
     }
     blk_grow(n->child, q->h.crypt_off + q->h.crypt_size);      /* a file may end within the slots */
-    return luks_amend(n->child, q->h.crypt_off, q->luks, q->secret, o, force, errp);
+    *out = (LuksPlace){ q->luks, q->h.crypt_off, q->secret };
+    return true;
+}
+
+bool qcow2_crypt_amend(BlkNode *n, const BlkLuksAmend *o, bool force, Error **errp)
+{
+    LuksPlace p = { 0 };
+
+    return qcow2_crypt_keys(n, &p, errp) && luks_amend(n->child, p.base, p.luks, p.secret, o, force, errp);
 }

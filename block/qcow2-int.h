@@ -189,6 +189,7 @@ bool qcow2_crypt_room(const BlkCreate *o, uint64_t *room, Error **errp);
 /* The data of an encrypted image: marks what resolve found for @r. */
 void qcow2_crypt_mark(const BlkNode *n, const BlkReq *r, Extent *e);
 /* Key slots; the image has LUKS encryption or this fails. */
+bool qcow2_crypt_keys(BlkNode *n, struct LuksPlace *out, Error **errp);
 bool qcow2_crypt_amend(BlkNode *n, const BlkLuksAmend *o, bool force, Error **errp);
 void qcow2_crypt_info(const BlkNode *n, BlkImageInfo *out);
 

@@ -329,6 +329,7 @@ const BlkDriver blk_qcow2 = {
     .check = qcow2_check,
     .write_compressed = qcow2_pack,
     .amend = qcow2_amend,
+    .keys = qcow2_crypt_keys,
     .info = qcow2_info,
     .status = qcow2_status,
     .snapshots = &qcow2_snapshot_ops,

@@ -271,6 +271,7 @@ static bool make_ram(Machine *m, const Config *config, Error **errp)
 static bool open_back_ends(const CmdLine *cmd, Config *c, bool *help, Error **errp)
 {
     objects_init();
+    blk_refuse_aes();
     drives_init();
     return objects_create_all(cmd, c->board.mem_merge, c->board.dump_guest_core, help, errp) && !*help &&
            streams_open(cmd, help, errp) && !*help && drives_open_all(cmd, &c->board, help, errp) && !*help;

@@ -8,11 +8,17 @@
 #include "qapi/events.h"
 #include "system/qmp-graph.h"
 
-G_STATIC_ASSERT((int)JOB_COMMIT == (int)JOB_TYPE_COMMIT && (int)JOB_CREATE == (int)JOB_TYPE_CREATE);
+G_STATIC_ASSERT((int)JOB_COMMIT == (int)JOB_TYPE_COMMIT && (int)JOB_AMEND == (int)JOB_TYPE_AMEND);
 G_STATIC_ASSERT((int)JOB_SYNC_NONE == (int)MIRROR_SYNC_MODE_NONE);
 G_STATIC_ASSERT((int)JOB_SYNC_BITMAP == (int)MIRROR_SYNC_MODE_BITMAP);
 G_STATIC_ASSERT((int)JOB_BITMAP_ALWAYS == (int)BITMAP_SYNC_MODE_ALWAYS);
 G_STATIC_ASSERT((int)JOB_NULL == (int)JOB_STATUS_NULL && (int)JOB_PENDING == (int)JOB_STATUS_PENDING);
+
+/* Does its work belong to a node, in the words of the older commands? */
+static bool is_block_job(const Job *j)
+{
+    return job_facts(j).kind < JOB_CREATE;
+}
 
 /* --- events --- */
 
@@ -32,7 +38,7 @@ static void on_pending(const Job *j)
 {
     JobFacts i = job_facts(j);
 
-    if (i.kind != JOB_CREATE) {
+    if (is_block_job(j)) {
         qmp_event_block_job_pending((JobType)i.kind, i.id);
     }
 }
@@ -41,7 +47,7 @@ static void on_over(const Job *j)
 {
     JobFacts i = job_facts(j);
 
-    if (i.kind == JOB_CREATE) {            /* no block job */
+    if (!is_block_job(j)) {
         return;
     }
     if (i.cancelled) {
@@ -99,7 +105,7 @@ bool qmp_query_block_jobs(BlockJobInfoList *ret, Error **errp)
     for (const Job *j = job_next(NULL); j != NULL; j = job_next(j)) {
         JobFacts f = job_facts(j);
 
-        if (f.kind == JOB_CREATE) {
+        if (!is_block_job(j)) {
             continue;
         }
         BlockJobInfo *i = qapi_new_block_job_info();
@@ -138,7 +144,7 @@ static Job *find_block_job(const char *id, Error **errp)
 {
     Job *j = job_find(id);
 
-    if (j == NULL || job_facts(j).kind == JOB_CREATE) {
+    if (j == NULL || !is_block_job(j)) {
         j = NULL;
         error_set_class(errp, ERROR_DEVICE_NOT_ACTIVE, "Block job '%s' not found", id);
     }

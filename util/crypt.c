@@ -176,6 +176,7 @@ void crypt_hash(CryptHash h, const void *a, size_t a_len, const void *b, size_t 
         hash->update(ctx, b_len, b);
     }
     hash->digest(ctx, hash->digest_size, out);
+    explicit_bzero(ctx, hash->context_size);
 }
 
 /* --- key derivation --- */

@@ -1,7 +1,10 @@
 /* secret.c: the secret objects, see secret.h. */
 #include "util/secret.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 #include "util/crypt.h"
 #include "util/lock.h"
 #include "util/thread.h"
@@ -9,6 +12,7 @@
 #define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n"
 #define KEY_SIZE 32
 #define BLOCK 16
+#define FILE_MAX (1u << 20)    /* bytes of a file, with a NUL */
 
 typedef struct Secret Secret;
 struct Secret {
@@ -34,15 +38,16 @@ void secret_wipe(char *secret, size_t len)
 static bool decode(const char *text, uint8_t **out, size_t *len, Error **errp)
 {
     gsize got = 0;
-    g_autofree uint8_t *bytes = g_base64_decode(text, &got);
+    uint8_t *bytes = g_base64_decode(text, &got);
+    bool ok = text[strspn(text, BASE64)] == '\0' && (got > 0 || *text == '\0');
 
-    if (text[strspn(text, BASE64)] != '\0' || (got == 0 && *text != '\0')) {
-        return error_set(errp, "Base64 data contains invalid characters");
+    if (ok) {
+        *out = g_malloc0(got + 1);
+        memcpy(*out, bytes, got);
+        *len = got;
     }
-    *out = g_malloc0(got + 1);
-    memcpy(*out, bytes, got);
-    *len = got;
-    return true;
+    secret_wipe((char *)bytes, got);
+    return ok || error_set(errp, "Base64 data contains invalid characters");
 }
 
 static bool decrypt_with(const char *key, size_t key_len, const char *iv_text, Secret *s, Error **errp)
@@ -88,18 +93,45 @@ static bool decrypt(const SecretOptions *o, Secret *s, Error **errp)
     return ok;
 }
 
+/* All that @file has, and a NUL; also of a pipe. */
+static bool read_file(const char *file, char **text, size_t *len, Error **errp)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    size_t got = 0;
+    ssize_t n = fd < 0 ? -1 : 1;
+    char *buf = g_malloc0(FILE_MAX);
+    int err = errno;
+
+    while (n > 0 && got < FILE_MAX) {
+        n = read(fd, buf + got, FILE_MAX - got);
+        err = errno;
+        got += (size_t)MAX(n, 0);
+        n = n < 0 && err == EINTR ? 1 : n;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (n == 0) {
+        *text = g_malloc(got + 1);
+        memcpy(*text, buf, got + 1);
+        *len = got;
+    }
+    secret_wipe(buf, FILE_MAX);
+    return n == 0 || (n < 0 ? error_set_errno(errp, err, "Unable to read %s", file)
+                            : error_set(errp, "Unable to read %s: it has %u bytes or more", file, FILE_MAX));
+}
+
 static bool read_in(const SecretOptions *o, Secret *s, Error **errp)
 {
-    g_autoptr(GError) err = NULL;
     g_autofree char *text = NULL;
-    gsize len = 0;
+    size_t len = 0;
 
     if ((o->data == NULL) == (o->file == NULL)) {
         return error_set(errp, o->data ? "'file' and 'data' are mutually exclusive"
                                        : "Either 'file' or 'data' must be provided");
     }
-    if (o->file && !g_file_get_contents(o->file, &text, &len, &err)) {
-        return error_set(errp, "Unable to read %s: %s", o->file, err->message);
+    if (o->file && !read_file(o->file, &text, &len, errp)) {
+        return false;
     }
     if (o->data) {
         text = g_strdup(o->data);

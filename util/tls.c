@@ -137,13 +137,13 @@ static bool open_x509(TlsCreds *c, const TlsCredsOptions *o, Error **errp)
 /* The key of the line "NAME:HEXKEY" in the text of a file of psktool(1); owned by the caller, or NULL. */
 static char *find_psk(const char *text, const char *username)
 {
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    size_t name = strlen(username);
 
-    for (unsigned i = 0; lines[i]; i++) {
-        char *colon = strchr(g_strchomp(lines[i]), ':');
+    for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        size_t len = strcspn(line, "\n");
 
-        if (colon && strlen(username) == (size_t)(colon - lines[i]) && g_str_has_prefix(lines[i], username)) {
-            return g_strdup(colon + 1);
+        if (len > name && line[name] == ':' && !memcmp(line, username, name)) {
+            return g_strchomp(g_strndup(line + name + 1, len - name - 1));
         }
     }
     return NULL;
@@ -156,7 +156,12 @@ static int give_psk(gnutls_session_t s, const char *username, gnutls_datum_t *ke
     g_autofree char *hex = find_psk(session->creds->keys, username);
     gnutls_datum_t coded = { (unsigned char *)hex, hex ? (unsigned)strlen(hex) : 0 };
 
-    return hex && lib.hex_decode2(&coded, key) == 0 ? 0 : -1;
+    int ret = hex && lib.hex_decode2(&coded, key) == 0 ? 0 : -1;
+
+    if (hex) {
+        explicit_bzero(hex, strlen(hex));
+    }
+    return ret;
 }
 
 static bool open_psk(TlsCreds *c, const TlsCredsOptions *o, Error **errp)
@@ -183,8 +188,9 @@ static bool open_psk(TlsCreds *c, const TlsCredsOptions *o, Error **errp)
         return error_set(errp, "Username %s not found in '%s'", username, path);
     }
     gnutls_datum_t key = { (unsigned char *)hex, (unsigned)strlen(hex) };
-    return !failed(lib.psk_set_client_credentials(c->u.psk_client, username, &key, GNUTLS_PSK_KEY_HEX),
-                   "Cannot use the key of", username, errp);
+    int ret = lib.psk_set_client_credentials(c->u.psk_client, username, &key, GNUTLS_PSK_KEY_HEX);
+    explicit_bzero(hex, key.size);
+    return !failed(ret, "Cannot use the key of", username, errp);
 }
 
 static bool open_anon(TlsCreds *c, const TlsCredsOptions *o)
@@ -254,6 +260,9 @@ void tls_creds_free(TlsCreds *c)
     }
     if (c->priority) {
         lib.priority_deinit(c->priority);
+    }
+    if (c->keys) {
+        explicit_bzero(c->keys, strlen(c->keys));
     }
     g_free(c->keys);
     g_free(c);
