@@ -9,6 +9,7 @@
  *    in which they ended have returned. */
 #include "block/graph.h"
 #include "block/block-int.h"
+#include "block/job.h"
 #include "block/throttle.h"
 #include "util/bytes.h"
 
@@ -377,7 +378,7 @@ bool blk_snapshot(BlkNode *n, BlkNode *overlay, Error **errp)
     g_autoptr(GPtrArray) users = g_ptr_array_new();
 
     assert_control();
-    if (!blk_users_take(n, overlay, NULL, users, errp)) {
+    if (!job_node_free(n, errp) || !blk_users_take(n, overlay, NULL, users, errp)) {
         return false;
     }
     bool ok = blk_set_backing(overlay, n, errp);

@@ -41,6 +41,17 @@ static int mark_layers(Job *j, const BlkNode *base, bool have)
     return 0;
 }
 
+/* True if no other job works on the images from @n down to @base, that one left out. */
+static bool chain_free(BlkNode *n, const BlkNode *base, Error **errp)
+{
+    for (; n && n != base; n = blk_behind(n)) {
+        if (!job_node_free(n, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* --- stream --- */
 
 static int stream_run(Job *j)
@@ -89,7 +100,7 @@ bool job_stream(BlkNode *n, BlkNode *base, const char *backing_file, const JobOp
     if (n->read_only) {
         return error_set(errp, "Block node '%s' is read-only", n->name);
     }
-    Job *j = job_new(&stream, n, base, o, errp);
+    Job *j = chain_free(n, base, errp) ? job_new(&stream, n, base, o, errp) : NULL;
     if (!j) {
         return false;
     }
@@ -222,7 +233,7 @@ bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, 
     if (o->replaces && !blk_find(o->replaces)) {
         return error_set(errp, "Cannot find device='' nor node-name='%s'", o->replaces);
     }
-    if (!sizes_match(n, target, errp)) {
+    if (!sizes_match(n, target, errp) || !job_node_free(n, errp)) {
         return false;
     }
     Job *j = job_new(&mirror, n, target, o, errp);
@@ -306,6 +317,9 @@ bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const Job
 {
     if (top == base || !blk_is_above(top, base)) {
         return error_set(errp, "'%s' is not in this backing file chain", base->name);
+    }
+    if (!chain_free(top, base, errp) || !job_node_free(base, errp)) {
+        return false;
     }
     if (blk_size(base) < blk_size(top) && !blk_truncate(base, blk_size(top), errp)) {
         return false;
@@ -418,7 +432,7 @@ bool job_backup(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, 
         return error_set(errp, "Source and target cannot be the same");
     }
     if (!check_bitmap(n, sync, o, &bitmap, errp) || !check_compress(target, o, errp) ||
-        !sizes_match(n, target, errp)) {
+        !sizes_match(n, target, errp) || !job_node_free(n, errp)) {
         return false;
     }
     if (o->max_chunk && o->max_chunk < JOB_GRAIN) {

@@ -767,6 +767,45 @@ static bool id_ok(const char *id)
     return !*id;
 }
 
+/* True if @j has @n in hand: the layers it copies from, and the last one if it writes there. */
+static bool works_on(const Job *j, const BlkNode *n)
+{
+    BlkNode *m = j->source, *over;
+
+    if (j->drv->kind == JOB_MIRROR) {
+        return n == m || n == j->target;
+    }
+    for (; m && m != j->target; m = blk_behind(m)) {
+        if (n == m) {
+            return true;
+        }
+    }
+    if (j->drv->kind == JOB_STREAM) {
+        return false;
+    }
+    for (m = j->source; (over = blk_overlay_of(m)) != NULL;) {
+        m = over;
+    }
+    return n == m || n == j->target;           /* a commit: what is written to, too */
+}
+
+bool job_node_free(const BlkNode *n, Error **errp)
+{
+    static const char *const kinds[] = {
+        [JOB_COMMIT] = "commit", [JOB_STREAM] = "stream", [JOB_MIRROR] = "mirror",
+    };
+
+    for (const Job *j = jobs; j; j = j->next_job) {
+        JobKind kind = j->drv->kind;
+
+        if (kind <= JOB_MIRROR && j->state < JOB_CONCLUDED && works_on(j, n)) {
+            return error_set(errp, "Node '%s' is busy: block device is in use by block job: %s", n->name,
+                             kinds[kind]);
+        }
+    }
+    return true;
+}
+
 bool job_id_free(const char *id, Error **errp)
 {
     assert_control();

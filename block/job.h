@@ -91,6 +91,10 @@ CTX_CONTROL bool job_id_free(const char *id, Error **errp);
 /* The job after @j in the order of creation; the first for NULL. */
 CTX_CONTROL Job *job_next(const Job *j);
 
+/* False if a job other than a backup works on the image @n: no other job, and no snapshot, may change what is
+ * above or below it. */
+CTX_CONTROL bool job_node_free(const BlkNode *n, Error **errp);
+
 /* What people ask of jobs; each fails in a state where it makes no sense. */
 CTX_CONTROL bool job_pause(Job *j, Error **errp);
 CTX_CONTROL bool job_resume(Job *j, Error **errp);

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from disks import DISK, Disks, disk_node
+from disks import DISK, Disks, add, disk_node
 from qmp import check, main, same
 
 
@@ -229,18 +229,6 @@ def test_create():
         same(create(m, driver="qcow2", file="no", size=1), "Cannot find device='no' nor node-name='no'")
         same(create(m, driver="qcow2", file="made", size=1 << 20, cluster_size=3),
              "Cluster size must be a power of two between 512 and 2048k")
-        # A node whose file was empty is as long as the image in it then, for an image of its own.
-        with open(m.folder.name + "/empty", "wb"):
-            pass
-        q.cmd("blockdev-add", driver="file", filename=m.folder.name + "/empty", **{"node-name": "empty"})
-        q.cmd("blockdev-add", driver="raw", file="empty", **{"node-name": "above"})
-        same(create(m, driver="qcow2", file="above", size=4 << 20), None)
-        same([n["image"]["virtual-size"] for n in q.cmd("query-named-block-nodes")
-              if n["node-name"] in ("empty", "above")], [os.stat(m.folder.name + "/empty").st_size] * 2)
-        for _ in range(2):
-            q.cmd("blockdev-add", driver="qcow2", file="above", **{"node-name": "image"})
-            q.cmd("human-monitor-command", **{"command-line": 'qemu-io image "write -P 9 1M 1M"'})
-            q.cmd("blockdev-del", **{"node-name": "image"})
         check("already used" in create(m, driver="qcow2", file="f", size=1 << 20),
               "a disk in use was formatted")
         check("No such file" in create(m, driver="file", filename="/nonexistent/x", size=1), "no error")
@@ -248,6 +236,56 @@ def test_create():
                 options={"driver": "file", "filename": name, "size": 0})
         q.cmd("blockdev-del", **{"node-name": "made"})
         subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", name], check=True)
+        # A node whose file was empty is as long as the image in it then, for an image of its own.
+        with open(m.folder.name + "/empty", "wb"):
+            pass
+        q.cmd("blockdev-add", driver="file", filename=m.folder.name + "/empty", **{"node-name": "empty"})
+        q.cmd("blockdev-add", driver="raw", file="empty", **{"node-name": "above"})
+        same(create(m, driver="qcow2", file="above", size=1 << 20), None)
+        same([n["image"]["virtual-size"] for n in q.cmd("query-named-block-nodes")
+              if n["node-name"] in ("empty", "above")], [os.stat(m.folder.name + "/empty").st_size] * 2)
+        for _ in range(2):
+            q.cmd("blockdev-add", driver="qcow2", file="above", **{"node-name": "image"})
+            q.cmd("blockdev-backup", device="r", target="image", sync="full", **{"job-id": "fill"})
+            same(q.event("BLOCK_JOB_COMPLETED").get("error"), None)
+            q.cmd("blockdev-del", **{"node-name": "image"})
+
+
+def test_busy():
+    """What a job has in hand no other one and no snapshot takes; a backup is in nobody's way."""
+    text = "Node '%s' is busy: block device is in use by block job: %s"
+    with Disks(*DISK, added="c") as m:
+        q = m.qmp
+        for layer in "ab":
+            subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write 0 1M", m.folder.name + "/" + layer],
+                           check=True, stdout=subprocess.DEVNULL)
+            add(m, layer)
+            q.cmd("blockdev-snapshot", node=disk_node(m), overlay=layer)
+        slow = {"job-id": "j", "speed": 1, "auto-finalize": False}
+        for first, args, busy in (
+                ("blockdev-mirror", {"device": "b", "target": "c", "sync": "full"}, "b"),
+                ("block-stream", {"device": "b"}, "ba"),
+                ("block-stream", {"device": "b", "base-node": "r"}, "ba"),
+                ("block-commit", {"device": "b", "top-node": "a", "base-node": "r"}, "ba"),
+                ("block-commit", {"device": "b", "base-node": "r"}, "ba")):
+            kind = first.split("-")[1]
+            q.cmd(first, **args, **slow)
+            for node in busy:
+                q.fails("blockdev-backup", device=node, target="c", sync="full", text=text % (node, kind),
+                        **{"job-id": "k"})
+            for command in ("block-stream", "block-commit"):
+                q.fails(command, device="b", text=text % ("b", kind), **{"job-id": "k", "base-node": "a"})
+            if kind != "mirror":
+                q.fails("blockdev-mirror", device="b", target="c", sync="full", text=text % ("b", kind),
+                        **{"job-id": "k"})
+                q.fails("blockdev-snapshot", node="b", overlay="c", text=text % ("b", kind))
+            q.cmd("block-job-cancel", device="j", force=True)
+            states(m, "j")
+        slow.pop("auto-finalize")
+        q.cmd("blockdev-backup", device="b", target="c", sync="full", **slow)
+        q.cmd("block-stream", device="b", **{"job-id": "k", "base-node": "a"})
+        while q.event("BLOCK_JOB_COMPLETED")["device"] != "k":
+            pass
 
 
 TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]

@@ -4,38 +4,6 @@
 
 #define CHANGES 12
 
-static bool have_tools(void)
-{
-    g_autofree char *path = g_find_program_in_path("qemu-img");
-
-    return path != NULL;
-}
-
-typedef struct Wait {
-    BlkHold *hold;
-    bool held;
-} Wait;
-
-static void held(BlkHold *h, void *arg)
-{
-    Wait *w = arg;
-
-    w->hold = h;
-    w->held = true;
-}
-
-static BlkHold *hold(BlkNode *a, BlkNode *b)
-{
-    BlkNode *nodes[] = { a, b };
-    Wait w = { 0 };
-
-    blk_hold(nodes, b ? 2 : 1, held, &w);
-    while (!w.held) {
-        loop_control_iterate(true);
-    }
-    return w.hold;
-}
-
 /* Filters come and go. */
 static void test_filter(void **state)
 {

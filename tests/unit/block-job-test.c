@@ -47,13 +47,6 @@ typedef struct Chain {
     Load load;
 } Chain;
 
-static bool have_tools(void)
-{
-    g_autofree char *path = g_find_program_in_path("qemu-img");
-
-    return path != NULL;
-}
-
 static void chain_begin(Chain *c, unsigned seed)
 {
     static const char *const names[] = { "base", "mid", "top", "target" };
@@ -256,6 +249,8 @@ static void test_life(void **state)
     assert_true(job_mirror(c.n[2], c.n[3], JOB_SYNC_FULL, &keep, NULL));
     Job *j = job_find("job0");
     assert_false(job_stream(c.n[2], NULL, NULL, &job0, &err));
+    assert_error(err, "Node 'top' is busy: block device is in use by block job: mirror");
+    assert_false(job_commit(c.n[1], c.n[0], NULL, &job0, &err));
     assert_error(err, "Job ID 'job0' already in use");
     assert_false(job_complete(j, &err));
     assert_error(err, "Job 'job0' in state 'running' cannot accept command verb 'complete'");

@@ -89,16 +89,11 @@ static inline void load_first(void *arg)
     load_next(arg);
 }
 
-/* Begins to write to @n, which reads as @model (LOAD_SIZE bytes, changed as it is written). */
-static inline void load_start(Load *l, BlkNode *n, uint8_t *model, unsigned seed)
+/* Begins to write again, after load_stop(). */
+static inline void load_resume(Load *l, unsigned seed)
 {
-    Error *err = NULL;
-
-    *l = (Load){ .model = model, .running = LOAD_SLOTS, .user.moved = load_moved };
-    if (!blk_attach(n, &l->user, "the load", BLK_PERM_READ | BLK_PERM_WRITE, BLK_PERM_READ | BLK_PERM_RESIZE,
-                    &err)) {
-        fail_msg("%s", error_text(err));
-    }
+    l->running = LOAD_SLOTS;
+    l->stop = false;
     loop_control();            /* made here: only control may */
     for (unsigned i = 0; i < LOAD_LOOPS; i++) {
         l->loops[i] = worker_new(i ? "load1" : "load0");
@@ -112,6 +107,19 @@ static inline void load_start(Load *l, BlkNode *n, uint8_t *model, unsigned seed
         s->req = (BlkReq){ .loop = l->loops[i % LOAD_LOOPS], .done = load_done };
         loop_call(s->req.loop, load_first, s);
     }
+}
+
+/* Begins to write to @n, which reads as @model (LOAD_SIZE bytes, changed as it is written). */
+static inline void load_start(Load *l, BlkNode *n, uint8_t *model, unsigned seed)
+{
+    Error *err = NULL;
+
+    *l = (Load){ .model = model, .user.moved = load_moved };
+    if (!blk_attach(n, &l->user, "the load", BLK_PERM_READ | BLK_PERM_WRITE, BLK_PERM_READ | BLK_PERM_RESIZE,
+                    &err)) {
+        fail_msg("%s", error_text(err));
+    }
+    load_resume(l, seed);
 }
 
 /* Control's work while @count more requests are made. */
@@ -168,6 +176,39 @@ static inline bool tool(const char *format, ...)
         return false;
     }
     return true;
+}
+
+static inline bool have_tools(void)
+{
+    g_autofree char *path = g_find_program_in_path("qemu-img");
+
+    return path != NULL;
+}
+
+typedef struct LoadWait {
+    BlkHold *hold;
+    bool held;
+} LoadWait;
+
+static inline void load_held(BlkHold *h, void *arg)
+{
+    LoadWait *w = arg;
+
+    w->hold = h;
+    w->held = true;
+}
+
+/* Nothing is in flight at @a and @b (or NULL) until blk_release(). */
+static inline BlkHold *hold(BlkNode *a, BlkNode *b)
+{
+    BlkNode *nodes[] = { a, b };
+    LoadWait w = { 0 };
+
+    blk_hold(nodes, b ? 2 : 1, load_held, &w);
+    while (!w.held) {
+        loop_control_iterate(true);
+    }
+    return w.hold;
 }
 
 static inline char *image_new(uint64_t size)
