@@ -48,6 +48,13 @@ void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
     }
 }
 
+void blk_front_name(BlkFront *f, const char *drive)
+{
+    assert_control();
+    g_free(f->drive);
+    f->drive = g_strdup(drive);
+}
+
 static void histogram_free(EpochItem *item)
 {
     BlkHistogram *h = container_of(item, BlkHistogram, epoch);

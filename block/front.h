@@ -31,6 +31,8 @@ typedef struct BlkHistogram {
     EpochItem epoch;
 } BlkHistogram;
 
+/* How a medium comes and goes.  @is_open and @is_locked are NULL where it is put into a slot: nothing keeps
+ * it there, open() and close() do nothing. */
 typedef struct BlkTrayOps {
     /* Opens the tray; with @force even when the guest has locked it.  False: *errp is set; the guest
      * was asked instead when it has locked it. */
@@ -40,6 +42,7 @@ typedef struct BlkTrayOps {
     CTX_ANY bool (*is_locked)(const BlkFront *f);
     /* Puts @n (NULL: nothing) in place of the medium; the tray is open, or there is no medium. */
     CTX_CONTROL bool (*change)(BlkFront *f, BlkNode *n, Error **errp);
+    bool writes;               /* a medium may be written */
 } BlkTrayOps;
 
 struct BlkFront {
@@ -72,6 +75,8 @@ extern const char *const blk_on_error_names[];
 /* Lists @f, whose first fields are set: @qdev is taken.  Policies that are AUTO become what the node's
  * -drive said, or the defaults.  @node may be NULL. */
 CTX_CONTROL void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev);
+/* Names an empty @f after the -drive it was made for. */
+CTX_CONTROL void blk_front_name(BlkFront *f, const char *drive);
 /* Nothing happens if it is not listed. */
 CTX_CONTROL void blk_front_close(BlkFront *f);
 /* The front after @f in the order of opening; the first for NULL. */

@@ -245,6 +245,18 @@ bool devices_add_all(const CmdLine *cmd, Error **errp)
     return true;
 }
 
+bool devices_named(const CmdLine *cmd, const char *driver)
+{
+    bool found = false;
+
+    for (unsigned i = 0; i < cmdline_count(cmd, OPT_DEVICE); i++) {
+        g_autoptr(DeviceConfig) c = NULL;
+        found |= qapi_opt_device(cmdline_nth(cmd, OPT_DEVICE, i), &c, NULL) && c != NULL &&
+                 strcmp(c->driver, driver) == 0;
+    }
+    return found;
+}
+
 /* --- listings --- */
 
 static void print(GString *take_text)

@@ -14,6 +14,8 @@ CTX_CONTROL bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **er
 CTX_CONTROL Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp);
 /* Everything -device says, in order. */
 CTX_CONTROL bool devices_add_all(const CmdLine *cmd, Error **errp);
+/* True if a -device makes one of type @driver. */
+CTX_CONTROL bool devices_named(const CmdLine *cmd, const char *driver);
 /* True if -device asks for a listing, which is printed. */
 CTX_CONTROL bool devices_print_help(const CmdLine *cmd, Error **errp);
 /* Asks for a device to be unplugged; DEVICE_DELETED follows when it is gone. */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "block/block.h"
+#include "block/front.h"
 #include "core/prop.h"
 #include "qapi/types.h"
 #include "system/blockdev.h"
@@ -13,17 +13,22 @@
 #include "system/throttle.h"
 #include "util/fdset.h"
 
+#define FLOPPIES 2
+
 /* A -drive that becomes a device once the board is there. */
 typedef struct Drive {
-    char *node;                /* NULL: an empty CD-ROM drive */
+    char *node;                /* NULL: an empty drive */
     DriveIf plug;
     bool cdrom, write_through, named;
     int bus, unit;
     char *serial;
+    char *id;                  /* of a floppy drive */
 } Drive;
 
 static GArray *drives;         /* Drive */
 static bool all_temporary;     /* -snapshot */
+static bool floppies[FLOPPIES];        /* places that a -drive has */
+static bool wants_floppy;      /* a board with a controller gets an empty drive */
 
 static void *find_node(const char *name, Error **errp)
 {
@@ -215,18 +220,44 @@ static void set_place(Drive *d, const DriveConfig *c, int fallback_index)
     }
 }
 
+/* The place of a floppy drive on its controller; -1: *errp is set. */
+static int take_floppy(const DriveConfig *c, int fallback_index, Error **errp)
+{
+    int unit = c->has_index ? (int)c->index : c->has_unit ? (int)c->unit : fallback_index;
+
+    for (int i = 0; unit < 0 && i < FLOPPIES; i++) {
+        unit = floppies[i] ? -1 : i;
+    }
+    if (unit < 0 || unit >= FLOPPIES || (c->has_bus && c->bus != 0)) {
+        error_set(errp, "machine type does not support if=floppy,bus=%u,unit=%d",
+                  c->has_bus ? (unsigned)c->bus : 0, unit < 0 ? FLOPPIES : unit);
+        return -1;
+    }
+    if (floppies[unit]) {
+        error_set(errp, "drive with bus=0, unit=%d (index=%d) exists", unit, unit);
+        return -1;
+    }
+    floppies[unit] = true;
+    return unit;
+}
+
 static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_index, Error **errp)
 {
-    g_autofree char *id = c->id != NULL ? g_strdup(c->id) : made_id(c);
+    int floppy = c->if_ != DRIVE_IF_FLOPPY ? 0 : take_floppy(c, fallback_index, errp);
+    if (floppy < 0) {
+        return false;
+    }
+    g_autofree char *id = c->id != NULL ? g_strdup(c->id)
+                          : c->if_ == DRIVE_IF_FLOPPY ? g_strdup_printf("floppy%d", floppy) : made_id(c);
     Drive d = { .plug = c->if_ == DRIVE_IF_DEFAULT ? DRIVE_IF_IDE : c->if_, .serial = g_strdup(c->serial),
                 .cdrom = c->media == DRIVE_MEDIA_CDROM, .named = c->id != NULL,
                 .write_through = c->cache == DRIVE_CACHE_WRITETHROUGH || c->cache == DRIVE_CACHE_DIRECTSYNC };
 
-    if (c->file == NULL && !d.cdrom) {
+    if (c->file == NULL && !d.cdrom && d.plug != DRIVE_IF_FLOPPY) {
         return error_set(errp, "parameter 'file' is missing");
     }
     if (d.plug != DRIVE_IF_NONE && d.plug != DRIVE_IF_IDE && d.plug != DRIVE_IF_VIRTIO &&
-        d.plug != DRIVE_IF_PFLASH) {
+        d.plug != DRIVE_IF_PFLASH && d.plug != DRIVE_IF_FLOPPY) {
         return error_set(errp, "machine type does not support if=%s,bus=%u,unit=%u", drive_if_name(d.plug),
                          c->has_bus ? (unsigned)c->bus : 0, c->has_unit ? (unsigned)c->unit : 0);
     }
@@ -254,6 +285,10 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
         return true;
     }
     set_place(&d, c, fallback_index);
+    if (d.plug == DRIVE_IF_FLOPPY) {
+        d.unit = floppy;
+        d.id = g_steal_pointer(&id);
+    }
     g_array_append_val(drives, d);
     return true;
 }
@@ -300,12 +335,16 @@ bool drives_open_all(const CmdLine *cmd, BoardConfig *board, bool *help, Error *
         }
     }
     all_temporary = cmdline_has(cmd, OPT_SNAPSHOT);
+    wants_floppy = !cmdline_has(cmd, OPT_NODEFAULTS) && !devices_named(cmd, "floppy") &&
+                   !devices_named(cmd, "isa-fdc");
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_DRIVE); i++) {
         if (!add_drive_text("drive", cmdline_nth(cmd, OPT_DRIVE, i), board, -1, help, errp) || *help) {
             return *help;
         }
     }
-    return add_short(cmd, OPT_HDA, "", board, 0, help, errp) &&
+    return add_short(cmd, OPT_FDA, ",if=floppy", board, 0, help, errp) &&
+           add_short(cmd, OPT_FDB, ",if=floppy", board, 1, help, errp) &&
+           add_short(cmd, OPT_HDA, "", board, 0, help, errp) &&
            add_short(cmd, OPT_HDB, "", board, 1, help, errp) &&
            add_short(cmd, OPT_HDC, "", board, 2, help, errp) &&
            add_short(cmd, OPT_HDD, "", board, 3, help, errp) &&
@@ -340,12 +379,46 @@ static bool ide_place(Machine *m, Drive *d, json_t *props, Error **errp)
     return true;
 }
 
+static Bus *floppy_bus(Machine *m, Error **errp)
+{
+    return bus_find(m->root, device_type_find("floppy")->slot, NULL, errp);
+}
+
+/* A board without a floppy controller gets one. */
+static bool plug_floppy(Machine *m, const Drive *d, Error **errp)
+{
+    const DeviceType *fdc = device_type_find("isa-fdc"), *floppy = device_type_find("floppy");
+    Bus *b = floppy_bus(m, NULL);
+    g_autofree char *unit = g_strdup_printf("%d", d->unit);
+    Device *dev;
+
+    if (b == NULL && (m->isa == NULL || device_make(fdc, m->root, m->isa, NULL, errp, NULL) == NULL)) {
+        return m->isa != NULL ||
+               error_set(errp, "machine type does not support if=floppy,bus=0,unit=%d", d->unit);
+    }
+    b = floppy_bus(m, errp);
+    if (b == NULL) {
+        return false;
+    }
+    dev = d->node != NULL
+        ? device_make(floppy, m->root, b, NULL, errp, "unit", unit, "drive", d->node, NULL)
+        : device_make(floppy, m->root, b, NULL, errp, "unit", unit, NULL);
+    if (dev != NULL && d->node == NULL) {
+        g_autofree char *path = device_path(dev);
+        blk_front_name(blk_front_find(path), d->id);
+    }
+    return dev != NULL;
+}
+
 static bool plug(Machine *m, Drive *d, Error **errp)
 {
     g_autoptr(json_t) props = json_object();
     DeviceConfig c = { .props = props };
     g_autofree char *bus = NULL;
 
+    if (d->plug == DRIVE_IF_FLOPPY) {
+        return plug_floppy(m, d, errp);
+    }
     if (d->node != NULL) {
         json_object_set_new(props, "drive", json_string(d->node));
     }
@@ -371,11 +444,16 @@ static bool plug(Machine *m, Drive *d, Error **errp)
 
 bool drives_plug_all(Machine *m, Error **errp)
 {
+    if (wants_floppy && !floppies[0] && floppy_bus(m, NULL) != NULL) {
+        const Drive d = { .plug = DRIVE_IF_FLOPPY, .id = g_strdup("floppy0") };
+        g_array_append_val(drives, d);
+    }
     for (unsigned i = 0; i < drives->len; i++) {
         Drive *d = &g_array_index(drives, Drive, i);
         if (!plug(m, d, errp)) {
             return error_context(errp, "-drive: %s",
-                                 d->node != NULL ? blk_drive_id(blk_find(d->node)) : "CD-ROM");
+                                 d->node != NULL ? blk_drive_id(blk_find(d->node))
+                                 : d->id != NULL ? d->id : "CD-ROM");
         }
     }
     return true;
@@ -422,5 +500,6 @@ void drives_close_all(void)
         Drive *d = &g_array_index(drives, Drive, i);
         g_free(d->node);
         g_free(d->serial);
+        g_free(d->id);
     }
 }

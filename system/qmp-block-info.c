@@ -170,9 +170,9 @@ static BlockInfo *front_info(BlkFront *f)
     i->qdev = g_strdup(f->qdev);
     i->type = g_strdup("unknown");
     i->removable = f->removable;
-    i->has_tray_open = f->tray != NULL;
-    i->tray_open = f->tray != NULL && f->tray->is_open(f);
-    i->locked = f->tray != NULL && f->tray->is_locked(f);
+    i->has_tray_open = f->tray != NULL && f->tray->is_open != NULL;
+    i->tray_open = i->has_tray_open && f->tray->is_open(f);
+    i->locked = i->has_tray_open && f->tray->is_locked(f);
     i->has_io_status = blk_front_may_stop(f);
     i->io_status = states[blk_front_io_status(f)];
     i->inserted = n != NULL ? node_info(n, true) : NULL;

@@ -78,6 +78,12 @@ bool qmp_blockdev_close_tray(const char *device, const char *id, Error **errp)
     return true;
 }
 
+/* A medium can be reached: its tray is open, or it has none. */
+static bool is_open(const BlkFront *f)
+{
+    return f->tray->is_open == NULL || f->tray->is_open(f);
+}
+
 /* What was made for the device alone goes with it; while requests are in flight it stays until the end. */
 static bool take_out(BlkFront *f, Error **errp)
 {
@@ -102,7 +108,7 @@ bool qmp_blockdev_remove_medium(const char *id, Error **errp)
     if (f == NULL) {
         return false;
     }
-    return f->tray->is_open(f) ? take_out(f, errp) : error_set(errp, "Tray of device '%s' is not open", id);
+    return is_open(f) ? take_out(f, errp) : error_set(errp, "Tray of device '%s' is not open", id);
 }
 
 typedef struct UserCount {
@@ -133,7 +139,7 @@ bool qmp_blockdev_insert_medium(const char *id, const char *node_name, Error **e
     if (f->tray == NULL) {
         return error_set(errp, "Device '%s' is not removable", id);
     }
-    if (!f->tray->is_open(f)) {
+    if (!is_open(f)) {
         return error_set(errp, "Tray of the device is not open");
     }
     return f->node == NULL ? f->tray->change(f, n, errp)
@@ -144,17 +150,24 @@ bool qmp_blockdev_change_medium(const char *device, const char *id, const char *
                                 bool force, BlockdevChangeReadOnlyMode read_only_mode, Error **errp)
 {
     BlkFront *f = find_tray(device, id, errp);
-    bool read_only = read_only_mode != BLOCKDEV_CHANGE_READ_ONLY_MODE_READ_WRITE;
     BlkNode *n;
 
     if (f == NULL) {
         return false;
     }
-    if (!read_only) {
+    bool read_only = !f->tray->writes || read_only_mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_READ_ONLY ||
+                     (read_only_mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_RETAIN && f->node != NULL &&
+                      blk_read_only(f->node));
+    if (read_only && read_only_mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_READ_WRITE) {
         return error_set(errp, "read-only-mode=read-write: no device with a tray writes");
     }
     n = drives_open_medium(filename, format, f->drive, read_only, errp);
     if (n == NULL) {
+        return false;
+    }
+    if (read_only_mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_READ_WRITE && blk_read_only(n)) {
+        error_set(errp, "read-only-mode=read-write: '%s' cannot be written", filename);
+        blk_close(n, NULL);
         return false;
     }
     if (!f->tray->open(f, force, errp) || !take_out(f, errp) || !f->tray->change(f, n, errp)) {

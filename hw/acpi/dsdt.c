@@ -38,10 +38,48 @@ static void add_serial(Aml *isa, unsigned index)
                                              aml_res_irq_noflags(irqs[index]), NULL))), NULL)));
 }
 
+/* 9.9: drive @n, with the parameters of a BIOS diskette table (INT 13h, function 8). */
+static Aml *floppy_drive(const AcpiFdc *f, unsigned n)
+{
+    static const uint8_t table[] = { 0xaf, 0x02, 0x25, 0x02, 0x12, 0x1b, 0xff, 0x6c, 0xf6, 0x0f, 0x08 };
+    uint8_t first[] = { n, f->type[n], f->cylinder[n], f->sector[n], 1 };
+    Aml *values = aml_list();
+
+    for (unsigned i = 0; i < sizeof(first); i++) {
+        aml_add(values, aml_int(first[i]));
+    }
+    for (unsigned i = 0; i < sizeof(table); i++) {
+        aml_add(values, aml_int(table[i]));
+    }
+    return aml_device(n ? "FLPB" : "FLPA", aml_terms(
+        aml_name("_ADR", aml_int(n)),
+        aml_name("_FDI", aml_package(sizeof(first) + sizeof(table), values)), NULL));
+}
+
+static void add_fdc(Aml *isa, const AcpiFdc *f)
+{
+    Aml *body = aml_terms(hid("PNP0700"), aml_name("_CRS", aml_resources(aml_terms(
+        aml_res_io(f->iobase + 2, f->iobase + 2, 0, 4), aml_res_io(f->iobase + 7, f->iobase + 7, 0, 1),
+        aml_res_irq_noflags(f->irq), aml_res_dma(f->dma), NULL))), NULL);
+    uint8_t fde[20] = { [16] = 2 };            /* five dwords; of the last: a tape is not reported */
+
+    for (unsigned i = 0; i < 2; i++) {
+        if (f->type[i] != 0) {
+            fde[4 * i] = 1;
+            aml_add(body, floppy_drive(f, i));
+        }
+    }
+    aml_add(body, aml_name("_FDE", aml_buffer(fde, sizeof(fde))));
+    aml_add(isa, aml_device("FDC0", body));
+}
+
 static Aml *isa_chips(const AcpiBoard *b)
 {
     Aml *isa = aml_list();
 
+    if (b->fdc != NULL) {
+        add_fdc(isa, b->fdc);
+    }
     if (b->ps2) {
         aml_add(isa, isa_device("KBD", "PNP0303", aml_terms(
             aml_res_io(0x60, 0x60, 1, 1), aml_res_io(0x64, 0x64, 1, 1), aml_res_irq_noflags(1), NULL)));

@@ -11,6 +11,13 @@
 #define ACPI_RSDP_FILE "etc/acpi/rsdp"
 
 /* What the tables say about the board. */
+typedef struct AcpiFdc {
+    uint16_t iobase;
+    uint8_t irq, dma;
+    uint8_t type[2];                   /* as CMOS codes it; 0: no drive */
+    uint8_t cylinder[2], sector[2];    /* the highest */
+} AcpiFdc;
+
 typedef struct AcpiBoard {
     bool q35;                          /* else i440FX/PIIX */
     uint16_t pm_base;                  /* PM1a event block; control +4, timer +8 */
@@ -30,6 +37,7 @@ typedef struct AcpiBoard {
     bool hpet, pvpanic, fw_cfg, s3, s4;
     unsigned serial_ports;             /* bit n: COM(n+1) is there */
     bool ps2;
+    const AcpiFdc *fdc;                /* the first floppy controller, or NULL */
     uint32_t (*apic_id)(const CpuTopology *t, unsigned index);
 } AcpiBoard;
 

@@ -4,6 +4,7 @@
 #include "hw/isa/mc146818rtc.h"
 #include "hw/misc/fw-cfg.h"
 #include "hw/pci/pci.h"
+#include "hw/storage/isa-fdc.h"
 #include "util/bytes.h"
 
 /* --- CMOS, as SeaBIOS and older firmware read it --- */
@@ -23,7 +24,11 @@ void pc_fill_cmos(PcBoard *b, Machine *m)
     cmos16(b, 0x34, (m->below_4g - MIN(m->below_4g, 16 * MiB)) / (64 * KiB));
     cmos16(b, 0x5b, m->above_4g / (64 * KiB));
     rtc_cmos_set(b->rtc, 0x5d, m->above_4g / (64 * KiB) >> 16);
-    rtc_cmos_set(b->rtc, 0x14, 0x06);                         /* FPU, PS/2 mouse */
+    const uint8_t *fd = b->acpi_fdc.type;
+    unsigned drives = (fd[0] != 0) + (fd[1] != 0);
+    rtc_cmos_set(b->rtc, 0x10, fd[0] << 4 | fd[1]);
+    rtc_cmos_set(b->rtc, 0x14, 0x06 |                         /* FPU, PS/2 mouse; floppy drives */
+                 (drives == 0 ? 0 : (drives - 1) << 6 | 1));
 }
 
 void pc_fill_cpu_count(PcBoard *b, Machine *m)
@@ -123,6 +128,9 @@ static char *fw_path(Device *d)
                                g_ascii_strtoull(lun, NULL, 10));
     } else if (g_str_has_prefix(d->type->name, "virtio-blk")) {
         g_string_append(s, "/disk@0,0");
+    } else if (d->type == &floppy_type) {
+        g_string_append_printf(s, "/fdc@%04x/floppy@%x", fdc_place(d->bus->owner).iobase,
+                               ((FloppyDrive *)d)->unit);
     } else if (g_str_has_prefix(d->type->name, "nvme")) {
         g_autofree char *nsid = device_get(d, "nsid");
         g_string_append_printf(s, "/namespace@%s,0", nsid != NULL ? nsid : "1");

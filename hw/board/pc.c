@@ -176,7 +176,8 @@ bool pc_build(Machine *m, bool q35, Error **errp)
     pc_cpus_begin(m);
     return add_smm(m, errp) && pc_cpus_make(m, errp) && pc_map_ram(b, m, errp) && make_bridges(b, m, errp) &&
            pc_irqs_make(b, m, errp) &&
-           make_chips(b, m, errp) && map_firmware(b, m, errp);
+           make_chips(b, m, errp) &&
+           (q35 || pc_make(m, m->isa, "isa-fdc", NULL, NULL, errp) != NULL) && map_firmware(b, m, errp);
 }
 
 /* --- tables --- */
@@ -228,6 +229,7 @@ static void describe(PcBoard *b, Machine *m)
         .pci32_end = 0xfebfffff, .pci64_start = ALIGN_UP(top, 1 * GiB),
         .hpet = b->hpet != NULL, .pvpanic = has_device(m, "pvpanic"), .fw_cfg = true,
         .s3 = b->rom.ram != NULL, .s4 = true, .serial_ports = serial_ports(m), .ps2 = m->cfg.i8042,
+        .fdc = pc_describe_fdc(b, m),
         .apic_id = apic_id, .smi = m->smm != NULL,
         .cpuhp_io = b->q35 ? 0x0cd8 : 0xaf00, .memhp_io = 0xa00,
         .memory_slots = m->dimms.ops != NULL ? m->dimms.count : 0,

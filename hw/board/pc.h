@@ -29,6 +29,7 @@ typedef struct PcBoard {
     PcIrqs irqs;
     FirmwareRom rom;
     AcpiBoard acpi;
+    AcpiFdc acpi_fdc;
     Linker *linker;
     Smbios smbios;
     BootPlan *plan;                    /* kernel without firmware; NULL: firmware starts the guest */
@@ -50,6 +51,8 @@ CTX_CONTROL void pc_irqs_begin(PcBoard *b, Machine *m);
 CTX_CONTROL bool pc_irqs_make(PcBoard *b, Machine *m, Error **errp);
 /* pc-ram.c: splits RAM around the PCI hole and maps it. */
 CTX_CONTROL bool pc_map_ram(PcBoard *b, Machine *m, Error **errp);
+/* pc-floppy.c: the controller at the usual ports and its drives; NULL: there is none. */
+CTX_CONTROL const AcpiFdc *pc_describe_fdc(PcBoard *b, Machine *m);
 /* pc-fw-cfg.c: everything firmware wants to know. */
 CTX_CONTROL bool pc_fill_fw_cfg(PcBoard *b, Machine *m, Error **errp);
 /* Adds the files by which firmware of a q35 agrees with the bridge on SMIs; empties them, at each reset. */

@@ -57,7 +57,8 @@ static void resized_1(BlkUser *u)
 
 static bool attach(Medium *m, BlkNode *n, unsigned which, Error **errp)
 {
-    unsigned need = BLK_PERM_READ | (m->write ? BLK_PERM_WRITE : 0);
+    bool write = m->write && !(m->no_tray && blk_read_only(n));
+    unsigned need = BLK_PERM_READ | (write ? BLK_PERM_WRITE : 0);
     unsigned share = BLK_PERM_READ | BLK_PERM_RESIZE | (m->share_rw ? BLK_PERM_WRITE : 0);
     g_autofree char *who = g_strdup_printf("device '%s'", m->dev->id);
 
@@ -92,9 +93,10 @@ static bool change(Medium *m, BlkNode *n, Error **errp)
     assert_control();
     lock_take(&m->lock);
     unsigned other = !m->current;
-    bool closed = !m->tray.open && m->node != NULL;
+    bool closed = !m->tray.open;
+    bool full = m->node != NULL;
     lock_drop(&m->lock);
-    if (closed) {
+    if (closed && full && !m->no_tray) {
         return error_set(errp, "Tray of device '%s' is not open", m->dev->id);
     }
     detach_old(m, other);
@@ -107,7 +109,6 @@ static bool change(Medium *m, BlkNode *n, Error **errp)
     lock_take(&m->lock);
     m->current = other;
     set_node(m, n);
-    closed = !m->tray.open;
     if (closed) {
         m->tray.attention = m->tray.changed = n != NULL;
     }
@@ -162,6 +163,11 @@ bool medium_is_out(Medium *m)
     bool is = m->tray.open;
     lock_drop(&m->lock);
     return is;
+}
+
+bool medium_is_read_only(Medium *m, unsigned which)
+{
+    return blk_read_only(m->users[which].node);
 }
 
 bool medium_take_attention(Medium *m)
@@ -267,6 +273,19 @@ static const BlkTrayOps tray_ops = {
     .change = tray_change,
 };
 
+static bool no_tray_open(BlkFront *f, bool force, Error **errp)
+{
+    return true;
+}
+
+static void no_tray_close(BlkFront *f)
+{
+}
+
+static const BlkTrayOps slot_ops = {
+    .open = no_tray_open, .close = no_tray_close, .change = tray_change, .writes = true,
+};
+
 /* --- life --- */
 
 bool medium_open(Medium *m, BlkNode *n, bool removable, const MediumOps *ops, Error **errp)
@@ -283,7 +302,7 @@ bool medium_open(Medium *m, BlkNode *n, bool removable, const MediumOps *ops, Er
     }
     set_node(m, n);
     m->front.removable = removable;
-    m->front.tray = removable ? &tray_ops : NULL;
+    m->front.tray = !removable ? NULL : m->no_tray ? &slot_ops : &tray_ops;
     blk_front_open(&m->front, n, has_id ? d->id : NULL, has_id ? g_strdup(d->id) : device_path(d));
     return true;
 }

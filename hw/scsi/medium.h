@@ -25,6 +25,7 @@ struct Medium {
     Device *dev;
     const MediumOps *ops;
     bool write, share_rw;
+    bool no_tray;              /* a slot: media come and go at any time, and may be read-only */
     Lock lock;
     MmcTray tray;              /* lock */
     BlkNode *node;             /* lock; NULL: none */
@@ -37,7 +38,7 @@ struct Medium {
 };
 
 /* In realize: attaches to @n (NULL: no medium), to write it if m->write is set, and lists the front.
- * m->dev, write, share_rw and front's policies are set. */
+ * m->dev, write, share_rw, no_tray and front's policies are set. */
 CTX_CONTROL bool medium_open(Medium *m, BlkNode *n, bool removable, const MediumOps *ops, Error **errp);
 CTX_CONTROL void medium_close(Medium *m);
 /* The tray closed and unlocked, or (@keep_open) as it is. */
@@ -49,6 +50,8 @@ CTX_ANY void medium_release(Medium *m, unsigned which);
 CTX_ANY uint64_t medium_size(Medium *m);
 /* True if the tray is open. */
 CTX_ANY bool medium_is_out(Medium *m);
+/* True if the medium that is claimed as @which takes no writes. */
+CTX_ANY bool medium_is_read_only(Medium *m, unsigned which);
 /* Takes the note that the medium was changed, for a UNIT ATTENTION. */
 CTX_ANY bool medium_take_attention(Medium *m);
 /* Runs an MMC command on the drive and tells of a moved tray. */

@@ -42,7 +42,7 @@ void carriers_make(Bench *b, const DeviceType *t)
 {
     static const struct { const char *slot, *carrier, *prop, *value; } rows[] = {
         { "ide", "ich9-ahci" }, { "virtio-serial-bus", "virtio-serial-pci" },
-        { "SCSI", "virtio-scsi-pci" },
+        { "SCSI", "virtio-scsi-pci" }, { "floppy-bus", "isa-fdc" },
         { "nvme-bus", "nvme", "serial", "S" },
     };
 

@@ -62,6 +62,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         error_report(e);
         exit(1);
     }
+    if (dut->bus_first && strcmp(dut->bus_first->slot->name, "floppy-bus") == 0) {
+        bench_device(board, device_type_find("floppy"), "drive", "drive", "node0", "drive-type", "144", NULL);
+    }
     return 0;
 }
 

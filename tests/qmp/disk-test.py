@@ -235,6 +235,37 @@ def test_change_and_eject_of_a_drive():
             q.cmd("eject", id="cd0")
 
 
+def test_floppy():
+    """A slot without a tray: media come and go at once, and are written if they can be."""
+    with tempfile.NamedTemporaryFile() as one, tempfile.NamedTemporaryFile() as two:
+        one.truncate(1474560)
+        two.truncate(737280)
+        with Machine("-drive", "if=floppy,id=fd0") as m:
+            q = m.qmp
+            (drive,) = q.cmd("query-block")
+            same((drive["device"], drive["removable"], drive["locked"]), ("fd0", True, False))
+            check("inserted" not in drive and "tray_open" not in drive, "a tray, or a medium", drive)
+            qdev, file = drive["qdev"], two
+            q.cmd("eject", device="fd0")
+            q.cmd("blockdev-open-tray", id=qdev)
+            q.cmd("blockdev-close-tray", id=qdev)
+            for mode, read_only in (("retain", False), ("read-only", True), ("retain", True),
+                                    ("read-write", False)):
+                file = one if file is two else two
+                q.cmd("blockdev-change-medium", device="fd0", filename=file.name, format="raw",
+                      **{"read-only-mode": mode})
+                (drive,) = q.cmd("query-block")
+                same((drive["device"], drive["inserted"]["ro"], drive["inserted"]["file"]),
+                     ("fd0", read_only, file.name))
+            q.cmd("blockdev-remove-medium", id=qdev)
+            check("inserted" not in q.cmd("query-block")[0], "still there", qdev)
+            q.cmd("blockdev-add", driver="null-co", size=1474560, **{"node-name": "n"})
+            q.cmd("blockdev-insert-medium", id=qdev, **{"node-name": "n"})
+            q.fails("blockdev-insert-medium", text="Node 'n' is already in use", id=qdev,
+                    **{"node-name": "n"})
+            q.cmd("eject", id=qdev)
+
+
 if __name__ == "__main__":
     if INSIDE not in os.environ:
         os.environ[INSIDE] = "1"
