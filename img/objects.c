@@ -2,8 +2,8 @@
 #include "img/objects.h"
 
 #include <string.h>
+#include "qapi/authz.h"
 #include "qapi/json.h"
-#include "qapi/types.h"
 #include "util/secret.h"
 
 typedef struct ToolObject ToolObject;
@@ -45,6 +45,10 @@ static bool create(ToolObject *o, Error **errp)
     TlsCredsOptions t = { 0 };
 
     switch (c->qom_type) {
+    case OBJECT_CONFIG_QOM_TYPE_AUTHZ_SIMPLE:
+    case OBJECT_CONFIG_QOM_TYPE_AUTHZ_LIST:
+        qapi_authz_add(c);
+        return true;
     case OBJECT_CONFIG_QOM_TYPE_SECRET:
         return create_secret(c, errp);
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_X509:

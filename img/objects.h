@@ -1,4 +1,4 @@
-/* objects.h: what the tools' --object makes: secrets and TLS credentials.
+/* objects.h: what the tools' --object makes: secrets, TLS credentials and rules about clients.
  *
  * 1. They live as long as the program. */
 #ifndef IMG_OBJECTS_H
@@ -6,7 +6,7 @@
 
 #include "util/tls.h"
 
-/* --object TEXT: secret, or tls-creds-x509, -psk and -anon. */
+/* --object TEXT: secret, tls-creds-x509, -psk and -anon, authz-simple and -list. */
 CTX_CONTROL bool tool_object_add(const char *text, Error **errp);
 /* The credentials @id for that side, borrowed; NULL and @errp. */
 CTX_CONTROL TlsCreds *tool_object_tls(const char *id, bool server, Error **errp);

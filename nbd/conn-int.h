@@ -109,6 +109,8 @@ bool nbd_export_choose(NbdConn *c, const char *name);
 /* Calls fn for each export that can be chosen, under the server's lock. */
 void nbd_exports_each(NbdServer *s, void (*fn)(const NbdExport *e, void *arg), void *arg);
 TlsCreds *nbd_server_tls(const NbdServer *s);
+/* May the client of @t, which has shaken hands, go on? */
+bool nbd_server_allows(const NbdServer *s, const TlsSession *t);
 /* The end of @c as far as its loop is concerned. */
 void nbd_server_conn_gone(NbdServer *s, NbdConn *c);
 

@@ -399,6 +399,10 @@ static void shake_hands(NbdConn *c)
         nbd_conn_close(c);
         return;
     }
+    if (!nbd_server_allows(c->server, c->tls)) {
+        nbd_conn_close(c);
+        return;
+    }
     c->state = CONN_OPTIONS;
     c->paused = false;
     watch(c, false);

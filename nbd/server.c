@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "block/bitmap.h"
 #include "nbd/conn-int.h"
+#include "util/authz.h"
 #include "util/epoch.h"
 
 #define MAX_CONNECTIONS 100
@@ -39,10 +40,38 @@ NbdServer *nbd_server_new(const NbdServerOptions *o)
     NbdServer *s = g_new0(NbdServer, 1);
 
     s->o = *o;
+    s->o.tls_authz = g_strdup(o->tls_authz);
     s->o.max_connections = o->max_connections ? o->max_connections : MAX_CONNECTIONS;
     s->o.loops = CLAMP(o->loops ? o->loops : g_get_num_processors(), 1, MAX_LOOPS);
     lock_init(&s->lock, RANK_NODE, "nbd-server");
     return s;
+}
+
+bool nbd_server_allows(const NbdServer *s, const TlsSession *t)
+{
+    if (!s->o.tls_authz) {
+        return true;
+    }
+    g_autofree char *name = tls_peer_name(t);
+    bool allowed = name && authz_allows(s->o.tls_authz, name);
+    if (!allowed) {
+        warn_report("NBD: TLS x509 authz check for %s is denied", name ? name : "a client without a name");
+    }
+    return allowed;
+}
+
+bool nbd_authz_ok(const char *authz, const TlsCreds *tls, Error **errp)
+{
+    if (!authz) {
+        return true;
+    }
+    if (!tls) {
+        return error_set(errp, "tls-authz is not permitted without tls-creds");
+    }
+    if (!tls_creds_name_peer(tls)) {
+        return error_set(errp, "tls-authz needs certificates of clients: tls-creds-x509 with verify-peer=on");
+    }
+    return authz_exists(authz) || error_set(errp, "No authz object with id '%s'", authz);
 }
 
 TlsCreds *nbd_server_tls(const NbdServer *s)
@@ -110,6 +139,7 @@ static void server_end(NbdServer *s)
         s->stopped(s->stopped_arg);
     }
     lock_destroy(&s->lock);
+    g_free((char *)(uintptr_t)s->o.tls_authz);
     g_free(s);
 }
 

@@ -18,6 +18,7 @@ typedef struct NbdServerOptions {
     unsigned max_connections;  /* at a time; 0: 100.  More wait in the kernel's queue. */
     unsigned loops;            /* worker loops; 0: one for each processor, at most 4 */
     struct TlsCreds *tls;      /* borrowed for the server's life; NULL: in the clear */
+    const char *tls_authz;     /* id of the authz object that a client's name must pass; NULL: any; copied */
     /* A connection has ended, @left are there still; control thread.  May be NULL. */
     void (*gone)(void *arg, unsigned left);
     void *arg;
@@ -25,6 +26,8 @@ typedef struct NbdServerOptions {
 
 /* A server that listens nowhere yet. */
 CTX_CONTROL NbdServer *nbd_server_new(const NbdServerOptions *o);
+/* Can @authz (NULL: it need not) decide about the clients of a server with @tls? */
+CTX_CONTROL bool nbd_authz_ok(const char *authz, const struct TlsCreds *tls, Error **errp);
 /* Accepts clients from the listening socket @take_fd; @unlink_path (may be NULL) is removed at the end. */
 CTX_CONTROL void nbd_server_listen(NbdServer *s, int take_fd, const char *unlink_path);
 /* Serves the connected socket @take_fd. */

@@ -24,7 +24,8 @@
 #include "util/trace.h"
 
 typedef struct Tool {
-    const char *file, *format, *name, *description, *socket, *port, *bind, *pid_file, *tls_creds, *bitmap;
+    const char *file, *format, *name, *description, *socket, *port, *bind, *pid_file, *tls_creds,
+               *tls_authz, *bitmap;
     const char *cache, *aio, *discard, *load_snapshot;
     BlkDetect detect_zeroes;
     uint64_t offset;
@@ -145,6 +146,7 @@ static bool take_option(int c, const char *value, Error **errp)
     case OPT_FORK: tool.fork = true; break;
     case OPT_PID: tool.pid_file = value; break;
     case OPT_TLS: tool.tls_creds = value; break;
+    case OPT_AUTHZ: tool.tls_authz = value; break;
     case OPT_IMAGE: tool.image_opts = true; break;
     case 'c': tool.connect = value; break;
     case 's': tool.snapshot = true; break;
@@ -363,8 +365,10 @@ static const char help[] =
     "General purpose options:\n"
     "  -L, --list                list exports available from another NBD server\n"
     "  --object type,id=ID,...   define an object: tls-creds-x509, tls-creds-psk,\n"
-    "                            tls-creds-anon, secret\n"
+    "                            tls-creds-anon, secret, authz-simple, authz-list\n"
     "  --tls-creds=ID            use id of an earlier --object to provide TLS\n"
+    "  --tls-authz=ID            use id of an earlier --object to decide about clients\n"
+    "                            by the name in their certificates\n"
     "  -T, --trace [enable=]PATTERN  switch on trace events\n"
     "  --fork                    fork off the server process and exit the parent\n"
     "                            once the server is running\n"
@@ -448,6 +452,10 @@ static bool serve(Error **errp)
     if (tool.tls_creds && !(so.tls = tool_object_tls(tool.tls_creds, !tool.list, errp))) {
         return false;
     }
+    if (!nbd_authz_ok(tool.tls_authz, so.tls, errp)) {
+        return false;
+    }
+    so.tls_authz = tool.tls_authz;
     if (tool.list) {
         return tool_list(tool.socket, tool.bind ? tool.bind : "localhost",
                          tool.port ? tool.port : NBD_DEFAULT_PORT, so.tls, errp);

@@ -7,7 +7,9 @@
 #include "core/machine.h"
 #include "core/prop.h"
 #include "core/rng.h"
+#include "qapi/authz.h"
 #include "system/throttle.h"
+#include "util/authz.h"
 #include "util/bytes.h"
 #include "util/secret.h"
 
@@ -176,6 +178,10 @@ static bool create(Object *o, const ObjectConfig *c, Error **errp)
         return true;
     case OBJECT_CONFIG_QOM_TYPE_THROTTLE_GROUP:
         return throttle_object_create(c->id, (ThrottleGroupConfig *)(uintptr_t)&c->u.throttle_group, errp);
+    case OBJECT_CONFIG_QOM_TYPE_AUTHZ_SIMPLE:
+    case OBJECT_CONFIG_QOM_TYPE_AUTHZ_LIST:
+        qapi_authz_add(c);
+        return true;
     case OBJECT_CONFIG_QOM_TYPE_SECRET:
         return create_secret(c->id, &c->u.secret, errp);
     case OBJECT_CONFIG_QOM_TYPE_TLS_CREDS_X509:
@@ -258,6 +264,7 @@ bool objects_delete(const char *id, Error **errp)
     if (o->rng != NULL) {
         rng_free(o->rng);
     }
+    authz_remove(id);          /* who asks it is told no */
     tls_creds_free(o->tls);    /* who uses them has a reference */
     if (o->config->qom_type == OBJECT_CONFIG_QOM_TYPE_SECRET) {
         secret_remove(id);

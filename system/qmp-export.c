@@ -92,13 +92,10 @@ static int listen_at(const SocketAddressLegacy *a, Error **errp)
 bool qmp_nbd_server_start(const SocketAddressLegacy *addr, const char *tls_creds, const char *tls_authz,
                           uint32_t max_connections, Error **errp)
 {
-    NbdServerOptions o = { .max_connections = max_connections };
+    NbdServerOptions o = { .max_connections = max_connections, .tls_authz = tls_authz };
 
     if (server != NULL) {
         return error_set(errp, "NBD server already running");
-    }
-    if (tls_authz != NULL) {
-        return error_set(errp, "No authz object with id '%s': there are none yet", tls_authz);
     }
     if (tls_creds != NULL) {
         o.tls = objects_tls(tls_creds, true, errp);
@@ -106,7 +103,7 @@ bool qmp_nbd_server_start(const SocketAddressLegacy *addr, const char *tls_creds
             return false;
         }
     }
-    int fd = listen_at(addr, errp);
+    int fd = nbd_authz_ok(tls_authz, o.tls, errp) ? listen_at(addr, errp) : -1;
     if (fd < 0) {
         return false;
     }

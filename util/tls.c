@@ -24,6 +24,7 @@
     F(certificate_allocate_credentials) F(certificate_free_credentials) \
     F(certificate_set_x509_trust_file) F(certificate_set_x509_crl_file) F(certificate_set_x509_key_file2) \
     F(certificate_set_known_dh_params) F(certificate_server_set_request) F(certificate_verify_peers3) \
+    F(certificate_get_peers) F(x509_crt_init) F(x509_crt_deinit) F(x509_crt_import) F(x509_crt_get_dn2) \
     F(certificate_verification_status_print) F(server_name_set) \
     F(psk_allocate_server_credentials) F(psk_free_server_credentials) F(psk_set_server_credentials_function) \
     F(psk_set_server_known_dh_params) F(psk_allocate_client_credentials) F(psk_free_client_credentials) \
@@ -273,6 +274,11 @@ bool tls_creds_for_server(const TlsCreds *c)
     return c->server;
 }
 
+bool tls_creds_name_peer(const TlsCreds *c)
+{
+    return c->kind == TLS_X509 && (!c->server || c->verify_peer);
+}
+
 /* --- sessions --- */
 
 TlsSession *tls_session_new(TlsCreds *c, int fd, const char *hostname, Error **errp)
@@ -325,7 +331,7 @@ static int verify(TlsSession *s, Error **errp)
     gnutls_datum_t text = { 0 };
     unsigned status = 0;
 
-    if (c->kind != TLS_X509 || (c->server && !c->verify_peer)) {
+    if (!tls_creds_name_peer(c)) {
         return 0;
     }
     int ret = lib.certificate_verify_peers3(s->s, s->hostname, &status);
@@ -340,6 +346,26 @@ static int verify(TlsSession *s, Error **errp)
     error_set(errp, "Verify failed: %s", text.data ? (const char *)text.data : "no valid certificate");
     free(text.data);
     return -EACCES;
+}
+
+char *tls_peer_name(const TlsSession *s)
+{
+    unsigned n = 0;
+    const gnutls_datum_t *all = tls_creds_name_peer(s->creds) ? lib.certificate_get_peers(s->s, &n) : NULL;
+    gnutls_datum_t text = { 0 };
+    gnutls_x509_crt_t crt;
+    char *name = NULL;
+
+    if (!all || n == 0 || lib.x509_crt_init(&crt) < 0) {
+        return NULL;
+    }
+    if (lib.x509_crt_import(crt, &all[0], GNUTLS_X509_FMT_DER) >= 0 &&
+        lib.x509_crt_get_dn2(crt, &text) >= 0) {
+        name = g_strndup((const char *)text.data, text.size);
+    }
+    free(text.data);
+    lib.x509_crt_deinit(crt);
+    return name;
 }
 
 int tls_handshake(TlsSession *s, Error **errp)
@@ -410,6 +436,16 @@ void tls_creds_free(TlsCreds *c)
 bool tls_creds_for_server(const TlsCreds *c)
 {
     return false;
+}
+
+bool tls_creds_name_peer(const TlsCreds *c)
+{
+    return false;
+}
+
+char *tls_peer_name(const TlsSession *s)
+{
+    return NULL;
 }
 
 TlsSession *tls_session_new(TlsCreds *c, int fd, const char *hostname, Error **errp)

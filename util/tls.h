@@ -31,6 +31,8 @@ CTX_CONTROL TlsCreds *tls_creds_new(const TlsCredsOptions *o, Error **errp);
 CTX_ANY TlsCreds *tls_creds_ref(TlsCreds *c);
 CTX_ANY void tls_creds_free(TlsCreds *c);
 CTX_ANY bool tls_creds_for_server(const TlsCreds *c);
+/* True if who has shaken hands has a name that an authority vouches for. */
+CTX_ANY bool tls_creds_name_peer(const TlsCreds *c);
 
 /* Opens the library, before a sandbox forbids it; one that is missing is named when it is needed. */
 CTX_CONTROL void tls_load_library(void);
@@ -42,6 +44,8 @@ CTX_ANY TlsSession *tls_session_new(TlsCreds *c, int fd, const char *hostname, E
 CTX_ANY void tls_session_free(TlsSession *s);
 /* 0: done, the peer is who it has to be; -EAGAIN: wait for the descriptor; else an error. */
 CTX_ANY int tls_handshake(TlsSession *s, Error **errp);
+/* The distinguished name in the peer's certificate, after the handshake; owned by the caller; NULL: none. */
+CTX_ANY char *tls_peer_name(const TlsSession *s);
 /* After -EAGAIN: for room to write, rather than for bytes. */
 CTX_ANY bool tls_wants_write(const TlsSession *s);
 /* As recv(2) and send(2) but for -errno; after -EAGAIN the same bytes are to be sent again. */

@@ -97,6 +97,36 @@ class Tls(Nbd):
                    "tls-creds-x509,id=t,endpoint=server,verify-peer=no,dir=" + d, "--tls-creds", "t")
         self.assertIn("read 3145728/3145728", self.qemu_io(self.path("s"), client).stdout)
 
+    def test_authz(self):
+        """Who is served is decided by the name in the certificate, as qemu-nbd decides it."""
+        d = self.certificates()
+        creds = ["--object", "tls-creds-x509,id=t,endpoint=server,verify-peer=yes,dir=" + d, "--tls-creds",
+                 "t", "--tls-authz", "a", "--object"]
+        client = "tls-creds-x509,id=t,endpoint=client,dir=" + d
+        rules = '"policy": "%s", "rules": [{"match": "%s", "policy": "%s", "format": "%s"}]'
+        listed = '{"qom-type": "authz-list", "id": "a", %s}'
+        for authz, served in (("authz-simple,id=a,identity=CN=client", True),
+                              ("authz-simple,id=a,identity=CN=clien", False),
+                              ("authz-list,id=a", False), ("authz-list,id=a,policy=allow", True),
+                              (listed % (rules % ("deny", "CN=cl*t", "allow", "glob")), True),
+                              (listed % (rules % ("deny", "CN=cl*t", "allow", "exact")), False),
+                              (listed % (rules % ("allow", "CN=client", "deny", "exact")), False)):
+            for tool in (self.tool, "qemu-nbd"):
+                self.serve(self.image("a"), "-f", "raw", "-e", "4", *creds, authz, tool=tool)
+                said = self.qemu_io(self.path("s"), client).stdout
+                self.end(self.processes.pop())
+                self.assertEqual("read 3145728/3145728" in said, served, (tool, authz))
+        for words, text in ((["--tls-authz", "a"], "is not permitted without"),
+                            (["--object", "tls-creds-anon,id=t,endpoint=server", "--tls-creds", "t",
+                              "--tls-authz", "a"], "verify-peer=on"),
+                            (creds[:-1], "No authz object with id 'a'"),
+                            ([*creds, "authz-simple,id=a"], "Parameter 'identity' is missing"),
+                            ([*creds, "authz-pam,id=a,service=x"], "'authz-pam'"),
+                            ([*creds, "authz-list,id=a,policy=maybe"],
+                             "'policy' does not accept value 'maybe'")):
+            said = run(self.tool, "-f", "raw", "-k", self.path("x"), *words, self.image("a"), check=False)
+            self.assertIn(text, said.stderr)
+
     def test_psk(self):
         d = self.keys()
         self.check_ours("tls-creds-psk,id=t,endpoint=server,dir=" + d,

@@ -33,6 +33,23 @@ def client(uri, *commands):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def test_authz_objects():
+    """What they decide is tried with rhea-nbd."""
+    with still("-object", "authz-simple,id=a0,identity=CN=x") as m:
+        q = m.qmp
+        rules = [{"match": "CN=*", "policy": "allow", "format": "glob"}]
+        q.cmd("object-add", id="a1", rules=rules, **{"qom-type": "authz-list"})
+        same(q.cmd("qom-get", path="/objects/a0", property="identity"), "CN=x")
+        same(q.cmd("qom-get", path="/objects/a1", property="policy"), "deny")
+        q.fails("object-add", text="Parameter 'rules[0].policy' is missing", id="a2",
+                rules=[{"match": "x"}], **{"qom-type": "authz-list"})
+        q.fails("object-add", text="Parameter 'identity' is missing", id="a2", **{"qom-type": "authz-simple"})
+        for absent in ("authz-pam", "authz-list-file"):
+            q.fails("object-add", text="does not accept value '%s'" % absent, id="a2", **{"qom-type": absent})
+        q.cmd("object-del", id="a1")
+        q.cmd("object-add", id="a1", **{"qom-type": "authz-list"})
+
+
 def test_errors():
     with still() as m:
         q = m.qmp
@@ -42,7 +59,11 @@ def test_errors():
         q.cmd("blockdev-add", **NODE)
         q.fails("block-export-add", text="NBD server not running", type="nbd", id="e", **{"node-name": "n0"})
         q.fails("nbd-server-start", text="No TLS credentials with id 'x'", addr=unix(m), **{"tls-creds": "x"})
-        q.fails("nbd-server-start", text="No authz object with id 'x'", addr=unix(m), **{"tls-authz": "x"})
+        q.fails("nbd-server-start", text="tls-authz is not permitted without tls-creds", addr=unix(m),
+                **{"tls-authz": "x"})
+        q.cmd("object-add", id="t", endpoint="server", **{"qom-type": "tls-creds-anon"})
+        q.fails("nbd-server-start", text="tls-authz needs certificates of clients", addr=unix(m),
+                **{"tls-creds": "t", "tls-authz": "x"})
         q.fails("nbd-server-start", text="Failed to bind socket to /nonexistent/s: No such file or directory",
                 addr={"type": "unix", "data": {"path": "/nonexistent/s"}})
         q.cmd("nbd-server-start", addr=unix(m))
