@@ -136,8 +136,9 @@ struct BlkDriver {
     /* Formats: @e's data landed (@ret 0: link it in) or did not (give the space back).  Never
      * waits; on the loop, or the thread of a blocking request.  NULL if no extent sets link. */
     int (*commit)(BlkNode *n, const BlkReq *r, const Extent *e, int ret);
-    /* Formats, on the pool: write the metadata out before a flush.  NULL: there is none. */
-    int (*flush_meta)(BlkNode *n);
+    /* Formats, on the pool: write the metadata out before a flush; with @put_off also what of writes that
+     * have ended was put off, which is nothing of one with BLK_FUA.  NULL: there is none. */
+    int (*flush_meta)(BlkNode *n, bool put_off);
 };
 
 struct BlkNode {

@@ -273,6 +273,10 @@ bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp)
     BlkNode *old = n->backing;
 
     assert_control();
+    int ret = old && !n->read_only && n->drv->flush_meta ? n->drv->flush_meta(n, true) : 0;
+    if (ret < 0 && errp) {     /* something is still to be copied from there; who undoes a change goes on */
+        return error_set_errno(errp, -ret, "Could not write '%s' out", n->name);
+    }
     if (!backing) {
         blk_unlink(&n->backing_use);
         return true;

@@ -31,7 +31,9 @@ static void pool_run(PoolJob *j)
     Loop *l = j->loop;
 
     j->run(j);
-    loop_post(l, &j->post);
+    if (l) {
+        loop_post(l, &j->post);
+    }
 }
 
 static PoolJob *pool_next_locked(void) LOCK_HELD(pool.lock)

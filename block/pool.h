@@ -1,7 +1,7 @@
 /* pool.h: threads for host calls that block; private to block/.
  *
  * 1. Every job added is run once, on a pool thread (or at once on the caller when the host gives us
- *    no thread at all), and its post then runs on job->loop. */
+ *    no thread at all), and its post then runs on job->loop, if it has one. */
 #ifndef BLOCK_POOL_H
 #define BLOCK_POOL_H
 
@@ -12,7 +12,7 @@
 typedef struct PoolJob PoolJob;
 struct PoolJob {
     void (*run)(PoolJob *j);   /* on the pool; may block, takes locks of rank NODE and below */
-    Loop *loop;
+    Loop *loop;                /* NULL: nothing is posted, and run() may free the job */
     Post post;                 /* posted to @loop after run() */
     PoolJob *next;             /* private while queued */
 };

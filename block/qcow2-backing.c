@@ -49,8 +49,9 @@ bool qcow2_set_backing_file(BlkNode *n, const char *file, const char *format, Er
     g_autoptr(GByteArray) head = g_byte_array_new();
     g_autofree uint8_t *old = g_malloc0(q->cluster);
     uint64_t have = q->h.version >= 3 ? q->h.length : HEADER_V2;
-    int ret = blk_pread(n->child, 0, old, MIN(q->cluster, blk_size(n->child)));
+    int ret = qcow2_flush_meta(n, true);       /* nothing is left that is to be copied from what is behind */
 
+    ret = ret < 0 ? ret : blk_pread(n->child, 0, old, MIN(q->cluster, blk_size(n->child)));
     if (ret < 0) {
         return error_set_errno(errp, -ret, "Could not read qcow2 header");
     }

@@ -329,7 +329,7 @@ static int write_directory(BlkNode *n, const GArray *new)
     lock_take(&q->lock);
     int ret = out->len > DIRECTORY_MAX ? -EFBIG : qcow2_place_locked(n, out->data, out->len, &h.bitmaps_off);
     lock_drop(&q->lock);
-    ret = ret < 0 ? ret : qcow2_flush_meta(n);
+    ret = ret < 0 ? ret : qcow2_flush_meta(n, true);
     ret = ret < 0 ? ret : blk_pflush(n->child);
     return ret < 0 ? ret : qcow2_header_set_bitmaps(n, &h);
 }

@@ -422,7 +422,7 @@ bool qcow2_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp)
     Qcow2 *q = n->state;
     uint64_t size = MAX(blk_size(n->child), __atomic_load_n(&n->child->room, __ATOMIC_RELAXED));
     Check c = { .n = n, .q = q, .out = out, .fix = fix, .clusters = DIV_ROUND_UP(size, q->cluster) };
-    int ret = n->read_only ? 0 : qcow2_flush_meta(n);
+    int ret = n->read_only ? 0 : qcow2_flush_meta(n, true);
 
     c.have = g_try_new0(uint32_t, c.clusters);
     c.want = g_try_new0(uint32_t, c.clusters);
@@ -437,7 +437,7 @@ bool qcow2_check(BlkNode *n, unsigned fix, BlkCheck *out, Error **errp)
     if (ret == 0 && fix) {
         q->h.incompat &= ~(uint64_t)(QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
         q->corrupt = false;
-        ret = qcow2_flush_meta(n);
+        ret = qcow2_flush_meta(n, true);
         ret = ret < 0 ? ret : blk_pflush(n->child);
         ret = ret < 0 ? ret : qcow2_header_update(n->child, &q->h);
         ret = ret < 0 ? ret : blk_pflush(n->child);

@@ -249,7 +249,7 @@ static void flush_free(Flush *f)
     }
 }
 
-int qcow2_flush_meta(BlkNode *n)
+int qcow2_flush_tables(BlkNode *n)
 {
     Qcow2 *q = n->state;
     Flush f;
@@ -279,6 +279,14 @@ int qcow2_flush_meta(BlkNode *n)
     }
     flush_free(&f);
     return ret;
+}
+
+int qcow2_flush_meta(BlkNode *n, bool put_off)
+{
+    int filled = put_off ? qcow2_partials_fill(n) : 0;
+    int ret = qcow2_flush_tables(n);
+
+    return filled < 0 ? filled : ret;
 }
 
 void qcow2_corrupt_locked(BlkNode *n, const char *format, ...)

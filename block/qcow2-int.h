@@ -102,6 +102,20 @@ struct Change {
     Change *next;
 };
 
+/* A new cluster that has only some of its parts yet: qcow2-partial.c. */
+typedef struct Partial {
+    uint64_t guest;            /* cluster number, */
+    uint64_t host;             /* and the offset in the file */
+    uint64_t there, busy;      /* bit i: part i; what is busy is being written and not there */
+    uint64_t id;               /* blk_wake()'s key */
+    unsigned writers;          /* requests that have busy parts; with any */
+    Slice *slice;              /* has the L2 entry, pinned */
+    bool filling;              /* nobody may make another part busy, and only who fills it frees it */
+    bool gone;                 /* it was dropped meanwhile */
+} Partial;
+
+#define QCOW2_COOKIE_PARTIAL 1 /* an extent's cookie is that Partial, else that Change */
+
 typedef struct Freed {
     uint64_t host, count;      /* clusters to lose one reference, */
     BlkFreed why;
@@ -135,6 +149,10 @@ typedef struct Qcow2 {
     bool refilling;            /* a pool thread takes a run or makes a table */
     Change *changes;
     uint64_t next_id;
+    GHashTable *partials;      /* Partial by guest cluster; NULL: this image has none */
+    uint64_t part;             /* bytes */
+    unsigned partials_max;
+    bool filling;              /* a thread fills partials */
     GArray *freed;             /* Freed: to be applied after the next flush, */
     GArray *limbo;             /* and, off the disk, after the requests in flight; NULL: none */
     bool limbo_over;           /* they are done */
@@ -254,9 +272,39 @@ int qcow2_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e);
 int qcow2_commit(BlkNode *n, const BlkReq *r, const Extent *e, int ret);
 int qcow2_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
 
+/* Is a Change under way at guest cluster @g? */
+bool qcow2_changing(const Qcow2 *q, uint64_t g);
+/* On the pool: the slice with the L2 entry of @g, which has a table of its own; pinned. */
+int qcow2_l2_slice_locked(BlkNode *n, uint64_t g, Slice **out);
+/* Guest cluster @g, which had no place, is at @host from now on; its entry is in @s. */
+void qcow2_link_whole_locked(Qcow2 *q, Slice *s, uint64_t g, uint64_t host);
 /* On a thread that may block: the cluster at @off becomes @entry, of a compressed one, if @ret says that its
  * data landed; else the space goes back.  Returns @ret or what went wrong then. */
 int qcow2_link_compressed(BlkNode *n, uint64_t off, uint64_t entry, int ret);
+
+/* --- qcow2-partial.c --- */
+
+/* The image may have partials from now on, if it is of a kind that can. */
+void qcow2_partials_init(Qcow2 *q);
+/* The partial of guest cluster @g, or NULL. */
+static inline Partial *qcow2_partial_at(const Qcow2 *q, uint64_t g)
+{
+    return q->partials && g_hash_table_size(q->partials) ? g_hash_table_lookup(q->partials, &g) : NULL;
+}
+/* How many of @left bytes from @pos on, in its cluster, are alike: *@there, or read from behind. */
+uint64_t qcow2_partial_run(const Qcow2 *q, const Partial *p, uint64_t pos, uint64_t left, bool *there);
+/* May there be one more, for what @r writes?  Makes it for @g: its entry is empty, the run has a cluster. */
+bool qcow2_partial_possible(const Qcow2 *q, const BlkReq *r);
+Partial *qcow2_partial_new_locked(Qcow2 *q, uint64_t g);
+/* Resolves a write into @p, whose entry is in @s; and the write has landed, or failed. */
+int qcow2_partial_write_locked(Qcow2 *q, Partial *p, Slice *s, const BlkReq *r, Extent *e);
+void qcow2_partial_commit(BlkNode *n, const BlkReq *r, uint64_t cookie, int ret);
+/* Nobody writes to it or fills it, and its cluster becomes something else: gives the space back. */
+void qcow2_partial_drop_locked(Qcow2 *q, Partial *p, BlkFreed why);
+/* On a thread that may block: all that are there when it is called are filled and linked; or that of @g.  One
+ * that fails stays. */
+int qcow2_partials_fill(BlkNode *n);
+int qcow2_partial_fill(BlkNode *n, uint64_t g);
 
 /* --- qcow2-resize.c --- */
 
@@ -271,7 +319,9 @@ int qcow2_write_compressed(BlkNode *n, uint64_t off, const uint8_t *buf);
 /* --- qcow2-flush.c --- */
 
 /* Writes all metadata changed until now; on the pool, or closing. */
-int qcow2_flush_meta(BlkNode *n);
+int qcow2_flush_tables(BlkNode *n);
+/* The same, and with @put_off what was to be done before: afterwards everything is mapped. */
+int qcow2_flush_meta(BlkNode *n, bool put_off);
 /* q->grace is over. */
 void qcow2_limbo_over(BlkGrace *g);
 /* What was freed, flushed and is out of everybody's hands loses its references; on the pool. */

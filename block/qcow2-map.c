@@ -136,6 +136,9 @@ static uint64_t same_units(const Qcow2 *q, const Slice *s, uint64_t pos, uint64_
 
     while (at < end) {
         if (in_cluster(q, at) == 0) {
+            if (kind == UNIT_NONE && qcow2_partial_at(q, at >> q->cluster_bits)) {
+                break;
+            }
             host += q->cluster;
             e = entry_read(q, s, at >> q->cluster_bits);
             if ((kind == UNIT_DATA && e.host != host) || (own && !e.own)) {
@@ -160,6 +163,18 @@ static void below(const Qcow2 *q, const BlkReq *r, Extent *e, uint64_t len)
                    .len = MIN(len, blk_size(q->backing) - r->pos) };
 }
 
+/* The place of @pos if it is in a part of a new cluster that is there, else 0; all of *@len is alike. */
+static uint64_t partial_place(const Qcow2 *q, uint64_t pos, uint64_t *len)
+{
+    const Partial *p = qcow2_partial_at(q, pos >> q->cluster_bits);
+    bool there = false;
+
+    if (p) {
+        *len = qcow2_partial_run(q, p, pos, *len, &there);
+    }
+    return there ? p->host + in_cluster(q, pos) : 0;
+}
+
 static int read_locked(BlkNode *n, const BlkReq *r, Extent *e, uint64_t *compressed)
 {
     Qcow2 *q = n->state;
@@ -180,10 +195,13 @@ static int read_locked(BlkNode *n, const BlkReq *r, Extent *e, uint64_t *compres
         return -EAGAIN;
     }
     uint64_t len = same_units(q, s, r->pos, r->left, kind, false);
+    uint64_t partial = kind == UNIT_NONE ? partial_place(q, r->pos, &len) : 0;
     if (kind == UNIT_DATA && place_bad(n, &entry, r->pos, len)) {
         return -EIO;
     }
-    if (kind == UNIT_DATA) {
+    if (partial) {
+        *e = (Extent){ .is = EXT_DATA, .node = q->data, .off = partial, .len = len };
+    } else if (kind == UNIT_DATA) {
         *e = (Extent){ .is = EXT_DATA, .node = q->data, .off = entry.host + in_cluster(q, r->pos),
                        .len = len };
     } else if (kind == UNIT_ZERO) {
@@ -212,13 +230,14 @@ static int status_locked(BlkNode *n, uint64_t pos, uint64_t left, BlkStatus *s)
     Entry e = entry_read(q, slice, g);
     Unit kind = unit_of(q, &e, pos);
     s->len = same_units(q, slice, pos, left, kind, false);
+    uint64_t partial = kind == UNIT_NONE ? partial_place(q, pos, &s->len) : 0;
     if (kind == UNIT_DATA && place_bad(n, &e, pos, s->len)) {
         return -EIO;
     }
-    if (kind == UNIT_DATA) {
+    if (kind == UNIT_DATA || partial) {
         s->flags = BLK_STATUS_HERE | BLK_STATUS_DATA | BLK_STATUS_PLACE;
         s->file = q->data;
-        s->place = e.host + in_cluster(q, pos);
+        s->place = partial ? partial : e.host + in_cluster(q, pos);
     } else if (kind == UNIT_COMPRESSED) {
         s->flags = BLK_STATUS_HERE | BLK_STATUS_DATA | BLK_STATUS_COMPRESSED;
     } else if (kind == UNIT_ZERO) {
@@ -243,6 +262,11 @@ static Change *change_at(const Qcow2 *q, uint64_t first, uint64_t count)
         c = c->next;
     }
     return c;
+}
+
+bool qcow2_changing(const Qcow2 *q, uint64_t g)
+{
+    return change_at(q, g, 1) != NULL;
 }
 
 static Change *change_new(Qcow2 *q, Slice *s, uint64_t first, uint64_t count, uint64_t host)
@@ -319,10 +343,13 @@ static int allocate_locked(BlkNode *n, Slice *s, const BlkReq *r, const Entry *e
         }
         most = MIN(most, q->run_end - q->run);
     }
+    if (last > g && in_cluster(q, r->pos + r->left) && qcow2_partial_possible(q, r)) {
+        most = MIN(most, last - g);    /* what is around the end may not have to be copied */
+    }
     for (; count < most && !change_at(q, g + count, 1); count++) {
         Entry next = entry_read(q, s, g + count);
 
-        if (next.own) {
+        if (next.own || qcow2_partial_at(q, g + count)) {
             break;
         }
         zero = zero && reads_zero(q, &next, g + count);
@@ -340,6 +367,21 @@ static int allocate_locked(BlkNode *n, Slice *s, const BlkReq *r, const Entry *e
         e->tail = ALIGN_UP(end, grain_of(q, &final)) - end;
     }
     return 0;
+}
+
+/* A write to a cluster that shows what is behind the image: that need not be copied yet.  NULL: it must. */
+static Partial *partial_for(BlkNode *n, const BlkReq *r, const Entry *entry)
+{
+    Qcow2 *q = n->state;
+    uint64_t g = r->pos >> q->cluster_bits;
+    bool whole = !in_cluster(q, r->pos) && r->left >= q->cluster;
+    Partial *p = qcow2_partial_at(q, g);
+
+    if (p || entry->raw || whole || nothing_below(q, g << q->cluster_bits) || q->run >= q->run_end ||
+        !qcow2_partial_possible(q, r)) {
+        return p;
+    }
+    return qcow2_partial_new_locked(q, g);
 }
 
 /* The slice for changing the entry of @g; NULL: resolve_slow has to see to it. */
@@ -381,6 +423,13 @@ static int write_locked(BlkNode *n, const BlkReq *r, Extent *e)
     if (c) {
         e->cookie = c->id;
         return -EINPROGRESS;
+    }
+    Partial *p = partial_for(n, r, &entry);
+    if (p && r->flags & BLK_FUA) {
+        return -EAGAIN;        /* it must be mapped when it has ended */
+    }
+    if (p) {
+        return qcow2_partial_write_locked(q, p, s, r, e);
     }
     return entry.own ? fill_own_locked(q, s, r, &entry, e) : allocate_locked(n, s, r, &entry, e);
 }
@@ -449,6 +498,14 @@ static int clear_locked(BlkNode *n, const BlkReq *r, uint64_t whole, Extent *e)
         e->cookie = c->id;
         return -EINPROGRESS;
     }
+    for (uint64_t i = 0; i < count; i++) {
+        const Partial *p = qcow2_partial_at(q, g + i);
+
+        if (p && (p->writers || p->filling)) {
+            e->cookie = p->id;
+            return -EINPROGRESS;
+        }
+    }
     c = change_new(q, s, g, count, 0);
     *e = (Extent){ .is = EXT_ZERO, .len = count << q->cluster_bits, .link = true, .cookie = (uintptr_t)c };
     return 0;
@@ -503,6 +560,16 @@ static int resolve_locked(BlkNode *n, const BlkReq *r, Extent *e, uint64_t *comp
            : r->op == BLK_ZERO ? zero_locked(n, r, e) : discard_locked(n, r, e);
 }
 
+/* What a write with BLK_FUA goes to may be mapped in memory alone: metadata is to be flushed after it. */
+static void durable_locked(const Qcow2 *q, const BlkReq *r, Extent *e)
+{
+    if (r->flags & BLK_FUA && (r->op == BLK_WRITE || r->op == BLK_ZERO) && !e->link &&
+        (q->cache.dirty || q->any_l1_dirty || q->any_rt_dirty || q->flushing)) {
+        e->link = true;
+        e->cookie = 0;
+    }
+}
+
 int qcow2_resolve(BlkNode *n, const BlkReq *r, Extent *e)
 {
     Qcow2 *q = n->state;
@@ -510,6 +577,9 @@ int qcow2_resolve(BlkNode *n, const BlkReq *r, Extent *e)
 
     lock_take(&q->lock);
     int ret = resolve_locked(n, r, e, &compressed);
+    if (ret == 0) {
+        durable_locked(q, r, e);
+    }
     lock_drop(&q->lock);
     if (n->crypt) {
         qcow2_crypt_mark(n, r, e);
@@ -564,6 +634,17 @@ static int table_make_locked(BlkNode *n, uint64_t g)
     return 0;
 }
 
+/* A write with BLK_FUA has nothing to do with clusters that are not mapped. */
+static int fill_at_locked(BlkNode *n, uint64_t g) LOCK_UNCHECKED
+{
+    Qcow2 *q = n->state;
+
+    lock_drop(&q->lock);
+    int ret = qcow2_partial_fill(n, g);
+    lock_take(&q->lock);
+    return ret;
+}
+
 /* Whatever resolve_locked() missed at r->pos is there afterwards. */
 static int fetch_locked(BlkNode *n, const BlkReq *r)
 {
@@ -577,6 +658,9 @@ static int fetch_locked(BlkNode *n, const BlkReq *r)
                              " is not aligned to a cluster",
                       g >> q->l2_bits, l1 & QCOW2_OFFSET);
         return -EIO;
+    }
+    if (r->flags & BLK_FUA && qcow2_partial_at(q, g)) {
+        return fill_at_locked(n, g);
     }
     if (r->op != BLK_READ) {
         if (!(l1 & QCOW2_OFFSET) || !(l1 & QCOW2_COPIED)) {
@@ -618,7 +702,7 @@ int qcow2_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e)
     lock_take(&q->lock);
     bool full = q->cache.dirty > q->cache.max / 2;
     lock_drop(&q->lock);
-    ret = full ? qcow2_flush_meta(n) : 0;
+    ret = full ? qcow2_flush_tables(n) : 0;
     if (ret < 0) {
         return ret;
     }
@@ -634,6 +718,9 @@ int qcow2_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e)
         if (ret < 0 || compressed) {
             break;
         }
+    }
+    if (ret == 0) {
+        durable_locked(q, r, e);
     }
     lock_drop(&q->lock);
     if (n->crypt) {
@@ -712,7 +799,11 @@ static void link_locked(Qcow2 *q, const Change *c, const BlkReq *r)
     for (uint64_t g = r->pos >> q->cluster_bits; g << q->cluster_bits < end; g++) {
         uint64_t start = g << q->cluster_bits;
         Entry old = entry_read(q, c->slice, g), new;
+        Partial *p = qcow2_partial_at(q, g);
 
+        if (p) {               /* it is cleared */
+            qcow2_partial_drop_locked(q, p, BLK_FREED_REQUEST);
+        }
         if (c->placed) {
             new = entry_linked(q, &old, c->host + ((g - c->first) << q->cluster_bits),
                                MAX(r->pos, start) - start, MIN(end, start + q->cluster) - start);
@@ -726,6 +817,24 @@ static void link_locked(Qcow2 *q, const Change *c, const BlkReq *r)
     }
 }
 
+void qcow2_link_whole_locked(Qcow2 *q, Slice *s, uint64_t g, uint64_t host)
+{
+    entry_write(q, s, g, &(Entry){ .raw = host | QCOW2_COPIED });
+}
+
+int qcow2_l2_slice_locked(BlkNode *n, uint64_t g, Slice **out)
+{
+    return qcow2_slice_get_locked(n, SLICE_L2, entry_place(n->state, g), out);
+}
+
+/* Is something in flight that changes @g? */
+static bool in_the_way(const Qcow2 *q, uint64_t g)
+{
+    const Partial *p = qcow2_partial_at(q, g);
+
+    return change_at(q, g, 1) || (p && (p->writers || p->filling));
+}
+
 /* Waits until nothing in flight is in the way of @g, and for its slice. */
 static int slice_alone_locked(BlkNode *n, uint64_t g, Slice **out) LOCK_UNCHECKED
 {
@@ -733,7 +842,7 @@ static int slice_alone_locked(BlkNode *n, uint64_t g, Slice **out) LOCK_UNCHECKE
     BlkReq r = { .op = BLK_WRITE, .pos = g << q->cluster_bits, .left = q->cluster };
 
     for (;;) {
-        if (change_at(q, g, 1)) {
+        if (in_the_way(q, g)) {
             uint64_t seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE);
 
             lock_drop(&q->lock);
@@ -762,12 +871,16 @@ int qcow2_link_compressed(BlkNode *n, uint64_t off, uint64_t entry, int ret)
     lock_take(&q->lock);
     bool full = q->cache.dirty > q->cache.max / 2;
     lock_drop(&q->lock);
-    ret = ret == 0 && full ? qcow2_flush_meta(n) : ret;
+    ret = ret == 0 && full ? qcow2_flush_tables(n) : ret;
     lock_take(&q->lock);
     ret = ret < 0 ? ret : slice_alone_locked(n, g, &s);
     if (ret == 0) {
         Entry old = entry_read(q, s, g);
+        Partial *p = qcow2_partial_at(q, g);
 
+        if (p) {
+            qcow2_partial_drop_locked(q, p, BLK_FREED_OTHER);
+        }
         entry_write(q, s, g, &new);
         entry_release(q, &old, &new, BLK_FREED_OTHER);
     } else {
@@ -793,6 +906,14 @@ int qcow2_commit(BlkNode *n, const BlkReq *r, const Extent *e, int ret)
 {
     Qcow2 *q = n->state;
     Change *c = (Change *)(uintptr_t)e->cookie;
+
+    if (!c) {
+        return 0;              /* for the flush alone: durable_locked() */
+    }
+    if (e->cookie & QCOW2_COOKIE_PARTIAL) {
+        qcow2_partial_commit(n, r, e->cookie, ret);
+        return 0;
+    }
     uint64_t id = c->id;
 
     lock_take(&q->lock);

@@ -221,7 +221,7 @@ static int table_grow_locked(BlkNode *n, uint64_t block) LOCK_UNCHECKED
         return ret;
     }
     lock_drop(&q->lock);
-    ret = qcow2_flush_meta(n);     /* the blocks the old table lists are on disk before the new one */
+    ret = qcow2_flush_tables(n);     /* the blocks the old table lists are on disk before the new one */
     lock_take(&q->lock);
     memcpy(t.table, q->rt, q->rt_size * 8);
     ret = ret < 0 ? ret : new_table_write_locked(n, &t);

@@ -26,7 +26,7 @@ static int settle_locked(BlkNode *n, uint64_t **l1) LOCK_UNCHECKED
 
         *l1 = g_memdup2(q->l1, bytes + 8 * !bytes);
         lock_drop(&q->lock);
-        int ret = qcow2_flush_meta(n);
+        int ret = qcow2_flush_meta(n, true);
         lock_take(&q->lock);
         while (q->flushing) {
             lock_wait(&q->lock, &q->changed, -1);
@@ -106,7 +106,7 @@ static int table_grow_locked(BlkNode *n, uint64_t entries) LOCK_UNCHECKED
 static int size_write(BlkNode *n, uint64_t size)
 {
     Qcow2 *q = n->state;
-    int ret = qcow2_flush_meta(n);
+    int ret = qcow2_flush_meta(n, true);
 
     ret = ret < 0 ? ret : blk_pflush(n->child);
     lock_take(&q->lock);

@@ -181,7 +181,7 @@ int qcow2_unplace_locked(BlkNode *n, uint64_t at, uint64_t bytes, GArray *last)
 static int switch_header(BlkNode *n, const Qcow2Header *want)
 {
     Qcow2 *q = n->state;
-    int ret = qcow2_flush_meta(n);
+    int ret = qcow2_flush_meta(n, true);
     Qcow2Header h = q->h;
 
     h.size = want->size;
@@ -342,7 +342,7 @@ int qcow2_keep_bounded_locked(BlkNode *n) LOCK_UNCHECKED
 
     if (q->cache.dirty > q->cache.max / 2) {
         lock_drop(&q->lock);
-        ret = qcow2_flush_meta(n);
+        ret = qcow2_flush_tables(n);
         lock_take(&q->lock);
     }
     return ret;
@@ -499,7 +499,7 @@ static bool create(BlkNode *n, const BlkSnapshot *info, Error **errp)
     s.info.name = g_strdup(info->name);
     s.info.disk_size = q->h.size;
     g_array_append_val(a, s);
-    ret = qcow2_flush_meta(n);
+    ret = qcow2_flush_meta(n, true);
     ret = ret < 0 ? ret : sweep_ask(n, q->l1, q->h.l1_size);
     ret = ret < 0 ? ret : l1_place(n, q->l1, s.l1_size, &g_array_index(a, Qcow2Snapshot, a->len - 1).l1_off);
     ret = ret < 0 ? ret : sweep(n, (Sweep){ .by = 1, .flags = true }, q->l1, q->h.l1_size);
@@ -542,7 +542,7 @@ static bool delete(BlkNode *n, unsigned at, Error **errp)
     int ret = table_write(n, a, old);
     ret = ret < 0 ? ret : l1_drop(n, l1, size, off);
     ret = ret < 0 ? ret : sweep(n, (Sweep){ .flags = true }, q->l1, q->h.l1_size);
-    ret = ret < 0 ? ret : qcow2_flush_meta(n);
+    ret = ret < 0 ? ret : qcow2_flush_meta(n, true);
     return ret == 0 || failed(ret, "delete", name, errp);
 }
 
@@ -610,7 +610,7 @@ static bool apply(BlkNode *n, unsigned at, Error **errp)
     if (!l1) {
         return false;
     }
-    int ret = qcow2_flush_meta(n);
+    int ret = qcow2_flush_meta(n, true);
     ret = ret < 0 ? ret : sweep_ask(n, l1, s->l1_size);
     ret = ret < 0 ? ret : sweep(n, (Sweep){ .by = 1 }, l1, s->l1_size);
     ret = ret < 0 ? ret : l1_place(n, l1, h.l1_size, &h.l1_off);
@@ -623,7 +623,7 @@ static bool apply(BlkNode *n, unsigned at, Error **errp)
     l1_swap(q, &l1, h.l1_size, &old);
     ret = l1_drop(n, old, old_size, old_off);
     ret = ret < 0 ? ret : sweep(n, (Sweep){ .flags = true }, q->l1, q->h.l1_size);
-    ret = ret < 0 ? ret : qcow2_flush_meta(n);
+    ret = ret < 0 ? ret : qcow2_flush_meta(n, true);
     blk_set_size(n, ALIGN_UP(q->h.size, 512));
     return ret == 0 || failed(ret, "apply", s->info.name, errp);
 }

@@ -52,6 +52,7 @@ static bool open_tables(BlkNode *n, Error **errp)
     q->rt_size = h->rt_clusters * q->cluster / 8;
     q->grow_from = ALIGN_UP(blk_size(n->child), q->cluster);
     q->freed = g_array_new(false, false, sizeof(Freed));
+    qcow2_partials_init(q);
     q->grace.over = qcow2_limbo_over;
     blk_grow(n->child, q->grow_from);
     if (!qcow2_cache_init(q, CACHE_BYTES)) {
@@ -163,6 +164,7 @@ static void qcow2_free(BlkNode *n)
     g_free(q->rt);
     g_free(q->l1_dirty);
     g_free(q->rt_dirty);
+    g_clear_pointer(&q->partials, g_hash_table_unref);
     g_clear_pointer(&q->freed, g_array_unref);
     g_clear_pointer(&q->limbo, g_array_unref);
     g_clear_pointer(&q->bitmaps, g_array_unref);
@@ -226,12 +228,12 @@ int qcow2_settle(BlkNode *n)
     Qcow2 *q = n->state;
     int ret = q->bitmaps ? qcow2_bitmaps_store(n) : 0;
 
-    ret = ret < 0 ? ret : qcow2_flush_meta(n);
+    ret = ret < 0 ? ret : qcow2_flush_meta(n, true);
     lock_take(&q->lock);
     ret = ret < 0 ? ret : qcow2_release_locked(n);
     ret = ret < 0 ? ret : qcow2_run_return_locked(n);
     lock_drop(&q->lock);
-    ret = ret < 0 ? ret : qcow2_flush_meta(n);
+    ret = ret < 0 ? ret : qcow2_flush_meta(n, true);
     return ret < 0 ? ret : blk_pflush(n->child);
 }
 

@@ -856,7 +856,7 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
                                  : blk_blocking(n->child, op, flags, off, buf, len);
     }
     if (op == BLK_FLUSH) {
-        ret = n->drv->flush_meta ? n->drv->flush_meta(n) : 0;
+        ret = n->drv->flush_meta ? n->drv->flush_meta(n, true) : 0;
         return ret < 0 ? ret : blk_blocking(n->child, op, flags, 0, NULL, 0);
     }
     r.cur = &iov;

@@ -71,7 +71,7 @@ static void flush_run(PoolJob *job)
     Walk *w = container_of(job, Walk, job);
     BlkNode *n = w->lane->node;
 
-    w->ret = n->drv->flush_meta ? n->drv->flush_meta(n) : 0;
+    w->ret = n->drv->flush_meta ? n->drv->flush_meta(n, w->r->op == BLK_FLUSH) : 0;
 }
 
 static void walk_finish(Walk *w)

@@ -419,7 +419,7 @@ static int toy_commit(BlkNode *n, const BlkReq *r, const Extent *e, int landed)
     return ret;
 }
 
-static int toy_flush_meta(BlkNode *n)
+static int toy_flush_meta(BlkNode *n, bool put_off)
 {
     Toy *t = n->state;
 

@@ -3,7 +3,8 @@
  * The image lies in memory and keeps a log of what was written to it.  For prefixes of the log, and
  * for seeded choices of which writes since the last sync had reached the disk, the image is opened
  * again: nothing worse than leaks may be found, and every sector holds what it had at the last
- * flush that was answered, or something written to it later.  A snapshot that was made is there and
+ * flush that was answered, or with the last write with FUA, or something written to it later.  A
+ * snapshot that was made is there and
  * holds what the image did.  What the image discards in the file reads as zeroes from then on. */
 #include "tests/unit/block-helper.h"
 #include <inttypes.h>
@@ -18,6 +19,7 @@
 typedef struct LogEntry {
     uint64_t off, len;         /* len 0: a sync */
     uint8_t *data;             /* NULL: zeroes */
+    bool fua;
 } LogEntry;
 
 static struct {
@@ -40,7 +42,7 @@ static bool mem_open(BlkNode *n, const BlkOptions *o, Error **errp)
 static int mem_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov,
                         unsigned niov, uint64_t len)
 {
-    LogEntry e = { off, op == BLK_FLUSH ? 0 : len, NULL };
+    LogEntry e = { off, op == BLK_FLUSH ? 0 : len, NULL, flags & BLK_FUA };
 
     if (op == BLK_READ) {
         blk_iov_write(iov, niov, 0, disk.bytes + off, len);
@@ -81,6 +83,9 @@ static const BlkDriver mem_driver = {
     .name = "mem", .open = mem_open, .submit = mem_submit, .blocking = mem_locked,
 };
 
+/* What is behind the image, or NULL. */
+static char *behind;
+
 static BlkNode *open_mem(bool read_only)
 {
     BlkOptions file = { .driver = "mem" };
@@ -105,6 +110,9 @@ static void fill(uint8_t *buf, uint64_t first, uint64_t n, unsigned step, bool z
         written[first + i][step] = v;
     }
 }
+
+/* Where step N wrote with FUA. */
+static struct { uint64_t first, count; } durable[STEPS + 1];
 
 /* Snapshot "N" is made by step N, and there until step gone_at[N] begins; 0: that step made none. */
 static unsigned gone_at[STEPS + 1];
@@ -156,11 +164,13 @@ static unsigned run_steps(BlkNode *n, Loop *l, GRand *rand, bool snapshots, unsi
     unsigned last_flush = 0;
 
     memset(gone_at, 0, sizeof(gone_at));
+    memset(durable, 0, sizeof(durable));
     for (unsigned step = 1; step <= STEPS; step++) {
         uint64_t first = (uint64_t)g_rand_int_range(rand, 0, SECTORS);
         uint64_t most = g_rand_boolean(rand) ? 8 : 400;
         uint64_t count = (uint64_t)g_rand_int_range(rand, 1, 1 + (int)MIN(most, SECTORS - first));
         unsigned what = g_rand_int_range(rand, 0, 10);
+        bool fua = what == 5;
         BlkOp op = what < 6 ? BLK_WRITE : what < 7 ? BLK_ZERO : what < 8 ? BLK_DISCARD : BLK_FLUSH;
 
         for (unsigned s = 0; s < SECTORS; s++) {
@@ -179,8 +189,10 @@ static unsigned run_steps(BlkNode *n, Loop *l, GRand *rand, bool snapshots, unsi
         } else {
             fill(buf, first, count, step, op != BLK_WRITE);
         }
-        assert_int_equal(io_run(n, l, op, op == BLK_ZERO ? BLK_MAY_UNMAP : 0, first * 512,
+        assert_int_equal(io_run(n, l, op, op == BLK_ZERO ? BLK_MAY_UNMAP : fua ? BLK_FUA : 0, first * 512,
                                 op == BLK_WRITE ? buf : NULL, count * 512), 0);
+        durable[step].first = first;
+        durable[step].count = fua ? count : 0;
         if (op == BLK_DISCARD) {       /* whatever it reads as now */
             assert_int_equal(io_run(n, l, BLK_READ, 0, first * 512, buf, count * 512), 0);
             for (uint64_t i = 0; i < count; i++) {
@@ -203,8 +215,19 @@ static void complaint(const char *text, void *arg)
     }
 }
 
-/* The sectors hold what they had after step @flushed, or later. */
-static void check_contents(BlkNode *n, unsigned flushed, unsigned reached, const char *where)
+/* The step of the last write with FUA to sector @s, of those up to @done; or @done's flush. */
+static unsigned durable_since(unsigned s, unsigned flushed, unsigned done)
+{
+    for (unsigned step = done; step > flushed; step--) {
+        if (s - durable[step].first < durable[step].count) {
+            return step;
+        }
+    }
+    return flushed;
+}
+
+/* The sectors hold what they had after step @flushed, or later; and what was FUA by step @done. */
+static void check_contents(BlkNode *n, unsigned flushed, unsigned done, unsigned reached, const char *where)
 {
     g_autofree uint8_t *got = g_malloc(SIZE);
 
@@ -213,7 +236,7 @@ static void check_contents(BlkNode *n, unsigned flushed, unsigned reached, const
         uint64_t v = ld64(got + s * 512);
         bool fine = false;
 
-        for (unsigned step = flushed; step <= reached && !fine; step++) {
+        for (unsigned step = durable_since(s, flushed, done); step <= reached && !fine; step++) {
             fine = written[s][step] == v || v == 0;
             if (v == 0) {              /* zeroes are right only if it held them at some time since */
                 fine = written[s][step] == 0;
@@ -257,7 +280,7 @@ static void check_snapshots(unsigned done, unsigned reached, const char *where)
         unsigned step = (unsigned)atoi(g_array_index(list, BlkSnapshot, i).name);
 
         assert_true(blk_snapshot_apply(n, i, &err));
-        check_contents(n, step, step, where);
+        check_contents(n, step, step, step, where);
     }
     check_image(n, where);
     close_ok(n);
@@ -268,7 +291,7 @@ static void check_cut(unsigned flushed, unsigned done, unsigned reached, const c
     BlkNode *n = open_mem(true);
 
     check_image(n, where);
-    check_contents(n, flushed, reached, where);
+    check_contents(n, flushed, done, reached, where);
     close_ok(n);
     check_snapshots(done, reached, where);
 }
@@ -299,8 +322,10 @@ static void rebuild(const uint8_t *start, uint64_t start_size, unsigned cut, GRa
         sync = g_array_index(disk.log, LogEntry, i).len == 0 ? i : sync;
     }
     for (unsigned i = 0; i < cut; i++) {
-        if (i < sync || !rand || g_rand_boolean(rand)) {
-            apply(&g_array_index(disk.log, LogEntry, i));
+        const LogEntry *e = &g_array_index(disk.log, LogEntry, i);
+
+        if (i < sync || e->fua || !rand || g_rand_boolean(rand)) {
+            apply(e);
         }
     }
 }
@@ -316,8 +341,9 @@ static void log_clear(void)
 static void make_image(const char *options)
 {
     g_autofree char *path = temp_file(0, false);
-    g_autofree char *line = g_strdup_printf("qemu-img create -q -f qcow2 -o %s %s %" PRIu64, options, path,
-                                            (uint64_t)SIZE);
+    g_autofree char *backing = behind ? g_strdup_printf("-F raw -b %s", behind) : g_strdup("");
+    g_autofree char *line = g_strdup_printf("qemu-img create -q -f qcow2 -o %s %s %s %" PRIu64, options,
+                                            backing, path, (uint64_t)SIZE);
     g_autofree char *bytes = NULL;
     gsize len = 0;
     int status = -1;
@@ -330,13 +356,21 @@ static void make_image(const char *options)
     g_unlink(path);
 }
 
-static void cut_case(const char *options, bool snapshots, unsigned seed)
+/* @backed: bytes of a file behind the image. */
+static void cut_case(const char *options, uint64_t backed, bool snapshots, unsigned seed)
 {
     unsigned log_at[STEPS + 1] = { 0 }, flush_of[STEPS + 1] = { 0 };
     GRand *rand = g_rand_new_with_seed(seed);
     Loop *l = worker_new("w0");
 
     memset(written, 0, sizeof(written));
+    if (backed) {
+        g_autofree uint8_t *bytes = g_malloc0(backed);
+
+        fill(bytes, 0, backed / 512, 0, false);
+        behind = temp_file(0, false);
+        assert_true(g_file_set_contents(behind, (char *)bytes, (gssize)backed, NULL));
+    }
     make_image(options);
     uint64_t start_size = disk.size;
     g_autofree uint8_t *start = g_memdup2(disk.bytes, start_size);
@@ -346,7 +380,7 @@ static void cut_case(const char *options, bool snapshots, unsigned seed)
     BlkNode *n = open_mem(false);
     run_steps(n, l, rand, snapshots, log_at, flush_of);
     close_ok(n);
-    assert_true(disk.discards > 0);
+    assert_true(backed || disk.discards > 0);
     disk.logging = false;
     unsigned step = 0, jump = MAX(disk.log->len / 50, 1);
     for (unsigned cut = 0; cut <= disk.log->len; cut += g_rand_int_range(rand, 1, 2 * (int)jump + 1)) {
@@ -366,6 +400,32 @@ static void cut_case(const char *options, bool snapshots, unsigned seed)
     g_array_free(disk.log, true);
     worker_free(l);
     g_rand_free(rand);
+    if (behind) {
+        g_unlink(behind);
+        g_clear_pointer(&behind, g_free);
+    }
+}
+
+/* Clusters that a part is written of, and the rest copied by a flush. */
+static void test_backed_cuts(void **state)
+{
+    static const struct { const char *options; uint64_t backed; bool snapshots; } cases[] = {
+        { "cluster_size=65536", SIZE, false },
+        { "cluster_size=65536", SIZE / 2 + 5 * 512, true },
+        { "cluster_size=262144", SIZE - 512, false },
+        { "compat=0.10,cluster_size=65536", SIZE, true },
+    };
+    g_autofree char *tool = g_find_program_in_path("qemu-img");
+    const char *seed = g_getenv("SEED");
+
+    if (!tool) {
+        print_message("no qemu-img: skipped\n");
+        skip();
+    }
+    for (unsigned i = 0; i < cases_to_run(ARRAY_LEN(cases)); i++) {
+        cut_case(cases[i].options, cases[i].backed, cases[i].snapshots,
+                 (seed ? (unsigned)atoi(seed) : 400) + i);
+    }
 }
 
 static void test_cuts(void **state)
@@ -385,9 +445,9 @@ static void test_cuts(void **state)
     for (unsigned i = 0; i < cases_to_run(ARRAY_LEN(options)); i++) {
         bool narrow = strstr(options[i], "refcount_bits=1");
 
-        cut_case(options[i], false, seed ? (unsigned)atoi(seed) + i : 100 + i);
+        cut_case(options[i], 0, false, seed ? (unsigned)atoi(seed) + i : 100 + i);
         if (!narrow) {
-            cut_case(options[i], true, seed ? (unsigned)atoi(seed) + i : 200 + i);
+            cut_case(options[i], 0, true, seed ? (unsigned)atoi(seed) + i : 200 + i);
         }
     }
 }
@@ -460,6 +520,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_backed_cuts),
         cmocka_unit_test(test_amend_cuts),
     };
 
