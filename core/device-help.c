@@ -7,7 +7,8 @@
 static const char *category_of(const DeviceType *t)
 {
     t = t->category == NULL && t->inner != NULL ? t->inner : t;
-    return t->category != NULL ? t->category : "Misc";
+    return t->category == NULL ? "Misc"
+           : strcmp(t->category, "Bridge") == 0 ? "Controller/Bridge/Hub" : t->category;
 }
 
 static int by_category(const void *a, const void *b)
@@ -16,6 +17,18 @@ static int by_category(const void *a, const void *b)
     int c = strcmp(category_of(x), category_of(y));
 
     return c != 0 ? c : strcmp(x->name, y->name);
+}
+
+static void put_type(GString *out, const DeviceType *t)
+{
+    g_string_append_printf(out, "name \"%s%s\"", t->name, t->slot->suffix != NULL ? t->slot->suffix : "");
+    if (!t->slot->no_bus) {
+        g_string_append_printf(out, ", bus %s", slot_bus_name(t->slot));
+    }
+    if (t->alias != NULL) {
+        g_string_append_printf(out, ", alias \"%s\"", t->alias);
+    }
+    g_string_append_printf(out, ", desc \"%s\"\n", t->inner != NULL ? t->inner->summary : t->summary);
 }
 
 GString *device_help_all(void)
@@ -37,8 +50,7 @@ GString *device_help_all(void)
             g_string_append_printf(out, "%s%s devices:\n", category != NULL ? "\n" : "", heading);
             category = heading;
         }
-        g_string_append_printf(out, "name \"%s\", bus %s, desc \"%s\"\n", t->name, t->slot->name,
-                               t->inner != NULL ? t->inner->summary : t->summary);
+        put_type(out, t);
     }
     return out;
 }
@@ -48,11 +60,11 @@ static char *default_text(const PropDesc *p)
 {
     switch (p->kind) {
     case PROP_KIND_BOOL:
-        return g_strdup(p->def ? "on" : "off");
+        return g_strdup(p->def ? "true" : "false");
     case PROP_KIND_ENUM:
-        return g_strdup(p->names[p->def]);
+        return g_strdup_printf("\"%s\"", p->names[p->def]);
     case PROP_KIND_STR:
-        return g_strdup(p->def_str);
+        return p->def_str != NULL ? g_strdup_printf("\"%s\"", p->def_str) : NULL;
     case PROP_KIND_LINK:
     case PROP_KIND_MAC:
         return NULL;
@@ -63,7 +75,7 @@ static char *default_text(const PropDesc *p)
     }
 }
 
-static void put_props(GString *out, const PropDesc *props)
+static void add_props(GPtrArray *lines, const PropDesc *props)
 {
     for (const PropDesc *p = props; p != NULL && p->name != NULL; p++) {
         g_autofree char *head = NULL, *dflt = NULL;
@@ -72,20 +84,30 @@ static void put_props(GString *out, const PropDesc *props)
         }
         head = g_strdup_printf("%s=<%s>", p->name, prop_kind_name(p));
         dflt = default_text(p);
-        g_string_append_printf(out, "  %-22s - %s%s%s%s\n", head, p->help, dflt != NULL ? " (default: " : "",
-               dflt != NULL ? dflt : "", dflt != NULL ? ")" : "");
+        bool told = dflt != NULL;
+        g_ptr_array_add(lines, g_strdup_printf("  %-22s - %s%s%s%s\n", head, p->help,
+                                               told ? " (default: " : "", told ? dflt : "", told ? ")" : ""));
     }
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 GString *device_help_type(const DeviceType *t)
 {
     GString *out = g_string_new(NULL);
+    g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
 
-    g_string_append_printf(out, "%s options:\n", t->name);
+    g_string_append_printf(out, "%s%s options:\n", t->name, t->slot->suffix != NULL ? t->slot->suffix : "");
     for (; t != NULL; t = t->inner) {
-        put_props(out, t->props);
-        put_props(out, t->slot->props);
+        add_props(lines, t->props);
+        add_props(lines, t->slot->props);
+    }
+    g_ptr_array_sort(lines, by_text);
+    for (unsigned i = 0; i < lines->len; i++) {
+        g_string_append(out, g_ptr_array_index(lines, i));
     }
     return out;
 }
-

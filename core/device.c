@@ -23,7 +23,12 @@
 #include "util/thread.h"
 #include "util/trace.h"
 
-const SlotType board_slot = { .name = "board", .no_bus = true, .base_size = sizeof(Device) };
+const SlotType board_slot = { .name = "board", .bus = "System", .no_bus = true, .base_size = sizeof(Device) };
+
+const char *slot_bus_name(const SlotType *slot)
+{
+    return slot->bus != NULL ? slot->bus : slot->name;
+}
 
 /* --- catalogue --- */
 
@@ -161,10 +166,10 @@ static bool check_id(const Device *parent, const char *id, Error **errp)
 static bool check_bus(const DeviceType *t, const Bus *bus, Error **errp)
 {
     if (bus && bus->slot != t->slot) {
-        return error_set(errp, "Device '%s' can't go on %s bus", t->name, bus->slot->name);
+        return error_set(errp, "Device '%s' can't go on %s bus", t->name, slot_bus_name(bus->slot));
     }
     if (!bus && !t->slot->no_bus) {
-        return error_set(errp, "Device '%s' needs a %s bus", t->name, t->slot->name);
+        return error_set(errp, "Device '%s' needs a %s bus", t->name, slot_bus_name(t->slot));
     }
     if (bus && bus->capacity && bus_count(bus) >= bus->capacity) {
         return error_set(errp, "Bus '%s' is full", bus->name);
@@ -211,13 +216,26 @@ static void apply_compat(Device *d, const MachineType *t)
     }
 }
 
+bool device_type_is(const DeviceType *t, const char *name)
+{
+    g_autofree char *own = g_strconcat(t->name, t->slot->suffix, NULL);
+    g_autofree char *class = g_strconcat(t->slot->name, "-device", NULL);
+    g_autofree char *compound = t->inner ? g_strconcat(t->inner->slot->name, "-", t->slot->name, NULL) : NULL;
+
+    return strcmp(own, name) == 0 || strcmp(class, name) == 0 || g_strcmp0(compound, name) == 0;
+}
+
 /* What -global says about @d and what it is made of. */
 static bool apply_globals(Device *d, Error **errp)
 {
     const CompatProp *c = d->machine ? d->machine->globals : NULL;
 
     for (; c && c->type; c++) {
-        if (strcmp(c->type, d->type->name) == 0 && !device_set(d, c->prop, c->value, errp)) {
+        int owner;
+
+        if ((strcmp(c->type, d->type->name) == 0 ||
+             (device_type_is(d->type, c->type) && device_type_prop(d->type, c->prop, &owner))) &&
+            !device_set(d, c->prop, c->value, errp)) {
             return error_context(errp, "-global %s.%s=%s", c->type, c->prop, c->value);
         }
     }
@@ -833,9 +851,9 @@ Bus *bus_find(Device *root, const SlotType *slot, const char *name, Error **errp
     } else if (!s.found && s.full) {
         error_set(errp, "Bus '%s' is full", s.full->name);
     } else if (!s.found) {
-        error_set(errp, "No '%s' bus found", slot->name);
+        error_set(errp, "No '%s' bus found", slot_bus_name(slot));
     } else if (slot && s.found->slot != slot) {
-        error_set(errp, "Bus '%s' is no %s bus", name, slot->name);
+        error_set(errp, "Bus '%s' is no %s bus", name, slot_bus_name(slot));
         s.found = NULL;
     }
     return s.found;

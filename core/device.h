@@ -48,6 +48,7 @@ typedef struct DeviceExtra {
 
 struct DeviceType {
     const char *name;          /* catalogue key; file, trace group, state, test and doc share it */
+    const char *alias;         /* another name that people may give it; NULL: none */
     const char *summary;
     const SlotType *slot;      /* what it plugs into */
     size_t size;               /* of a struct whose first member is the slot's base, a Device at last */
@@ -70,6 +71,8 @@ struct DeviceType {
 /* What the devices of one kind of bus share: the base part of their struct. */
 struct SlotType {
     const char *name;                          /* "pci", "isa", "virtio", "board", "ide" */
+    const char *bus;                           /* what people call its buses: "PCI"; NULL: @name */
+    const char *suffix;                        /* of its types' names in listings and the tree, or NULL */
     bool no_bus;                               /* plugs into the machine itself: board, cpu, dimm */
     size_t base_size;
     const PropDesc *props;                     /* offsets in the base part */
@@ -138,6 +141,9 @@ CTX_ANY const DeviceType *const *device_types(void);
 /* Adds a type that the machine makes up (its vCPUs' type); @t lives as long as the process. */
 CTX_CONTROL void device_type_add(const DeviceType *t);
 CTX_ANY const DeviceType *device_type_find(const char *name);
+/* Whether -global @name means it: by its own name, or as one of a kind: "pci-device", "virtio-device",
+ * "virtio-pci". */
+CTX_ANY bool device_type_is(const DeviceType *t, const char *name);
 /* Finds the property @name of @t: the type's own, the slot's, or the inner type's.  *@owner tells
  * which object holds it: 0 the device, 1 its inner child. */
 CTX_ANY const PropDesc *device_type_prop(const DeviceType *t, const char *name, int *owner);
@@ -173,6 +179,7 @@ CTX_CONTROL Device *device_make(const DeviceType *t, Device *parent, Bus *bus, c
                                 Error **errp, ...) G_GNUC_NULL_TERMINATED;
 
 /* --- buses --- */
+CTX_ANY const char *slot_bus_name(const SlotType *slot);
 CTX_CONTROL Bus *bus_new(const SlotType *slot, Device *owner, const char *name);
 /* Frees an empty bus; buses left after unrealize are freed by the core. */
 CTX_CONTROL void bus_free(Bus *b);

@@ -119,7 +119,7 @@ static void print_device(Hmp *h, unsigned depth, Device *d)
 static void print_bus(Hmp *h, unsigned depth, const Bus *b)
 {
     hmp_printf(h, "%*sbus: %s\n%*s  type %s\n", depth, "", b->name, depth, "",
-               b->type_name != NULL ? b->type_name : b->slot->name);
+               b->type_name != NULL ? b->type_name : slot_bus_name(b->slot));
     for (Device *d = b->first; d != NULL; d = d->bus_next) {
         print_device(h, depth + 2, d);
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "accel/kvm/kvm.h"
 #include "qapi/events.h"
+#include "system/qom.h"
 #include "system/runstate.h"
 
 /* "DRIVER.PROP=VALUE", all of it as it stands, or "driver=DRIVER,property=PROP,value=VALUE". */
@@ -81,8 +82,7 @@ bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp)
 
     m->globals = all;
     for (unsigned i = 0; i < n; i++) {
-        const DeviceType *t;
-        int owner;
+        bool known = false, has = false;
 
         if (!parse_global(cmdline_nth(cmd, OPT_GLOBAL, i), g, errp)) {
             return false;
@@ -91,10 +91,15 @@ bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp)
             *g = (CompatProp){ NULL };         /* devices_cpu_globals() */
             continue;
         }
-        t = device_type_find(g->type);
-        if (t == NULL) {
+        for (const DeviceType *const *t = device_types(); *t != NULL; t++) {
+            int owner;
+
+            known |= device_type_is(*t, g->type);
+            has |= device_type_is(*t, g->type) && device_type_prop(*t, g->prop, &owner) != NULL;
+        }
+        if (!known) {
             warn_report("global %s.%s has invalid class name", g->type, g->prop);
-        } else if (device_type_prop(t, g->prop, &owner) == NULL) {
+        } else if (!has) {
             return error_set(errp, "-global %s.%s=%s: Property '%s.%s' not found", g->type, g->prop, g->value,
                              g->type, g->prop);
         }
@@ -104,6 +109,19 @@ bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp)
 }
 
 /* --- adding --- */
+
+/* The type that people mean by @driver, or NULL. */
+static const DeviceType *named_type(const char *driver)
+{
+    const DeviceType *found = qom_find_device_type(driver);
+
+    for (const DeviceType *const *t = device_types(); found == NULL && *t != NULL; t++) {
+        if (g_strcmp0((*t)->alias, driver) == 0) {
+            found = *t;
+        }
+    }
+    return found;
+}
 
 static bool unknown_driver(const char *driver, Error **errp)
 {
@@ -189,15 +207,31 @@ static bool set_props(Device *d, json_t *props, Error **errp)
     return true;
 }
 
+/* The bus for a new device: of that name, or the first that takes it; NULL: *errp is set. */
+static Bus *bus_for(const DeviceType *t, const char *name, Error **errp)
+{
+    Bus *b = bus_find(machine()->root, name == NULL ? t->slot : NULL, name, errp);
+
+    if (b != NULL && b->slot != t->slot) {
+        error_set(errp, "Device '%s' can't go on %s bus", t->name, slot_bus_name(b->slot));
+        return NULL;
+    }
+    return b;
+}
+
 Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp)
 {
-    const DeviceType *t = device_type_find(c->driver);
+    const DeviceType *t = named_type(c->driver);
     Machine *m = machine();
     Bus *b = NULL;
     Device *d;
 
-    if (t == NULL || t->flags & DEV_INTERNAL) {
+    if (t == NULL) {
         unknown_driver(c->driver, errp);
+        return NULL;
+    }
+    if (t->flags & DEV_INTERNAL) {
+        error_set(errp, "Parameter 'driver' expects a pluggable device type");
         return NULL;
     }
     if (t->slot->no_bus && c->bus != NULL) {
@@ -205,7 +239,7 @@ Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp)
         return NULL;
     }
     if (!t->slot->no_bus || c->bus != NULL) {
-        b = bus_find(m->root, t->slot, c->bus, errp);
+        b = bus_for(t, c->bus, errp);
         if (b == NULL) {
             return NULL;
         }
@@ -280,10 +314,9 @@ bool devices_print_help(const CmdLine *cmd, Error **errp)
             (strcmp(parts[1], "help") != 0 && strcmp(parts[1], "?") != 0)) {
             continue;
         }
-        t = device_type_find(parts[0]);
+        t = named_type(parts[0]);
         if (t == NULL) {
-            unknown_driver(parts[0], errp);
-            return false;
+            return error_set(errp, "-device %s: Device '%s' not found", text, parts[0]);
         }
         print(device_help_type(t));
         return true;

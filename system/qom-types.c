@@ -37,15 +37,20 @@ static const AbstractType abstract_types[] = {
     { "x86_64-cpu", "cpu" },
 };
 
-/* What the devices of one kind of bus refine, and the type of the bus; "PCI" has an Express form. */
-static const struct { const char *slot, *device, *bus; } slots[] = {
-    { "board", "sys-bus-device", "System" },
-    { "ide", "ide-device", "IDE" },
-    { "isa", "isa-device", "ISA" },
-    { "pci", "pci-device", "PCI" },
-    { "SCSI", "scsi-disk-base", "SCSI" },
-    { "virtio", "virtio-device", "virtio-pci-bus" },
-    { "virtio-serial-bus", "virtio-serial-port", "virtio-serial-bus" },
+/* What the devices of one kind of bus refine. */
+static const struct { const char *slot, *device; } slots[] = {
+    { "board", "sys-bus-device" },
+    { "ide", "ide-device" },
+    { "isa", "isa-device" },
+    { "pci", "pci-device" },
+    { "SCSI", "scsi-disk-base" },
+    { "virtio", "virtio-device" },
+    { "virtio-serial-bus", "virtio-serial-port" },
+};
+
+/* The types of buses; "PCI" has an Express form. */
+static const char *const buses[] = {
+    "System", "IDE", "ISA", "PCI", "SCSI", "nvme-bus", "virtio-pci-bus", "virtio-serial-bus",
 };
 
 static const char *device_parent(const DeviceType *t)
@@ -58,35 +63,26 @@ static const char *device_parent(const DeviceType *t)
     return "device";
 }
 
-char *qom_bus_type(const Bus *b)
+const char *qom_bus_type(const Bus *b)
 {
-    if (b->type_name != NULL) {
-        return g_strdup(b->type_name);
-    }
-    for (unsigned i = 0; i < ARRAY_LEN(slots); i++) {
-        if (strcmp(slots[i].slot, b->slot->name) == 0) {
-            return g_strdup(slots[i].bus);
-        }
-    }
-    return g_strdup_printf("%s-bus", b->slot->name);
+    return b->type_name != NULL ? b->type_name : slot_bus_name(b->slot);
 }
 
 char *qom_device_type(const DeviceType *t)
 {
-    return g_strconcat(t->name, strcmp(t->slot->name, "virtio") == 0 ? "-device" : NULL, NULL);
+    return g_strconcat(t->name, t->slot->suffix, NULL);
 }
 
 const DeviceType *qom_find_device_type(const char *name)
 {
-    const DeviceType *t = device_type_find(name);
+    for (const DeviceType *const *t = device_types(); *t != NULL; t++) {
+        const char *rest = g_str_has_prefix(name, (*t)->name) ? name + strlen((*t)->name) : NULL;
 
-    if (t == NULL && g_str_has_suffix(name, "-device")) {
-        g_autofree char *base = g_strndup(name, strlen(name) - strlen("-device"));
-
-        t = device_type_find(base);
-        return t != NULL && strcmp(t->slot->name, "virtio") == 0 ? t : NULL;
+        if (rest != NULL && strcmp(rest, (*t)->slot->suffix != NULL ? (*t)->slot->suffix : "") == 0) {
+            return *t;
+        }
     }
-    return t != NULL && strcmp(t->slot->name, "virtio") == 0 ? NULL : t;
+    return NULL;
 }
 
 /* --- properties --- */
@@ -318,8 +314,8 @@ void qom_each_type(void (*fn)(const char *name, const char *parent, bool abstrac
 
         fn(name, object_parent(name), false, arg);
     }
-    for (unsigned i = 0; i < ARRAY_LEN(slots); i++) {
-        fn(slots[i].bus, "bus", false, arg);
+    for (unsigned i = 0; i < ARRAY_LEN(buses); i++) {
+        fn(buses[i], "bus", false, arg);
     }
     fn("PCIE", "PCI", false, arg);
     fn("container", "object", false, arg);

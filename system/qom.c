@@ -177,7 +177,7 @@ char *qom_type(const QomNode *n)
         return n->device->parent == NULL ? g_strdup_printf("%s-machine", machine()->type->name)
                                          : qom_device_type(n->device->type);
     case QOM_BUS:
-        return qom_bus_type(n->bus);
+        return g_strdup(qom_bus_type(n->bus));
     case QOM_OBJECT:
         return g_strdup(object_config_qom_type_name(objects_config(n->id)->qom_type));
     case QOM_CHARDEV:

@@ -47,7 +47,7 @@ CTX_CONTROL void qom_set_machine_config(const MachineConfig *c);
  * a virtio device behind its transport with "-device". */
 CTX_ANY char *qom_device_type(const DeviceType *t);
 CTX_ANY const DeviceType *qom_find_device_type(const char *name);
-CTX_CONTROL char *qom_bus_type(const Bus *b);
+CTX_CONTROL const char *qom_bus_type(const Bus *b);
 /* A property's kind as the tree names it: "bool", "uint32", "str", "link<iothread>". */
 CTX_ANY char *qom_prop_type(const PropDesc *p);
 /* True if the links of @p are shown as paths of objects, not as ids. */

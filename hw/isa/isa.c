@@ -100,6 +100,7 @@ static void isa_detach(Bus *b, Device *d)
 
 const SlotType isa_slot = {
     .name = "isa",
+    .bus = "ISA",
     .base_size = sizeof(IsaDevice),
     .attach = isa_attach,
     .publish = isa_publish,

@@ -391,6 +391,7 @@ static const PropDesc pci_props[] = {
 
 const SlotType pci_slot = {
     .name = "pci",
+    .bus = "PCI",
     .base_size = sizeof(PciDevice),
     .props = pci_props,
     .state = &pci_state,

@@ -980,6 +980,7 @@ static const PciOps ahci_pci_ops = {
 
 const DeviceType ich9_ahci_type = {
     .name = "ich9-ahci",
+    .alias = "ahci",
     .summary = "ICH9 SATA controller (AHCI)",
     .slot = &pci_slot,
     .size = sizeof(Ahci),

@@ -678,7 +678,7 @@ static const PropDesc slot_props[] = {
 };
 
 const SlotType ide_slot = {
-    .name = "ide", .base_size = sizeof(IdeDrive), .props = slot_props, .attach = slot_attach,
+    .name = "ide", .bus = "IDE", .base_size = sizeof(IdeDrive), .props = slot_props, .attach = slot_attach,
     .publish = slot_publish, .withdraw = slot_withdraw,
 };
 

@@ -661,6 +661,7 @@ static bool vp_realize(Device *d, Error **errp)
     VirtioPci *s = (VirtioPci *)d;
 
     s->bus = bus_new(&virtio_slot, d, "virtio-bus");
+    s->bus->type_name = "virtio-pci-bus";
     s->bus->capacity = 1;
     s->bus->priv = (void *)&transport;
     if (!device_realize(d->inner, errp)) {
@@ -785,11 +786,12 @@ static const PropDesc vp_modern_props[] = {
     { 0 },
 };
 
-#define FORM(symbol, type_name, props_table, inner_type) \
+#define FORM(symbol, type_name, other_name, props_table, inner_type) \
     extern const DeviceType symbol; \
     const DeviceType symbol = { \
-        .name = type_name, .summary = "virtio over PCI", .slot = &pci_slot, .size = sizeof(VirtioPci), \
-        .flags = DEV_HOTPLUG | DEV_OWN_DOMAIN, .props = props_table, .state = &vp_state, \
+        .name = type_name, .alias = other_name, .summary = "virtio over PCI", .slot = &pci_slot, \
+        .size = sizeof(VirtioPci), .flags = DEV_HOTPLUG | DEV_OWN_DOMAIN, .props = props_table, \
+        .state = &vp_state, \
         .slot_ops = &vp_ops, .inner = &inner_type, .realize = vp_realize, .unrealize = vp_unrealize, \
         .reset = vp_reset, .settle = vp_settle, \
     };
@@ -797,12 +799,12 @@ static const PropDesc vp_modern_props[] = {
 #define DEVICE(symbol, name)
 #define VIRTIO(symbol, name) \
     extern const DeviceType symbol; \
-    FORM(symbol##_pci, name "-pci", vp_props, symbol) \
-    FORM(symbol##_pci_transitional, name "-pci-transitional", vp_transitional_props, symbol) \
-    FORM(symbol##_pci_modern, name "-pci-non-transitional", vp_modern_props, symbol)
+    FORM(symbol##_pci, name "-pci", name, vp_props, symbol) \
+    FORM(symbol##_pci_transitional, name "-pci-transitional", NULL, vp_transitional_props, symbol) \
+    FORM(symbol##_pci_modern, name "-pci-non-transitional", NULL, vp_modern_props, symbol)
 #define VIRTIO_MODERN(symbol, name) \
     extern const DeviceType symbol; \
-    FORM(symbol##_pci, name "-pci", vp_props, symbol)
+    FORM(symbol##_pci, name "-pci", name, vp_props, symbol)
 #include "hw/devices.def"
 #undef DEVICE
 #undef VIRTIO

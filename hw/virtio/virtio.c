@@ -772,6 +772,8 @@ static const PropDesc virtio_props[] = {
 
 const SlotType virtio_slot = {
     .name = "virtio",
+    .bus = "virtio-bus",
+    .suffix = "-device",
     .base_size = sizeof(VirtioDevice),
     .props = virtio_props,
     .state = &virtio_state,

@@ -189,6 +189,12 @@ WRONG = [
     (["-device", "virtio-rgn-pci"],
      r"-device virtio-rgn-pci: 'virtio-rgn-pci' is not a valid device model name",
      r"did you mean 'virtio-rng-pci'\?"),
+    (["-device", "nosuch,help"], r"-device nosuch,help: Device 'nosuch' not found", None),
+    (["-device", "edu,bus=ide.0"], r"-device edu,bus=ide.0: Device 'edu' can't go on IDE bus", None),
+    (["-device", "ICH9-LPC"], r"-device ICH9-LPC: Parameter 'driver' expects a pluggable device type", None),
+    (["-device", "virtio-rng-device"], r"-device virtio-rng-device: No 'virtio-bus' bus found", None),
+    (["-global", "virtio-device.x=1"],
+     r"-global virtio-device.x=1: Property 'virtio-device.x' not found", None),
     (["-device", "edu,dmamask=1"],
      r"-device edu,dmamask=1: Property 'edu.dmamask' not found", r"did you mean .*"),
     (["-device", "virtio-rng-pci,addr=zz"],
@@ -333,8 +339,13 @@ LISTINGS = [
                            r"\npc-i440fx-7\.2 +[^\n]*\(default\).*\nq35 .*\n"),
     (["-accel", "help"], r"Accelerators supported in .*:\n(\w+\n)+"),
     (["-cpu", "help"], r"(?s).*\bhost\b.*\bmax\b.*"),
-    (["-device", "help"], r"(?s)(?=.*virtio-blk-pci).*isa-serial.*"),
-    (["-device", "virtio-blk-pci,help"], r"(?s).*drive=.*"),
+    (["-device", "help"],
+     r'(?s)Controller/Bridge/Hub devices:\n.*\nname "isa-serial", bus ISA, desc ".*'
+     r'\nname "pc-dimm", desc .*\nname "virtio-blk-device", bus virtio-bus, .*'
+     r'\nname "virtio-blk-pci", bus PCI, alias "virtio-blk", desc ".*'),
+    (["-device", "virtio-blk,help"],
+     r'(?s)virtio-blk-pci options:\n.*  addr=<.*  drive=<str>            - .*'
+     r'  share-rw=<bool>        - .*\(default: false\)\n.*  write-cache=.*\(default: "auto"\)\n.*'),
     (["-object", "help"], r"(?s).*memory-backend-ram.*"),
     (["-chardev", "help"], r"(?s).*\bsocket\b.*"),
     (["-trace", "help"], r"(?s).*\w+\n.*"),

@@ -18,7 +18,7 @@ def test_none():
         same(q.cmd("qom-get", path="/machine", property="type"), "none-machine")
         same(q.cmd("query-current-machine"), {"wakeup-suspend-support": False})
         same(q.cmd("query-mice"), [])
-        q.fails("device_add", text="No 'pci' bus found", driver="edu")
+        q.fails("device_add", text="No 'PCI' bus found", driver="edu")
         q.fails("inject-nmi", text="NMI")
         q.cmd("system_reset")
         q.cmd("cont")

@@ -57,6 +57,22 @@ def test_whole_tree():
             same(seen["/machine.graphics"], True)
 
 
+def test_aliases_and_kinds():
+    """-device takes the short names; -global means a type, or all of a kind."""
+    with still("-device", "virtio-rng,id=r", "-device", "virtio-serial,id=s", "-device", "ahci,id=a",
+               "-global", "virtio-pci.disable-legacy=on", "-global", "virtio-rng-device.period=2000",
+               "-global", "pci-device.rombar=0") as m:
+        q = m.qmp
+        for id, kind in (("r", "virtio-rng-pci"), ("s", "virtio-serial-pci"), ("a", "ich9-ahci")):
+            same(q.cmd("qom-get", path=id, property="type"), kind)
+            same(q.cmd("qom-get", path=id, property="rombar"), 0)
+        same(q.cmd("qom-get", path="r", property="disable-legacy"), "on")
+        same(q.cmd("qom-get", path="r", property="period"), 2000)
+        same(q.cmd("qom-get", path="/machine/peripheral/r/virtio-backend", property="parent_bus"),
+             "/machine/peripheral/r/virtio-bus")
+        same(q.cmd("qom-get", path="/machine/peripheral/r/virtio-bus", property="type"), "virtio-pci-bus")
+
+
 def test_paths():
     with still(*DEVICES) as m:
         q = m.qmp
