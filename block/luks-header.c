@@ -317,6 +317,11 @@ static int slot_open(BlkNode *file, uint64_t base, const Luks *l, unsigned i, co
     return memcmp(digest, l->digest, LUKS_DIGEST) == 0;
 }
 
+static void slot_unread(unsigned i, int ret, Error **errp)
+{
+    error_set_errno(errp, -ret, "Unable to read the key material of keyslot %u", i);
+}
+
 /* The first slot that @password opens, or -1. */
 static int slot_find(BlkNode *file, uint64_t base, const Luks *l, const char *password, size_t len,
                      uint8_t *key, Error **errp)
@@ -325,7 +330,7 @@ static int slot_find(BlkNode *file, uint64_t base, const Luks *l, const char *pa
         int ret = slot_open(file, base, l, i, password, len, key);
 
         if (ret < 0) {
-            error_set_errno(errp, -ret, "Unable to read the key material of keyslot %u", i);
+            slot_unread(i, ret, errp);
             return -1;
         }
         if (ret > 0) {
@@ -592,13 +597,19 @@ static unsigned slots_meant(BlkNode *file, uint64_t base, const Luks *l, const B
     if (!password) {
         return 0;
     }
-    for (unsigned i = 0; i < LUKS_SLOTS; i++) {
-        if (meant >> i & 1 && slot_open(file, base, l, i, password, len, key) <= 0) {
-            meant &= ~(1u << i);
+    int ret = 0;
+    for (unsigned i = 0; ret >= 0 && i < LUKS_SLOTS; i++) {
+        ret = meant >> i & 1 ? slot_open(file, base, l, i, password, len, key) : 0;
+        meant &= ret > 0 ? UINT_MAX : ~(1u << i);
+        if (ret < 0) {         /* it may be one that would stay, and is not to */
+            slot_unread(i, ret, errp);
         }
     }
     explicit_bzero(key, sizeof(key));
     secret_wipe(password, len);
+    if (ret < 0) {
+        return 0;
+    }
     if (!meant && a->has_keyslot) {
         error_set(errp, "Given keyslot %u doesn't contain the given old password for erase operation",
                   (unsigned)a->keyslot);

@@ -249,14 +249,14 @@ bool qcow2_format(BlkNode *file, BlkNode *data, const BlkCreate *o, Error **errp
     blk_grow(file, end);
     int ret = blk_pwrite(file, 0, nothing, sizeof(nothing));
     ret = ret < 0 ? ret : blk_pflush(file);
+    /* The file ends with a whole cluster. */
+    ret = ret < 0 ? ret : blk_pwrite(file, end - sizeof(nothing), nothing,
+                                     l.data || l.crypt ? sizeof(nothing) : 0);
     ret = ret < 0 ? ret : write_all(file, o, &l, DIV_ROUND_UP(h.size, l.cluster));
     if (ret == 0 && l.crypt && !luks_format(file, h.crypt_off, &o->luks, errp)) {
         return false;
     }
     ret = ret < 0 ? ret : qcow2_header_write(file, &h);
-    /* The file ends with a whole cluster. */
-    ret = ret < 0 ? ret : blk_pwrite(file, end - sizeof(nothing), nothing,
-                                     l.data || l.crypt ? sizeof(nothing) : 0);
     ret = ret < 0 ? ret : blk_pflush(file);
     return ret == 0 || error_set_errno(errp, -ret, "Could not write the qcow2 image '%s'",
                                        blk_filename(file));

@@ -20,6 +20,7 @@
 #define RT_MAX_BYTES (8 * MiB)
 #define SNAPSHOTS_MAX 65536
 #define CRYPT_MAX_BYTES (16 * MiB)
+#define SECTOR 512u            /* what a cut of power leaves whole */
 
 typedef struct RawHeader {
     Be32 magic, version;
@@ -337,7 +338,10 @@ int qcow2_header_write(BlkNode *file, const Qcow2Header *h)
     if (out->len > UINT64_C(1) << h->cluster_bits || name > 1023) {
         return -ENAMETOOLONG;
     }
-    return blk_pwrite(file, 0, out->data, out->len);
+    /* What says that it is an image comes last. */
+    int ret = blk_pwrite(file, SECTOR, out->data + MIN(out->len, SECTOR), out->len - MIN(out->len, SECTOR));
+    ret = ret < 0 ? ret : blk_pflush(file);
+    return ret < 0 ? ret : blk_pwrite(file, 0, out->data, MIN(out->len, SECTOR));
 }
 
 /* Appends the extensions of the header cluster @head, which begin at @at, but for those of @type. */

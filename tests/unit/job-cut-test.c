@@ -31,12 +31,12 @@ static BlkNode *chain_open(unsigned i, bool read_only)
     if (!backing) {
         return mem_image(i, mem_names[i], NULL, read_only);
     }
-    unsigned below = mem_file(backing);
+    unsigned below = mem_file(g_str_has_prefix(backing, "./") ? backing + 2 : backing);
     if (below == MEM_FILES) {
         fail_msg("the image of %s is over '%s'", mem_names[i], backing);
     }
     chain_open(below, true);
-    return mem_image(i, mem_names[i], backing, read_only);
+    return mem_image(i, mem_names[i], mem_names[below], read_only);
 }
 
 /* The sectors hold what they had after step @from, or later. */
@@ -118,7 +118,7 @@ static void check_cut(const Case *c, unsigned cut, const char *where)
         close_ok(n);
     }
     check_disk(cut, t.g.flush_of[done], reached, where);
-    if (kind_is_backup(c->kind) && cut >= t.over_at) {
+    if (kind_is_backup(c->kind) && c->kind < KINDS && cut >= t.over_at) {
         check_contents(chain_open(TARGET, true), t.moment, t.moment, where);
         images_close();
     }
@@ -136,7 +136,8 @@ static void check_cuts(const Case *c, GRand *rand, unsigned seed)
         cut = MIN(cut, all);
         for (unsigned variant = 0; variant < (cut == all ? 1 : 3); variant++) {
             g_autofree char *where = g_strdup_printf("%s, seed %u, cut %u of %u, variant %u",
-                                                     kind_names[c->kind], seed, cut, all, variant);
+                                                     c->kind < KINDS ? kind_names[c->kind] : "snapshot", seed,
+                                                     cut, all, variant);
 
             mem_cut(cut, variant ? rand : NULL);
             check_cut(c, cut, where);
@@ -193,10 +194,116 @@ static void test_jobs(void **state)
     }
 }
 
+/* --- snapshots --- */
+
+typedef bool Act(Error **errp);
+
+static void act_held(BlkHold *h, void *arg)
+{
+    Error *err = NULL;
+
+    if (!(*(Act **)arg)(&err)) {
+        fail_msg("%s", error_text(err));
+    }
+    blk_release(h);
+    *(Act **)arg = NULL;
+}
+
+/* Does @act with nothing in flight at @n. */
+static void act(BlkNode *n, Act *what)
+{
+    blk_hold(&n, 1, act_held, &what);
+    while (*(Act *volatile *)&what) {
+        loop_control_iterate(true);
+    }
+}
+
+static bool act_snapshot(Error **errp)
+{
+    return blk_snapshot(t.n[TOP], t.n[EXTRA], errp);
+}
+
+static bool act_rename(Error **errp)
+{
+    return blk_set_backing_file(t.n[EXTRA], "./top", "qcow2", errp);
+}
+
+/* The guest gets an overlay, which then calls what is behind it by another name. */
+static void test_snapshot(void **state)
+{
+    static const BlkCreate images[] = { { .cluster_size = 4096 }, { .cluster_size = 64 * KiB } };
+
+    for (unsigned i = 0; i < ARRAY_LEN(images); i++) {
+        GRand *rand = g_rand_new_with_seed(700 + i);
+        Case c = { KINDS, images[i] };
+
+        images_make(&c.image, rand, NULL);
+        guest_start(t.n[TOP], rand);
+        mem_log_start();
+        job_and_guest(10);
+        image_make(EXTRA, &c.image, "top");
+        t.n[EXTRA] = mem_image(EXTRA, "extra", NULL, false);
+        act(t.n[TOP], act_snapshot);
+        job_and_guest(24);
+        act(t.n[EXTRA], act_rename);
+        job_and_guest(36);
+        guest_verify("snapshot");
+        blk_detach(&t.g.user);
+        images_close();
+        check_cuts(&c, rand, 700 + i);
+        guest_end();
+        g_rand_free(rand);
+    }
+}
+
+/* --- new images --- */
+
+/* A cut leaves no image, or the one that was wanted; that for certain when it was said to be there. */
+static void test_create(void **state)
+{
+    static const BlkCreate images[] = {
+        { 0 }, { .cluster_size = 512, .refcount_bits = 64 },
+        { .prealloc = BLK_PREALLOC_METADATA, .zstd = true },
+        { .backing_file = "base", .extended_l2 = true }, { .v2 = true, .prealloc = BLK_PREALLOC_FALLOC },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(images); i++) {
+        GRand *rand = g_rand_new_with_seed(800 + i);
+
+        mem_wipe(EXTRA);
+        mem_log_start();
+        image_make(EXTRA, &images[i], images[i].backing_file);
+        unsigned all = mem.log->len;
+        for (unsigned cut = 0; cut <= all; cut++) {
+            for (unsigned variant = 0; variant < 4; variant++) {
+                g_autofree char *where = g_strdup_printf("image %u, cut %u of %u, variant %u", i, cut,
+                                                         all, variant);
+                BlkOptions file = { .driver = "mem", .filename = "extra" };
+                BlkOptions o = { .driver = "qcow2", .child = &file, .backing_none = true };
+                Error *err = NULL;
+
+                mem_cut(cut, variant ? rand : NULL);
+                BlkNode *n = blk_open(&o, &err);
+                if (n) {
+                    mem_check(n, where);
+                    memset(t.written, 0, sizeof(t.written));
+                    check_contents(n, 0, 0, where);
+                    assert_true(!images[i].backing_file == !blk_backing_file(n));
+                    close_ok(n);
+                } else if (cut == all) {
+                    fail_msg("%s: %s", where, error_text(err));
+                }
+                error_free(err);
+            }
+        }
+        g_rand_free(rand);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_jobs),
+        cmocka_unit_test(test_jobs), cmocka_unit_test(test_snapshot), cmocka_unit_test(test_create),
     };
 
     thread_become_control();

@@ -46,20 +46,20 @@ static struct {
 
 /* --- the listener --- */
 
-static void on_state(const Job *j, JobState s)
+static inline void on_state(const Job *j, JobState s)
 {
 }
 
-static void on_ready(const Job *j)
+static inline void on_ready(const Job *j)
 {
     t.is_ready = true;
 }
 
-static void on_pending(const Job *j)
+static inline void on_pending(const Job *j)
 {
 }
 
-static void on_over(const Job *j)
+static inline void on_over(const Job *j)
 {
     JobFacts f = job_facts(j);
 
@@ -70,7 +70,7 @@ static void on_over(const Job *j)
     t.over_at = mem_log_len();
 }
 
-static void on_error(const Job *j, bool read, BlkErrorAction action)
+static inline void on_error(const Job *j, bool read, BlkErrorAction action)
 {
     t.read_error = read;
     __atomic_add_fetch(&t.errors[action], 1, __ATOMIC_RELAXED);
@@ -80,7 +80,7 @@ static const JobListener listener = { on_state, on_ready, on_pending, on_over, o
 
 /* --- the guest --- */
 
-static void guest_moved(BlkUser *u)
+static inline void guest_moved(BlkUser *u)
 {
     BlkNode *n = u->node;
 
@@ -91,7 +91,7 @@ static void guest_moved(BlkUser *u)
     g_array_append_val(t.g.moves, m);
 }
 
-static void guest_start(BlkNode *n, GRand *rand)
+static inline void guest_start(BlkNode *n, GRand *rand)
 {
     Error *err = NULL;
 
@@ -104,7 +104,7 @@ static void guest_start(BlkNode *n, GRand *rand)
     guest_moved(&t.g.user);
 }
 
-static void guest_end(void)
+static inline void guest_end(void)
 {
     blk_detach(&t.g.user);
     worker_free(t.g.loop);
@@ -112,7 +112,7 @@ static void guest_end(void)
     g_array_free(t.g.moves, true);
 }
 
-static void guest_done(BlkReq *r, int ret)
+static inline void guest_done(BlkReq *r, int ret)
 {
     Io *io = container_of(r, Io, req);
 
@@ -121,13 +121,13 @@ static void guest_done(BlkReq *r, int ret)
     loop_call(loop_control(), io_nothing, NULL);
 }
 
-static void guest_submit(void *arg)
+static inline void guest_submit(void *arg)
 {
     blk_user_submit(&t.g.user, &((Io *)arg)->req);
 }
 
 /* A request of the guest, while control does its work. */
-static int guest_io(BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len)
+static inline int guest_io(BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len)
 {
     Io io;
 
@@ -142,7 +142,7 @@ static int guest_io(BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t 
 }
 
 /* The same until it succeeds, as a guest with werror=stop does; what fails, fails a few times at most. */
-static void guest_must(BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len)
+static inline void guest_must(BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len)
 {
     int ret = guest_io(op, flags, off, buf, len);
 
@@ -152,7 +152,7 @@ static void guest_must(BlkOp op, unsigned flags, uint64_t off, void *buf, uint64
     assert_int_equal(ret, 0);
 }
 
-static void guest_fill(uint64_t first, uint64_t n, unsigned step, bool zero)
+static inline void guest_fill(uint64_t first, uint64_t n, unsigned step, bool zero)
 {
     for (uint64_t i = 0; i < n; i++) {
         uint64_t v = zero ? 0 : (uint64_t)step << 32 | (first + i + 1);
@@ -164,7 +164,7 @@ static void guest_fill(uint64_t first, uint64_t n, unsigned step, bool zero)
 }
 
 /* One random write, zeroing, discard or flush. */
-static void guest_step(void)
+static inline void guest_step(void)
 {
     Guest *g = &t.g;
     unsigned step = g->step + 1, what = (unsigned)g_rand_int_range(g->rand, 0, 10);
@@ -196,7 +196,7 @@ static void guest_step(void)
 
 /* --- the images --- */
 
-static void image_make(unsigned i, const BlkCreate *as, const char *backing)
+static inline void image_make(unsigned i, const BlkCreate *as, const char *backing)
 {
     BlkCreate o = *as;
 
@@ -208,7 +208,7 @@ static void image_make(unsigned i, const BlkCreate *as, const char *backing)
 }
 
 /* Writes a few random pieces to @n, each known as step 0; the guest's disk holds them if @shows. */
-static void image_fill(BlkNode *n, GRand *rand, bool shows)
+static inline void image_fill(BlkNode *n, GRand *rand, bool shows)
 {
     g_autofree uint8_t *buf = g_malloc0(SIZE);
 
@@ -231,7 +231,7 @@ static void image_fill(BlkNode *n, GRand *rand, bool shows)
 
 /* base <- mid <- top, with something in each; @target is an image too, over @target_over's file or
  * nothing. */
-static void images_make(const BlkCreate *as, GRand *rand, const char *target_over)
+static inline void images_make(const BlkCreate *as, GRand *rand, const char *target_over)
 {
     memset(t.written, 0, sizeof(t.written));
     image_make(BASE, as, NULL);
@@ -248,7 +248,7 @@ static void images_make(const BlkCreate *as, GRand *rand, const char *target_ove
 }
 
 /* Closes all nodes, whatever is over what. */
-static void images_close(void)
+static inline void images_close(void)
 {
     Error *err = NULL;
     BlkNode *n = NULL;
@@ -265,7 +265,7 @@ static void images_close(void)
 }
 
 /* The guest's disk holds what it had after the last step. */
-static void guest_verify(const char *where)
+static inline void guest_verify(const char *where)
 {
     g_autofree uint8_t *got = g_malloc(SIZE);
 
@@ -290,19 +290,19 @@ static const char *const kind_names[] = {
     "mirror both", "backup", "backup top", "backup incremental",
 };
 
-static bool kind_is_backup(Kind k)
+static inline bool kind_is_backup(Kind k)
 {
     return k >= BACKUP_FULL;
 }
 
 /* The target as it must be before a job of @kind begins. */
-static const char *target_over(Kind k)
+static inline const char *target_over(Kind k)
 {
     return k == MIRROR_TOP || k == BACKUP_TOP ? "mid" : NULL;
 }
 
 /* Opens the target; mirrors of new writes and incremental backups have a copy of what was there before. */
-static void target_open(Kind k)
+static inline void target_open(Kind k)
 {
     g_autofree uint8_t *buf = g_malloc(SIZE);
 
@@ -314,7 +314,7 @@ static void target_open(Kind k)
     }
 }
 
-static bool job_begin(Kind k, JobOptions *o, Error **errp)
+static inline bool job_begin(Kind k, JobOptions *o, Error **errp)
 {
     t.over = t.failed = t.is_ready = false;
     t.over_at = UINT_MAX;
@@ -347,7 +347,7 @@ static bool job_begin(Kind k, JobOptions *o, Error **errp)
 }
 
 /* Starts a job and waits until it stands above the guest's disk: a backup is of that moment. */
-static void job_begin_ok(Kind k, JobOptions *o)
+static inline void job_begin_ok(Kind k, JobOptions *o)
 {
     unsigned moves = t.g.moves->len;
     Error *err = NULL;
@@ -362,7 +362,7 @@ static void job_begin_ok(Kind k, JobOptions *o)
 }
 
 /* The guest and the job, by turns, until the guest is at step @last. */
-static void job_and_guest(unsigned last)
+static inline void job_and_guest(unsigned last)
 {
     while (t.g.step < last) {
         Job *j = job_find("job0");
@@ -377,7 +377,7 @@ static void job_and_guest(unsigned last)
 }
 
 /* Lets the job go on to its end, and completes it when it is ready. */
-static void job_to_the_end(void)
+static inline void job_to_the_end(void)
 {
     Job *j;
 

@@ -133,8 +133,10 @@ static inline bool mem_truncate(BlkNode *n, uint64_t size, Error **errp)
         memset(mem.bytes[file] + size, 0, mem.size[file] - size);
     }
     mem.size[file] = size;
+    mem.used[file] = MAX(mem.used[file], size);
     mem_note_locked(file, MEM_SIZE, size, 0, false);
     lock_drop(&mem_lock);
+    blk_set_size(n, ALIGN_UP(size, 512));
     return true;
 }
 
