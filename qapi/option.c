@@ -41,6 +41,16 @@ bool qapi_option_read(unsigned opt, const char *in, void *out, Error **errp)
     return help || qapi_read(o->arg, tree, was_json ? QAPI_JSON : QAPI_KEYVAL, out, errp);
 }
 
+bool qapi_option_asks_help(unsigned opt, const char *in)
+{
+    const QapiOption *o = &qapi_options[opt];
+    const char *implied = o->implied ? text(o->implied) : NULL;
+    bool help;
+    g_autoptr(json_t) tree = keyval_parse(in, implied, o->flags, &help, NULL, NULL);
+
+    return tree && help;
+}
+
 static const char *value_word(const QapiType *t)
 {
     switch (t->kind) {
@@ -57,6 +67,25 @@ static const char *value_word(const QapiType *t)
         return "LIST";
     default:
         return "TEXT";
+    }
+}
+
+/* The same in the words of -device TYPE,help. */
+static const char *type_word(const QapiType *t)
+{
+    switch (t->kind) {
+    case QAPI_BOOL:
+        return "bool";
+    case QAPI_INT:
+    case QAPI_UINT:
+    case QAPI_SIZE:
+        return "int";
+    case QAPI_NUMBER:
+        return "number";
+    case QAPI_LIST:
+        return "list";
+    default:
+        return "string";
     }
 }
 
@@ -112,4 +141,44 @@ void qapi_option_help(unsigned opt, GString *out)
             help_members(&qapi_types[more], "  ", out);
         }
     }
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void add_members(GPtrArray *lines, const QapiType *t)
+{
+    for (unsigned i = 0; i < t->count; i++) {
+        const QapiMember *m = &qapi_members[t->first + i];
+        const char *kind = type_word(&qapi_types[m->type]);
+        g_autofree char *head = g_strdup_printf("%s=<%s>", text(m->name), kind);
+
+        g_ptr_array_add(lines, g_strdup_printf("  %-22s - %s\n", head, text(m->doc)));
+    }
+}
+
+bool qapi_option_help_case(unsigned opt, const char *name, GString *out)
+{
+    const QapiType *t = &qapi_types[qapi_options[opt].arg];
+    const QapiType *tag = &qapi_types[t->elem];
+    g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
+    unsigned v = 0;
+
+    while (v < tag->count && strcmp(text(qapi_values[tag->first + v].name), name) != 0) {
+        v++;
+    }
+    if (v == tag->count) {
+        return false;
+    }
+    if (qapi_cases[t->cases + v]) {
+        add_members(lines, &qapi_types[qapi_cases[t->cases + v]]);
+    }
+    g_ptr_array_sort(lines, compare_lines);
+    g_string_append_printf(out, "%s options:\n", name);
+    for (unsigned i = 0; i < lines->len; i++) {
+        g_string_append(out, g_ptr_array_index(lines, i));
+    }
+    return true;
 }

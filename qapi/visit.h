@@ -61,6 +61,10 @@ CTX_ANY bool qapi_option_read(unsigned opt, const char *text, void *out, Error *
 CTX_ANY int qapi_option_find(const char *name);
 /* Appends the help text: one line a member. */
 CTX_ANY void qapi_option_help(unsigned opt, GString *out);
+/* Whether qapi_option_read() would take @text for a question. */
+CTX_ANY bool qapi_option_asks_help(unsigned opt, const char *text);
+/* What the case @name of a union has of its own, as -device TYPE,help is written.  False: no such case. */
+CTX_ANY bool qapi_option_help_case(unsigned opt, const char *name, GString *out);
 /* Calls fn(name, one-line doc, arg) for each option of the schema. */
 CTX_ANY void qapi_option_each(void (*fn)(const char *name, const char *doc, void *arg), void *arg);
 

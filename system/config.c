@@ -147,7 +147,7 @@ static bool read_accel(Config *c, const CmdLine *cmd, bool *help, Error **errp)
             return error_context(errp, "-accel %s", text);
         }
         if (a == NULL) {
-            printf("Accelerators supported in Rhea:\nkvm\nqtest\n");
+            printf("Accelerators supported in QEMU binary:\nkvm\nqtest\n");
             *help = true;
             return true;
         }

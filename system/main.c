@@ -334,6 +334,31 @@ static void tear_down(void)
     ram_exit();
 }
 
+/* Prints what an option takes whose argument asks for it; those with a listing of their own are not here. */
+static bool print_option_help(const CmdLine *cmd)
+{
+    static const char *const own[] = {
+        "accel", "audiodev", "blockdev", "chardev", "cpu", "device", "drive", "machine", "object", "trace",
+        NULL
+    };
+
+    for (Option o = 0; o < OPT_COUNT; o++) {
+        int schema = qapi_option_find(cmdline_option_name(o));
+
+        for (unsigned i = 0; schema >= 0 && i < cmdline_count(cmd, o); i++) {
+            g_autoptr(GString) text = g_string_new(NULL);
+
+            if (!g_strv_contains(own, cmdline_option_name(o)) &&
+                qapi_option_asks_help(schema, cmdline_nth(cmd, o, i))) {
+                qapi_option_help(schema, text);
+                fputs(text->str, stdout);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* Options that print something and end the program. */
 static bool print_and_exit(const CmdLine *cmd, const char *argv0, Error **errp)
 {
@@ -352,7 +377,7 @@ static bool print_and_exit(const CmdLine *cmd, const char *argv0, Error **errp)
         fputs(text, stdout);
         return true;
     }
-    return devices_print_help(cmd, errp);
+    return print_option_help(cmd) || devices_print_help(cmd, errp);
 }
 
 static bool ask_only(const CmdLine *cmd, const char *argv0, bool *help, Error **errp)

@@ -331,6 +331,38 @@ bool objects_set(const char *id, const char *prop, json_t *value, Error **errp)
     return set_iothread(o, changed);
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* -object help, and TYPE,help. */
+static bool print_help(const char *text, Error **errp)
+{
+    g_autofree char *type = g_strndup(text, strcspn(text, ","));
+    const char *name = g_str_has_prefix(type, "qom-type=") ? type + strlen("qom-type=") : type;
+    const char *names[OBJECT_CONFIG_QOM_TYPE_COUNT];
+    g_autoptr(GString) s = g_string_new("List of user creatable objects:\n");
+
+    if (strcmp(name, "help") != 0 && strcmp(name, "?") != 0) {
+        g_string_truncate(s, 0);
+        if (!qapi_option_help_case(QAPI_OPT_OBJECT, name, s)) {
+            return error_set(errp, "Parameter 'qom-type' does not accept value '%s'", name);
+        }
+        fputs(s->str, stdout);
+        return true;
+    }
+    for (unsigned i = 0; i < OBJECT_CONFIG_QOM_TYPE_COUNT; i++) {
+        names[i] = object_config_qom_type_name(i);
+    }
+    qsort(names, OBJECT_CONFIG_QOM_TYPE_COUNT, sizeof(names[0]), compare_names);
+    for (unsigned i = 0; i < OBJECT_CONFIG_QOM_TYPE_COUNT; i++) {
+        g_string_append_printf(s, "  %s\n", names[i]);
+    }
+    fputs(s->str, stdout);
+    return true;
+}
+
 bool objects_create_all(const CmdLine *cmd, bool mem_merge, bool dump_guest_core, bool *help, Error **errp)
 {
     default_merge = mem_merge;
@@ -343,11 +375,8 @@ bool objects_create_all(const CmdLine *cmd, bool mem_merge, bool dump_guest_core
             return error_context(errp, "-object %s", text);
         }
         if (o == NULL) {
-            g_autoptr(GString) s = g_string_new(NULL);
-            qapi_option_help(QAPI_OPT_OBJECT, s);
-            fputs(s->str, stdout);
-            *help = true;
-            return true;
+            *help = print_help(text, errp);
+            return *help || error_context(errp, "-object %s", text);
         }
         if (!objects_create(o, errp)) {
             return error_context(errp, "-object %s", text);

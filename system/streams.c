@@ -44,7 +44,7 @@ static void quit_key(void)
 static void print_help(const char *text)
 {
     if (strcmp(text, "help") == 0 || strcmp(text, "?") == 0) {
-        printf("Available chardev backend types:\n");
+        printf("Available chardev backend types: \n");
         chardev_each_backend(print_backend, NULL);
     } else {
         g_autoptr(GString) help = g_string_new(NULL);

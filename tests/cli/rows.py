@@ -189,6 +189,8 @@ WRONG = [
     (["-device", "virtio-rgn-pci"],
      r"-device virtio-rgn-pci: 'virtio-rgn-pci' is not a valid device model name",
      r"did you mean 'virtio-rng-pci'\?"),
+    (["-object", "nosuch,help"],
+     r"-object nosuch,help: Parameter 'qom-type' does not accept value 'nosuch'", None),
     (["-device", "nosuch,help"], r"-device nosuch,help: Device 'nosuch' not found", None),
     (["-device", "edu,bus=ide.0"], r"-device edu,bus=ide.0: Device 'edu' can't go on IDE bus", None),
     (["-device", "ICH9-LPC"], r"-device ICH9-LPC: Parameter 'driver' expects a pluggable device type", None),
@@ -337,7 +339,7 @@ LISTINGS = [
     (["-h"], r"(?s).*-kernel FILE\n.*"),
     (["-machine", "help"], r"(?s)Supported machines are:\npc +[^\n]*\(alias of pc-i440fx-7\.2\).*"
                            r"\npc-i440fx-7\.2 +[^\n]*\(default\).*\nq35 .*\n"),
-    (["-accel", "help"], r"Accelerators supported in .*:\n(\w+\n)+"),
+    (["-accel", "help"], r"Accelerators supported in QEMU binary:\n(\w+\n)+"),
     (["-cpu", "help"], r"(?s).*\bhost\b.*\bmax\b.*"),
     (["-device", "help"],
      r'(?s)Controller/Bridge/Hub devices:\n.*\nname "isa-serial", bus ISA, desc ".*'
@@ -346,8 +348,13 @@ LISTINGS = [
     (["-device", "virtio-blk,help"],
      r'(?s)virtio-blk-pci options:\n.*  addr=<.*  drive=<str>            - .*'
      r'  share-rw=<bool>        - .*\(default: false\)\n.*  write-cache=.*\(default: "auto"\)\n.*'),
-    (["-object", "help"], r"(?s).*memory-backend-ram.*"),
-    (["-chardev", "help"], r"(?s).*\bsocket\b.*"),
+    (["-object", "help"], r"List of user creatable objects:\n(  [\w-]+\n)+"),
+    (["-object", "iothread,help"], r"iothread options:\n  aio-max-batch=<int>    - .*\n(  .*\n)+"),
+    (["-chardev", "help"], r"Available chardev backend types: \n(  \w+\n)+"),
+    (["-m", "help"], r"-m: .*\n  size=SIZE .*\n(  .*\n)+"),
+    (["-smp", "2,?"], r"-smp: .*\n  cpus=N .*\n(  .*\n)+"),
+    (["-boot", "help"], r"-boot: .*\n  order=TEXT .*\n(  .*\n)+"),
+    (["-add-fd", "help"], r"-add-fd: .*\n  fd=N .*\n(  .*\n)+"),
     (["-trace", "help"], r"(?s).*\w+\n.*"),
     (["-d", "help"], r"(?s)Log items \(comma separated\):\nguest_errors .*trace:PATTERN .*"),
     (["-d", "trace:help"], r"(?s).*machine_reset\n.*"),
