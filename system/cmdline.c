@@ -151,10 +151,15 @@ const char *cmdline_option_name(Option o)
     return row_of(o)->name;
 }
 
+void cmdline_print_version(void)
+{
+    printf("QEMU emulator version 7.2.0 (Rhea " RHEA_VERSION ")\n");
+}
+
 void cmdline_print_help(const char *program)
 {
-    printf("Rhea " RHEA_VERSION ", a virtual machine monitor on KVM\n"
-           "usage: %s [options] [disk_image]\n", program);
+    cmdline_print_version();
+    printf("usage: %s [options] [disk_image]\n", program);
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         const OptionRow *r = &rows[i];
         if (r->name == NULL) {

@@ -37,6 +37,8 @@ CTX_ANY unsigned cmdline_count(const CmdLine *c, Option o);
 CTX_ANY const char *cmdline_nth(const CmdLine *c, Option o, unsigned n);
 /* "-name" as people type it. */
 CTX_ANY const char *cmdline_option_name(Option o);
+/* The line of -version, which is also the first of -help: tools take the version from either. */
+CTX_CONTROL void cmdline_print_version(void);
 CTX_CONTROL void cmdline_print_help(const char *program);
 /* The reference page, docs/user/options-reference.md. */
 CTX_ANY void cmdline_reference(GString *out);

@@ -369,7 +369,7 @@ static bool print_and_exit(const CmdLine *cmd, const char *argv0, Error **errp)
         return true;
     }
     if (cmdline_has(cmd, OPT_VERSION)) {
-        printf("QEMU emulator version 7.2.0 (Rhea " RHEA_VERSION ")\n");
+        cmdline_print_version();
         return true;
     }
     if (cpu != NULL && (strcmp(cpu, "help") == 0 || strcmp(cpu, "?") == 0)) {

@@ -335,7 +335,8 @@ LISTINGS = [
     (["-audiodev", "help"], r"Available audio drivers:\nnone\n"),
     (["-version"], r"QEMU emulator version 7\.2\.\d+ \(Rhea .*\)\n"),
     (["--version"], r"QEMU emulator version 7\.2\.\d+ \(Rhea .*\)\n"),
-    (["-help"], r"(?s).*\nStandard options:\n.*-machine \[type=\]NAME.*"),
+    (["-help"], r"(?s)QEMU emulator version 7\.2\.\d+ \(Rhea [^\n]*\)\nusage: .*\n\nStandard options:\n"
+                r".*-machine \[type=\]NAME.*"),
     (["-h"], r"(?s).*-kernel FILE\n.*"),
     (["-machine", "help"], r"(?s)Supported machines are:\npc +[^\n]*\(alias of pc-i440fx-7\.2\).*"
                            r"\npc-i440fx-7\.2 +[^\n]*\(default\).*\nq35 .*\n"),
