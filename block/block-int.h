@@ -224,7 +224,8 @@ struct BlkLoop {
 
 extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio, blk_nbd,
                        blk_throttle, blk_luks, blk_blkdebug, blk_blkverify, blk_blklogwrites,
-                       blk_copy_on_read, blk_compress;
+                       blk_copy_on_read, blk_compress, blk_copy_before_write, blk_snapshot_access,
+                       blk_snapshot_reader;
 
 /* zeroes.c */
 
@@ -328,9 +329,13 @@ bool blk_link_other(BlkNode *n, BlkUser *u, const BlkOptions *o, Error **errp);
 /* Takes the users off @from, but for those that stay and @above itself (NULL: none), or (if given) @only that
  * node; their rights still count until blk_users_settle(@from).  False if one cannot be moved. */
 bool blk_users_take(BlkNode *from, const BlkNode *above, const BlkNode *only, GPtrArray *users, Error **errp);
+/* The same with @u alone. */
+bool blk_user_take(BlkUser *u, GPtrArray *users, Error **errp);
 /* Makes @users, taken off another node, users of @to; on failure none is. */
 bool blk_users_give(GPtrArray *users, BlkNode *to, Error **errp);
 void blk_users_settle(BlkNode *from);
+/* snapshot-access.c: @n, or the source of the backup whose reader it is. */
+BlkNode *blk_past_reader(BlkNode *n);
 /* A job writes to @base, which is behind @n and the layers between them: they let it, or no more. */
 void blk_backing_written(BlkNode *n, BlkNode *base, bool on);
 /* Makes a node read-only or writable under its users, with the storage below it. */

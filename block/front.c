@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "block/block-int.h"
 #include "block/throttle.h"
 #include "util/bytes.h"
 
@@ -109,6 +110,16 @@ BlkFront *blk_front_find(const char *qdev)
         }
     }
     return NULL;
+}
+
+BlkUser *blk_front_user(const BlkFront *f)
+{
+    BlkUser *u = f->node != NULL ? f->node->users : NULL;
+
+    while (u != NULL && u->front != f) {
+        u = u->next;
+    }
+    return u;
 }
 
 BlkFront *blk_front_of_drive(const char *drive)

@@ -83,6 +83,8 @@ CTX_CONTROL void blk_front_close(BlkFront *f);
 CTX_CONTROL BlkFront *blk_front_next(const BlkFront *f);
 /* The front whose device has @id or path, or NULL. */
 CTX_CONTROL BlkFront *blk_front_find(const char *qdev);
+/* The user by which @f uses its node, or NULL: it has none. */
+CTX_CONTROL BlkUser *blk_front_user(const BlkFront *f);
 /* The front made for -drive @drive, or NULL. */
 CTX_CONTROL BlkFront *blk_front_of_drive(const char *drive);
 

@@ -248,24 +248,35 @@ bool blk_insert_filter(BlkNode *filter, Error **errp)
     return move_users(filter->child, filter, filter, NULL, errp);
 }
 
-void blk_remove_filter(BlkNode *filter)
+bool blk_lift_filter(BlkNode *filter, Error **errp)
 {
     g_autoptr(GPtrArray) users = g_ptr_array_new();
     g_autoptr(GPtrArray) own = g_ptr_array_new();
     BlkNode *child = filter->child;
 
     assert_control();
-    /* What the users may do above they may do below: the filter's own use stood for them. */
-    if (blk_users_take(filter, NULL, NULL, users, NULL) && blk_users_take(child, NULL, filter, own, NULL)) {
-        bool ok = blk_users_give(users, child, NULL);
-
-        g_assert(ok);
+    if (!blk_users_take(filter, NULL, NULL, users, errp)) {
+        return false;
+    }
+    bool ok = blk_users_take(child, NULL, filter, own, errp) && blk_users_give(users, child, errp);
+    if (ok) {
         filter->child_use.need = 0;
         filter->child_use.share = BLK_PERM_ALL;
-        blk_users_give(own, child, NULL);
-        blk_users_settle(filter);
-        blk_users_settle(child);
+    } else {
+        blk_users_give(users, filter, NULL);
     }
+    blk_users_give(own, child, NULL);
+    blk_users_settle(filter);
+    blk_users_settle(child);
+    return ok;
+}
+
+void blk_remove_filter(BlkNode *filter)
+{
+    /* What the users may do above they may do below: the filter's own use stood for them. */
+    bool ok = blk_lift_filter(filter, NULL);
+
+    g_assert(ok);
 }
 
 bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp)
@@ -310,17 +321,18 @@ bool blk_may_set_file(const BlkNode *n, BlkNode *file, Error **errp)
                      n->name, file->name);
 }
 
-/* @n used @old, alone, which is or stands on filters above @file: the filters' use stands for its. */
-static bool move_down(BlkNode *n, BlkNode *old, BlkNode *file, Error **errp)
+/* @u is the one user of its node, which is or stands on filters above @file: the filters' use stands for
+ * its. */
+static bool move_down(BlkUser *u, BlkNode *file, Error **errp)
 {
     g_autoptr(GPtrArray) users = g_ptr_array_new();
     g_autoptr(GPtrArray) own = g_ptr_array_new();
-    BlkNode *last = old;
+    BlkNode *old = u->node, *last = old;
 
     while (last->child != file) {
         last = last->child;
     }
-    bool ok = blk_users_take(old, NULL, n, users, errp);
+    bool ok = blk_user_take(u, users, errp);
     if (ok) {
         ok = blk_users_take(file, NULL, last, own, errp) && blk_users_give(users, file, errp);
         if (ok) {
@@ -345,15 +357,31 @@ static bool filters_above(const BlkNode *n, const BlkNode *file)
     return n == file;
 }
 
+bool blk_move_user(BlkUser *u, BlkNode *to, Error **errp)
+{
+    g_autoptr(GPtrArray) users = g_ptr_array_new();
+    BlkNode *from = u->node;
+
+    assert_control();
+    if (from->users == u && !u->next && filters_above(from, to)) {
+        return move_down(u, to, errp);
+    }
+    bool ok = blk_user_take(u, users, errp);
+    if (ok && !blk_users_give(users, to, errp)) {
+        blk_users_give(users, from, NULL);
+        ok = false;
+    }
+    blk_users_settle(from);
+    return ok;
+}
+
 bool blk_set_file(BlkNode *n, BlkNode *file, Error **errp)
 {
     assert_control();
     if (file->read_only && !n->read_only) {
         return error_set(errp, "Block node '%s' is read-only", file->name);
     }
-    BlkNode *old = n->child;
-    bool alone = old->users == &n->child_use && !n->child_use.next && filters_above(old, file);
-    if (alone ? !move_down(n, old, file, errp) : !move_users(old, file, NULL, n, errp)) {
+    if (!blk_move_user(&n->child_use, file, errp)) {
         return false;
     }
     if (n->drv->child_resized) {
@@ -375,6 +403,12 @@ void blk_move_drive(BlkNode *from, BlkNode *to)
     to->rates_group = g_steal_pointer(&from->rates_group);
     from->kept = false;        /* the device's disk goes with the device: it is what is on top now */
     to->kept = true;
+}
+
+void blk_keep(BlkNode *n)
+{
+    assert_control();
+    n->kept = true;
 }
 
 bool blk_snapshot(BlkNode *n, BlkNode *overlay, Error **errp)
@@ -402,13 +436,13 @@ bool blk_snapshot(BlkNode *n, BlkNode *overlay, Error **errp)
     return ok;
 }
 
-void blk_snapshot_undo(BlkNode *n, BlkNode *overlay)
+void blk_snapshot_undo(BlkNode *n, BlkNode *overlay, bool read_only)
 {
     g_autoptr(GPtrArray) users = g_ptr_array_new();
 
     assert_control();
     blk_move_drive(overlay, n);
-    blk_set_read_only(n, false, NULL);
+    blk_set_read_only(n, read_only, NULL);
     if (blk_users_take(overlay, NULL, NULL, users, NULL)) {
         blk_set_backing(overlay, NULL, NULL);
         blk_users_give(users, n, NULL);

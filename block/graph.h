@@ -18,10 +18,14 @@ CTX_CONTROL void blk_release(BlkHold *h);
 /* While held: the users of @from use @to from now on, but for @to itself.  Fails if one cannot be moved, or
  * may not do there what it needs. */
 CTX_CONTROL bool blk_replace(BlkNode *from, BlkNode *to, Error **errp);
+/* The same for @u alone. */
+CTX_CONTROL bool blk_move_user(BlkUser *u, BlkNode *to, Error **errp);
 /* While its child is held: the users of the child of @filter, which is open, use @filter. */
 CTX_CONTROL bool blk_insert_filter(BlkNode *filter, Error **errp);
 /* While its child is held: the users of @filter use its child. */
 CTX_CONTROL void blk_remove_filter(BlkNode *filter);
+/* The same; fails, and changes nothing, if they cannot do there what they need. */
+CTX_CONTROL bool blk_lift_filter(BlkNode *filter, Error **errp);
 /* While @n is held: puts @backing (NULL: nothing) behind it; what was there is closed if nobody wants it. */
 CTX_CONTROL bool blk_set_backing(BlkNode *n, BlkNode *backing, Error **errp);
 /* True if @n can have @file below it in the place of what is there: raw nodes and filters any, images what
@@ -31,10 +35,13 @@ CTX_CONTROL bool blk_may_set_file(const BlkNode *n, BlkNode *file, Error **errp)
 CTX_CONTROL bool blk_set_file(BlkNode *n, BlkNode *file, Error **errp);
 /* While held: the -drive that @from was made for is @to's now. */
 CTX_CONTROL void blk_move_drive(BlkNode *from, BlkNode *to);
+/* @n lives until blk_close(), whatever it was made for. */
+CTX_CONTROL void blk_keep(BlkNode *n);
 /* While @n is held: puts @overlay, an image with nothing behind it, between @n and its users. */
 CTX_CONTROL bool blk_snapshot(BlkNode *n, BlkNode *overlay, Error **errp);
-/* While both are held: undoes that, before anything was written. */
-CTX_CONTROL void blk_snapshot_undo(BlkNode *n, BlkNode *overlay);
+/* While both are held: undoes that, before anything was written; @n becomes writable again unless it was
+ * @read_only before. */
+CTX_CONTROL void blk_snapshot_undo(BlkNode *n, BlkNode *overlay, bool read_only);
 
 /* While @n is held: changes what the image calls the thing behind it (@file NULL: nothing).  Blocks. */
 CTX_CONTROL bool blk_set_backing_file(BlkNode *n, const char *file, const char *format, Error **errp);

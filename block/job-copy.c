@@ -3,7 +3,8 @@
  *   thread: what is marked, is it zeroes?  --JOB_COPY--> filter: marks off, read, write, or marks on again
  *
  * 1. A copy takes the marks of its range away before it looks at the source, and puts them back when it
- *    fails: what the guest writes meanwhile is marked again and copied again.
+ *    fails: what the guest writes meanwhile is marked again and copied again.  Where the past is read they go
+ *    when it has landed: no writes come meanwhile.
  * 2. No two copies under way overlap: the thread goes through the disk in one direction, and begins again
  *    only when all have landed.
  * 3. What is asked about zeroes ahead is a hint; a copy that relies on it asks again, after the marks are
@@ -31,11 +32,15 @@ static void copy_failed(JobPass *p, int ret)
 static void copy_written(BlkReq *r, int ret)
 {
     JobPass *p = container_of(r, JobPass, req);
+    JobFilter *f = p->node->state;
 
     if (ret < 0) {
         copy_failed(p, ret);
         return;
     }
+    lock_take(&f->lock);
+    job_copied_locked(f, p->at, p->at + p->len);
+    lock_drop(&f->lock);
     p->at += p->len;
     job_copy_next(p);
 }
@@ -185,12 +190,13 @@ static void source_told(BlkReq *r, int ret)
         len = ALIGN_DOWN(len, f->grain);
     }
     if (len == 0) {
-        shorten(p, MAX(f->job->chunk, f->grain));
+        shorten(p, MAX(f->chunk, f->grain));
         read_source(p);
         return;
     }
     shorten(p, len);
-    if (f->to == p->node->child) {     /* a stream: zeroes of its own are what it needs */
+    /* A stream, or an overlay of the source: zeroes of its own are what it needs. */
+    if (f->to == p->node->child || f->copied) {
         write_zeroes(p);
     } else {
         work(p, f->to, ask_run, target_told);
@@ -202,11 +208,12 @@ void job_copy_next(JobPass *p)
     BlkNode *n = p->node;
     JobFilter *f = n->state;
     const JobCopy *c = copy_of(p);
-    uint64_t most = c && c->ask ? ZERO_MOST : f->job->chunk;
+    uint64_t most = c && c->ask ? ZERO_MOST : f->chunk;
 
     lock_take(&f->lock);
-    bool found = p->ret == 0 && job_run_locked(f, &p->at, p->range.end, blk_size(n), most, &p->len);
-    if (found) {
+    bool found = p->ret == 0 && !f->broken &&
+                 job_run_locked(f, &p->at, p->range.end, blk_size(n), most, &p->len);
+    if (found && !f->copied) {
         job_mark_locked(f, p->at, p->at + p->len, false);
     }
     lock_drop(&f->lock);

@@ -11,25 +11,64 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include "block/filter.h"
 #include "block/job-int.h"
 #include "util/bytes.h"
 #include "util/fault.h"
 
 /* --- marks --- */
 
-static bool marked(const JobFilter *f, uint64_t i)
+static bool is_set(const uint64_t *bits, uint64_t i)
 {
-    return f->marks[i / 64] >> (i % 64) & 1;
+    return bits[i / 64] >> (i % 64) & 1;
+}
+
+/* Returns how many of the grains' bits changed. */
+static uint64_t set_bits(const JobFilter *f, uint64_t *bits, uint64_t off, uint64_t end, bool on)
+{
+    uint64_t changed = 0;
+
+    for (uint64_t i = off / f->grain; i < f->grains && i * f->grain < end; i++) {
+        if (is_set(bits, i) != on) {
+            bits[i / 64] ^= UINT64_C(1) << (i % 64);
+            changed++;
+        }
+    }
+    return changed;
 }
 
 void job_mark_locked(JobFilter *f, uint64_t off, uint64_t end, bool on)
 {
-    for (uint64_t i = off / f->grain; i < f->grains && i * f->grain < end; i++) {
-        if (marked(f, i) != on) {
-            f->marks[i / 64] ^= UINT64_C(1) << (i % 64);
-            f->left += on ? 1 : -UINT64_C(1);
-        }
+    uint64_t changed = set_bits(f, f->marks, off, end, on);
+
+    f->left += on ? changed : -changed;
+}
+
+void job_copied_locked(JobFilter *f, uint64_t off, uint64_t end)
+{
+    if (f->copied) {
+        job_mark_locked(f, off, end, false);
+        set_bits(f, f->copied, off, end, true);
     }
+}
+
+void job_forget_locked(JobFilter *f, uint64_t off, uint64_t end)
+{
+    job_mark_locked(f, off, end, false);
+    set_bits(f, f->copied, off, end, false);
+}
+
+uint64_t job_past_locked(const JobFilter *f, uint64_t off, uint64_t end, bool *is_marked, bool *is_copied)
+{
+    uint64_t i = off / f->grain;
+
+    *is_marked = is_set(f->marks, i);
+    *is_copied = is_set(f->copied, i);
+    do {
+        i++;
+    } while (i < f->grains && i * f->grain < end && is_set(f->marks, i) == *is_marked &&
+             is_set(f->copied, i) == *is_copied);
+    return MIN(i * f->grain, end) - off;
 }
 
 /* The first marked run in [@*off, @end), at most @most long. */
@@ -38,14 +77,14 @@ bool job_run_locked(const JobFilter *f, uint64_t *off, uint64_t end, uint64_t si
 {
     uint64_t i = *off / f->grain, last = MIN(DIV_ROUND_UP(end, f->grain), f->grains);
 
-    while (i < last && !marked(f, i)) {
+    while (i < last && !is_set(f->marks, i)) {
         i++;
     }
     if (i >= last) {
         return false;
     }
     uint64_t from = i;
-    while (i < last && marked(f, i) && (i == from || (i - from + 1) * f->grain <= most)) {
+    while (i < last && is_set(f->marks, i) && (i == from || (i - from + 1) * f->grain <= most)) {
         i++;
     }
     *off = from * f->grain;
@@ -100,6 +139,7 @@ void job_pass_end(JobPass *p, int ret)
     BlkReq *up = p->up;
 
     free(p->buf);
+    g_free(p->part);
     g_free(p);
     blk_complete_later(up, ret);
 }
@@ -124,7 +164,7 @@ static void wake(const JobFilter *f)
 {
     Job *j = f->job;
 
-    if (__atomic_load_n(&j->follows, __ATOMIC_SEQ_CST)) {
+    if (j && __atomic_load_n(&j->follows, __ATOMIC_SEQ_CST)) {
         lock_take(&j->lock);
         lock_broadcast(&j->changed);
         lock_drop(&j->lock);
@@ -142,6 +182,7 @@ static void fail_with(JobFilter *f, int ret)
 {
     lock_take(&f->lock);
     f->error = f->error ? f->error : ret;
+    f->broken = f->before;
     lock_drop(&f->lock);
     wake(f);
 }
@@ -239,12 +280,12 @@ void job_copied(JobPass *p)
     write_down(p);
 }
 
-static bool filter_intercept(BlkLane *l, BlkReq *r)
+bool job_filter_intercept(BlkLane *l, BlkReq *r)
 {
     JobFilter *f = l->node->state;
     bool copies = r->flags & JOB_COPY;
 
-    if (!f->job || r->op == BLK_FLUSH || (r->op == BLK_READ && !copies)) {
+    if (!f->works || r->op == BLK_FLUSH || (r->op == BLK_READ && !copies)) {
         return false;
     }
     JobPass *p = g_new0(JobPass, 1);
@@ -264,59 +305,58 @@ static bool filter_intercept(BlkLane *l, BlkReq *r)
 
 #define GRAINS_MAX (UINT64_C(1) << 33)         /* a GiB of marks */
 
-static bool filter_open(BlkNode *n, const BlkOptions *o, Error **errp)
+bool job_filter_open(BlkNode *n, const BlkOptions *o, Error **errp)
 {
     JobFilter *f = n->state;
 
-    n->size = blk_size(n->child);
-    n->limits = n->child->limits;
-    n->read_only = n->child->read_only;
-    f->grain = JOB_GRAIN;
+    blk_filter_open(n);
     gate_init(&f->gate);
     lock_init(&f->lock, RANK_LEAF, "job-filter");
     return true;
 }
 
-static void filter_close(BlkNode *n)
+void job_filter_close(BlkNode *n)
 {
     JobFilter *f = n->state;
 
     g_free(f->marks);
+    g_free(f->copied);
     lock_destroy(&f->lock);
     gate_end(&f->gate);
+}
+
+bool job_filter_marks(BlkNode *n, uint64_t grain, bool past, Error **errp)
+{
+    JobFilter *f = n->state;
+
+    f->grain = grain;
+    f->grains = DIV_ROUND_UP(n->size, grain);
+    if (f->grains <= GRAINS_MAX) {
+        f->marks = g_try_new0(uint64_t, f->grains / 64 + 1);
+        f->copied = past ? g_try_new0(uint64_t, f->grains / 64 + 1) : NULL;
+    }
+    return (f->marks && (f->copied || !past)) ||
+           error_set(errp, "Node '%s' is too large for a job: %" PRIu64 " bytes", n->child->name, n->size);
 }
 
 bool job_filter_setup(Job *j, const JobOptions *o, Error **errp)
 {
     JobFilter *f = j->filter->state;
-    BlkImageInfo info = { 0 };
 
     f->to = j->target && j->filter->drv != &blk_copy_on_stream ? j->target : j->source;
-    if (o->compress) {
-        blk_image_info(f->to, &info);
+    if (!job_filter_marks(j->filter, o->granularity ? o->granularity : JOB_GRAIN, j->reader, errp)) {
+        return false;
     }
-    f->grain = o->granularity ? o->granularity : MAX(JOB_GRAIN, info.cluster_size);
-    f->grains = DIV_ROUND_UP(j->filter->size, f->grain);
-    f->marks = f->grains <= GRAINS_MAX ? g_try_new0(uint64_t, f->grains / 64 + 1) : NULL;
-    if (!f->marks) {
-        return error_set(errp, "Node '%s' is too large for a job: %" PRIu64 " bytes", j->source->name,
-                         j->filter->size);
-    }
-    f->before = j->filter->drv == &blk_copy_before_write;
+    f->before = j->filter->drv == &blk_backup_top;
     f->both = o->write_blocking;
     f->gated = f->before || f->both || j->filter->drv == &blk_copy_on_stream;
     f->compress = o->compress;
     f->break_guest = f->before && !o->break_snapshot;
     f->unmap = !o->no_unmap;
-    j->chunk = MAX(ALIGN_DOWN(j->chunk, f->grain), f->grain);
+    f->chunk = j->chunk = MAX(ALIGN_DOWN(j->chunk, f->grain), f->grain);
     f->job = j;
+    f->works = true;
     return true;
-}
-
-static bool filter_rights(BlkNode *n, unsigned need, unsigned share, Error **errp)
-{
-    /* A stream writes only what is read there already: that is nobody's business. */
-    return blk_change_rights(&n->child_use, need, share, errp);
 }
 
 #define JOB_FILTER(text) { \
@@ -324,13 +364,13 @@ static bool filter_rights(BlkNode *n, unsigned need, unsigned share, Error **err
     .size = sizeof(JobFilter), \
     .options = BLK_OPT_CHILD, \
     .filter = true, \
-    .open = filter_open, \
-    .close = filter_close, \
-    .rights = filter_rights, \
-    .intercept = filter_intercept, \
+    .open = job_filter_open, \
+    .close = job_filter_close, \
+    .rights = blk_filter_rights, /* a stream writes only what is read there already */ \
+    .intercept = job_filter_intercept, \
 }
 
 const BlkDriver blk_mirror_top = JOB_FILTER("mirror_top");
 const BlkDriver blk_commit_top = JOB_FILTER("commit_top");
-const BlkDriver blk_copy_before_write = JOB_FILTER("copy-before-write");
+const BlkDriver blk_backup_top = JOB_FILTER("copy-before-write");
 const BlkDriver blk_copy_on_stream = JOB_FILTER("copy-on-read");

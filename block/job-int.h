@@ -35,6 +35,7 @@ struct Job {
 
     BlkNode *source, *target;  /* target: the base of a commit or stream; NULL: none */
     BlkNode *filter;           /* above @source; NULL: none */
+    BlkNode *reader;           /* between @target and the source that is behind it; NULL: none */
     BlkUser source_use, target_use;
     bool active;               /* it gets ready, and follows the guest until it is told to complete */
     bool was_read_only;        /* of @target */
@@ -86,9 +87,12 @@ typedef struct JobCopy {
 
 /* What a filter keeps. */
 typedef struct JobFilter {
-    Job *job;                  /* NULL before it is set up */
+    Job *job;                  /* NULL: nobody is told */
+    bool works;                /* it is set up */
     BlkNode *to;               /* where copies go */
+    BlkUser to_use;            /* of a filter that people made */
     uint64_t grain;            /* bytes of a mark */
+    uint64_t chunk;            /* most bytes of one copy */
     bool before;               /* copy-before-write */
     bool both;                 /* a mirror that writes to both sides at once */
     bool gated;
@@ -96,7 +100,9 @@ typedef struct JobFilter {
     Gate gate;
     Lock lock;                 /* guards the rest */
     uint64_t *marks;           /* a bit a grain */
+    uint64_t *copied;          /* the same, of what was copied to @to; NULL: nobody reads the past */
     uint64_t grains, left;
+    bool broken;               /* the guest has written over what was not copied */
     int error;
 } JobFilter;
 
@@ -109,7 +115,9 @@ typedef struct JobPass {
     struct iovec iov;
     uint8_t *buf;
     uint64_t room;             /* bytes at @buf */
-    uint64_t at, len;          /* what is being copied */
+    uint64_t at, len;          /* what is being copied, or read as it was */
+    struct iovec *part;        /* the place for that; owned */
+    bool live;                 /* a read: what the past does not have is read as it is now */
     PoolJob work;
     BlkNode *asked;            /* of @work, with what came of it */
     BlkStatus status;
@@ -153,8 +161,14 @@ void job_unhold(Job *j);
 
 /* --- the filter (job-filter.c) --- */
 
-extern const BlkDriver blk_mirror_top, blk_commit_top, blk_copy_before_write, blk_copy_on_stream;
+extern const BlkDriver blk_mirror_top, blk_commit_top, blk_backup_top, blk_copy_on_stream;
 
+bool job_filter_open(BlkNode *n, const BlkOptions *o, Error **errp);
+void job_filter_close(BlkNode *n);
+bool job_filter_intercept(BlkLane *l, BlkReq *r);
+/* Marks of @grain bytes for the opened filter, none set; @past: what was there before the guest's writes can
+ * be read.  False: the disk has too many. */
+bool job_filter_marks(BlkNode *filter, uint64_t grain, bool past, Error **errp);
 /* Sets up the opened filter of @j; false: the disk has too many grains. */
 bool job_filter_setup(Job *j, const JobOptions *o, Error **errp);
 /* Marks [@off, @off + @len) to be copied, or not to be; whole grains. */
@@ -169,9 +183,35 @@ int job_filter_copy_held(Job *j, uint64_t off, uint64_t len, bool *read);
 /* A guest's write could not be followed: the error, which is forgotten, or 0. */
 int job_filter_error(BlkNode *filter);
 
-/* --- between job-filter.c and job-copy.c --- */
+/* --- the past (copy-before-write.c): what the source was when the filter's marks were made --- */
+
+/* On r->loop: ends @r, a read at a node above @filter, with what was there: -EACCES where it is not known, or
+ * (@live) with what is there now. */
+void job_past_read(BlkNode *filter, BlkReq *r, bool live);
+/* The same for a discard: that part of the past is not wanted any more. */
+void job_past_discard(BlkNode *filter, BlkReq *r);
+/* blk_status() of it; -EACCES where it is not known and not @live. */
+int job_past_status(BlkNode *filter, bool live, uint64_t off, uint64_t len, BlkStatus *s);
+
+/* --- readers of a backup's target (snapshot-access.c) --- */
+
+/* If the target of @j gets what it does not hold from the source: puts a reader in between, which knows what
+ * it was.  False: there are users who read the target already. */
+bool job_reader_insert(Job *j, Error **errp);
+/* The backup's moment is now. */
+void job_reader_begin(Job *j);
+/* Takes the reader out, with everything held.  While others read the target it stays, and they get
+ * -EACCES. */
+void job_reader_remove(Job *j);
+
+/* --- between job-filter.c, job-copy.c and copy-before-write.c --- */
 
 void job_mark_locked(JobFilter *f, uint64_t off, uint64_t end, bool on);
+/* It is at the target; and it is not of the past any more. */
+void job_copied_locked(JobFilter *f, uint64_t off, uint64_t end);
+void job_forget_locked(JobFilter *f, uint64_t off, uint64_t end);
+/* Is [@off, @off + the result) marked, and has it been copied?  At most up to @end. */
+uint64_t job_past_locked(const JobFilter *f, uint64_t off, uint64_t end, bool *is_marked, bool *is_copied);
 bool job_run_locked(const JobFilter *f, uint64_t *off, uint64_t end, uint64_t size, uint64_t most,
                     uint64_t *len);
 /* Copies the next marked run of the pass's range, with the range in its hands; job_copied() follows. */

@@ -435,16 +435,20 @@ bool job_backup(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, 
         !sizes_match(n, target, errp) || !job_node_free(n, errp)) {
         return false;
     }
-    if (o->max_chunk && o->max_chunk < JOB_GRAIN) {
+    JobOptions own = *o;
+    BlkImageInfo info;
+    blk_image_info(target, &info);
+    own.granularity = MAX(JOB_GRAIN, info.cluster_size);
+    if (o->max_chunk && o->max_chunk < own.granularity) {
         return error_set(errp, "Required max-chunk (%" PRIu64 ") is less than backup cluster size (%" PRIu64
-                         ")", o->max_chunk, (uint64_t)JOB_GRAIN);
+                         ")", o->max_chunk, own.granularity);
     }
-    Job *j = job_new(&backup, n, target, o, errp);
+    Job *j = job_new(&backup, n, target, &own, errp);
     if (!j) {
         return false;
     }
     j->sync = sync;
     j->bitmap = bitmap;
     j->bitmap_mode = o->bitmap_mode;
-    return job_start(j, o, "copy-before-write", errp);
+    return job_start(j, &own, "copy-before-write", errp);
 }

@@ -178,6 +178,9 @@ static void leave_graph(Job *j)
     if (j->filter) {
         blk_remove_filter(j->filter);
     }
+    if (j->reader) {
+        job_reader_remove(j);
+    }
     if (j->drv->kind == JOB_COMMIT) {
         blk_backing_written(j->source, target, false);
     }
@@ -193,6 +196,9 @@ static void close_nodes(Job *j)
         blk_close(g_steal_pointer(&j->filter), NULL);
     } else {
         blk_close_unused(j->source);
+    }
+    if (j->reader) {
+        blk_close_unused(g_steal_pointer(&j->reader));
     }
     if (j->target) {
         blk_close_unused(j->target);
@@ -852,6 +858,9 @@ static bool begin(Job *j, Error **errp)
     if (j->drv->begin) {
         j->drv->begin(j);
     }
+    if (j->reader) {
+        job_reader_begin(j);
+    }
     return !j->filter || blk_insert_filter(j->filter, errp);
 }
 
@@ -916,8 +925,13 @@ static bool prepare(Job *j, const JobOptions *o, const char *filter, Error **err
     if (filter) {
         j->filter = blk_open_inner(&f, errp);
     }
-    if ((filter && (!j->filter || !job_filter_setup(j, o, errp))) || !attach(j, errp)) {
+    bool ok = !filter || (j->filter && job_reader_insert(j, errp) && job_filter_setup(j, o, errp));
+    if (!ok || !attach(j, errp)) {
         blk_detach(&j->source_use);
+        if (j->reader) {
+            job_reader_remove(j);
+            blk_close_unused(j->reader);
+        }
         if (j->target && j->was_read_only) {
             blk_set_read_only(j->target, true, NULL);
         }

@@ -22,14 +22,16 @@ static const BlkDriver *drivers[32] = {
     &blk_file, &blk_host_device, &blk_raw, &blk_qcow2, &blk_null_co, &blk_null_aio, &blk_nbd,
     &blk_throttle, &blk_luks,
     &blk_blkdebug, &blk_blkverify, &blk_blklogwrites, &blk_copy_on_read, &blk_compress,
+    &blk_copy_before_write, &blk_snapshot_access,
 };
 /* Made by jobs alone. */
 static const BlkDriver *const internal[] = {
-    &blk_mirror_top, &blk_commit_top, &blk_copy_before_write, &blk_copy_on_stream,
+    &blk_mirror_top, &blk_commit_top, &blk_backup_top, &blk_copy_on_stream, &blk_snapshot_reader,
 };
 static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
     "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd", "throttle", "luks",
-    "blkdebug", "blkverify", "blklogwrites", "copy-on-read", "compress",
+    "blkdebug", "blkverify", "blklogwrites", "copy-on-read", "compress", "copy-before-write",
+    "snapshot-access",
 };
 
 void blk_add_driver(const BlkDriver *d)
@@ -134,7 +136,7 @@ bool blk_encrypted(const BlkNode *n)
 
 BlkNode *blk_child(const BlkNode *n, unsigned i)
 {
-    return i == 0 ? n->child : i == 1 ? n->backing : NULL;
+    return i == 0 ? n->child : i == 1 ? blk_past_reader(n->backing) : NULL;
 }
 
 BlkNode *blk_find(const char *name)
@@ -313,24 +315,49 @@ static bool picked(const BlkUser *u, const BlkNode *above, const BlkNode *only)
     return only ? u->parent == only : !u->stays && (!above || u->parent != above);
 }
 
-bool blk_users_take(BlkNode *from, const BlkNode *above, const BlkNode *only, GPtrArray *users, Error **errp)
+static bool can_move(const BlkUser *u, Error **errp)
 {
-    for (const BlkUser *u = from->users; u; u = u->next) {
-        if (!u->moved && picked(u, above, only)) {
-            return error_set(errp, "Node '%s' is used by %s, which cannot be given another node while it "
-                             "runs", from->name, u->who);
-        }
-    }
+    return u->moved || error_set(errp, "Node '%s' is used by %s, which cannot be given another node while it "
+                                 "runs", u->node->name, u->who);
+}
+
+static void aside_begin(BlkNode *from)
+{
     from->aside = true;
     from->aside_need = 0;
     from->aside_share = BLK_PERM_ALL;
+}
+
+static void put_aside(BlkUser *u, GPtrArray *users)
+{
+    u->node->aside_need |= u->need;
+    u->node->aside_share &= u->share;
+    user_unlist(u);
+    g_ptr_array_add(users, u);
+}
+
+bool blk_user_take(BlkUser *u, GPtrArray *users, Error **errp)
+{
+    if (!can_move(u, errp)) {
+        return false;
+    }
+    aside_begin(u->node);
+    put_aside(u, users);
+    return true;
+}
+
+bool blk_users_take(BlkNode *from, const BlkNode *above, const BlkNode *only, GPtrArray *users, Error **errp)
+{
+    for (const BlkUser *u = from->users; u; u = u->next) {
+        if (picked(u, above, only) && !can_move(u, errp)) {
+            return false;
+        }
+    }
+    aside_begin(from);
     for (BlkUser *u = from->users, *next; u; u = next) {
         next = u->next;
         if (picked(u, above, only)) {
-            from->aside_need |= u->need;
-            from->aside_share &= u->share;
-            user_unlist(u);
-            g_ptr_array_add(users, u);
+            put_aside(u, users);
         }
     }
     return true;

@@ -316,8 +316,8 @@ HMP_RUN(hmp_qom_set)
         hmp_error(h, err);
         return;
     }
-    hmp_do(h, "qom-set", json_pack("{s:s, s:s, s:o}", "path", hmp_str(a, "path"), "property",
-                                   hmp_str(a, "property"), "value", value));
+    hmp_do_later(h, "qom-set", json_pack("{s:s, s:s, s:o}", "path", hmp_str(a, "path"), "property",
+                                         hmp_str(a, "property"), "value", value));
 }
 
 /* --- block --- */

@@ -59,7 +59,8 @@ static void set_nbd(BlkOptions *o, const BlockdevNbd *n, GPtrArray *arena)
 static const BlockdevRef *other_of(const BlockdevConfig *c)
 {
     return c->driver == BLOCKDEV_CONFIG_DRIVER_BLKVERIFY ? c->u.blkverify.raw
-           : c->driver == BLOCKDEV_CONFIG_DRIVER_BLKLOGWRITES ? c->u.blklogwrites.log : NULL;
+           : c->driver == BLOCKDEV_CONFIG_DRIVER_BLKLOGWRITES ? c->u.blklogwrites.log
+           : c->driver == BLOCKDEV_CONFIG_DRIVER_COPY_BEFORE_WRITE ? c->u.copy_before_write.target : NULL;
 }
 
 static void set_qcow2(BlkOptions *o, const BlockdevQcow2 *q, GPtrArray *arena)
@@ -114,8 +115,13 @@ static void set_own(BlkOptions *o, const BlockdevConfig *c, GPtrArray *arena)
         o->own = &c->u.copy_on_read;
         set_child(o, c->u.copy_on_read.file, arena);
         break;
+    case BLOCKDEV_CONFIG_DRIVER_COPY_BEFORE_WRITE:
+        o->own = &c->u.copy_before_write;
+        set_child(o, c->u.copy_before_write.file, arena);
+        break;
     case BLOCKDEV_CONFIG_DRIVER_COMPRESS:
-        set_child(o, c->u.compress.file, arena);
+    case BLOCKDEV_CONFIG_DRIVER_SNAPSHOT_ACCESS:
+        set_child(o, blockdev_file(c), arena);
         break;
     case BLOCKDEV_CONFIG_DRIVER_THROTTLE:
         o->throttle_group = c->u.throttle.throttle_group;
@@ -193,6 +199,10 @@ const BlockdevRef *blockdev_file(const BlockdevConfig *c)
         return c->u.blklogwrites.file;
     case BLOCKDEV_CONFIG_DRIVER_COPY_ON_READ:
         return c->u.copy_on_read.file;
+    case BLOCKDEV_CONFIG_DRIVER_COPY_BEFORE_WRITE:
+        return c->u.copy_before_write.file;
+    case BLOCKDEV_CONFIG_DRIVER_SNAPSHOT_ACCESS:
+        return c->u.snapshot_access.file;
     case BLOCKDEV_CONFIG_DRIVER_COMPRESS:
         return c->u.compress.file;
     default:

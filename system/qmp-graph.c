@@ -45,12 +45,13 @@ static bool snapshot_act(Step *s, Error **errp)
     if (blk_child(s->other, 1) != NULL) {
         return error_set(errp, "The overlay already has a backing image");
     }
+    s->read_only = blk_read_only(s->node);
     return blk_snapshot(s->node, s->other, errp);
 }
 
 static void snapshot_undo(Step *s)
 {
-    blk_snapshot_undo(s->node, s->other);
+    blk_snapshot_undo(s->node, s->other, s->read_only);
 }
 
 bool change_add_snapshot(Change *c, const BlockdevSnapshot *args, Error **errp)
@@ -241,6 +242,49 @@ bool qmp_blockdev_reopen(const BlockdevConfigList *options, QmpPending *pending,
         ok = add_reopen(c, options->at[i], errp);
     }
     return change_prepared(c, ok);
+}
+
+/* --- a device's node --- */
+
+static bool drive_act(Step *s, Error **errp)
+{
+    const BlkFront *f = blk_front_find(s->text);
+    BlkUser *u = f != NULL ? blk_front_user(f) : NULL;
+
+    if (u == NULL || u->node != s->node) {
+        return error_set(errp, "Device '%s' has got another node meanwhile", s->text);
+    }
+    if (!blk_move_user(u, s->other, errp)) {
+        return false;
+    }
+    if (blk_is_drive(s->node)) {
+        blk_move_drive(s->node, s->other);
+        blk_keep(s->node);
+    }
+    if (blk_size(s->node) != blk_size(s->other) && u->resized != NULL) {
+        u->resized(u);
+    }
+    return true;
+}
+
+bool qmp_set_drive(const BlkFront *f, const char *name, QmpPending *pending, Error **errp)
+{
+    const BlkUser *u = blk_front_user(f);
+    BlkNode *to = qmp_find_node(NULL, name, errp);
+
+    if (to == NULL) {
+        return false;
+    }
+    if (u == NULL) {
+        return error_set(errp, "Device '%s' has no medium", f->qdev);
+    }
+    if (to == u->node) {
+        qmp_pending_done(pending, NULL);
+        return true;
+    }
+    Change *c = change_new(pending);
+    change_step(c, drive_act, u->node, to)->text = g_strdup(f->qdev);
+    return change_go(c);
 }
 
 /* --- the rest --- */

@@ -3,6 +3,7 @@
 #include "accel/kvm/kvm.h"
 #include "qapi/commands.h"
 #include "system/objects.h"
+#include "system/qmp-graph.h"
 #include "system/qom.h"
 
 static ObjectPropertyInfo *add_prop(ObjectPropertyInfoList *list, const char *name, const char *type)
@@ -46,13 +47,35 @@ bool qmp_qom_list(const char *path, ObjectPropertyInfoList *ret, Error **errp)
     return true;
 }
 
+/* The device that shows a node to the guest, if @property is that node; or NULL. */
+static const BlkFront *front_at(const QomNode *n, const char *property)
+{
+    if (n->kind != QOM_DEVICE || strcmp(property, "drive") != 0) {
+        return NULL;
+    }
+    g_autofree char *path = qom_path(n);
+    const BlkFront *f = blk_front_find(path);
+
+    return f == NULL && n->device->id != NULL ? blk_front_find(n->device->id) : f;
+}
+
 bool qmp_qom_get(const char *path, const char *property, json_t **ret, Error **errp)
 {
     g_autoptr(GString) value = g_string_new("[");
     g_autoptr(json_t) list = NULL;
     QomNode n;
 
-    if (!qom_resolve(path, &n, errp) || !qom_get(&n, property, value, errp)) {
+    if (!qom_resolve(path, &n, errp)) {
+        return false;
+    }
+    const BlkFront *f = front_at(&n, property);
+    if (f != NULL && f->node != NULL) {
+        const char *drive = blk_drive_id(f->node);
+
+        *ret = json_string(*drive != '\0' ? drive : blk_name(f->node));
+        return true;
+    }
+    if (!qom_get(&n, property, value, errp)) {
         return false;
     }
     g_string_append_c(value, ']');
@@ -61,11 +84,25 @@ bool qmp_qom_get(const char *path, const char *property, json_t **ret, Error **e
     return list != NULL;
 }
 
-bool qmp_qom_set(const char *path, const char *property, json_t *value, Error **errp)
+bool qmp_qom_set(const char *path, const char *property, json_t *value, QmpPending *pending, Error **errp)
 {
     QomNode n;
 
-    return qom_resolve(path, &n, errp) && qom_set(&n, property, value, errp);
+    if (!qom_resolve(path, &n, errp)) {
+        return false;
+    }
+    const BlkFront *f = front_at(&n, property);
+    if (f != NULL && json_is_string(value)) {
+        return qmp_set_drive(f, json_string_value(value), pending, errp);
+    }
+    if (f != NULL) {
+        return error_set(errp, "Invalid parameter type for 'drive', expected: string");
+    }
+    if (!qom_set(&n, property, value, errp)) {
+        return false;
+    }
+    qmp_pending_done(pending, NULL);
+    return true;
 }
 
 /* --- types --- */

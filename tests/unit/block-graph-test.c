@@ -60,7 +60,7 @@ static void test_snapshots(void **state)
         BlkHold *h = hold(top, over);
         assert_true(blk_snapshot(top, over, NULL));
         if (i == 3) {          /* once more */
-            blk_snapshot_undo(top, over);
+            blk_snapshot_undo(top, over, false);
             assert_ptr_equal(l.user.node, top);
             assert_false(blk_read_only(top));
             assert_true(blk_snapshot(top, over, NULL));
@@ -80,6 +80,27 @@ static void test_snapshots(void **state)
         assert_true(tool("qemu-img check -q %s", paths[i]));
         g_unlink(paths[i]);
         g_free(paths[i]);
+    }
+}
+
+/* A node that could only be read before can only be read afterwards. */
+static void test_snapshot_undone(void **state)
+{
+    BlkOptions file = { .driver = "null-co" };
+
+    for (unsigned read_only = 0; read_only < 2; read_only++) {
+        BlkNode *n = open_ok(&(BlkOptions){ .driver = "raw", .node_name = "n", .child = &file,
+                                            .read_only = read_only });
+        BlkNode *over = open_ok(&(BlkOptions){ .driver = "null-co", .node_name = "o" });
+        BlkHold *h = hold(n, over);
+
+        assert_true(blk_snapshot(n, over, NULL));
+        assert_true(blk_read_only(n));
+        blk_snapshot_undo(n, over, read_only);
+        blk_release(h);
+        assert_int_equal(blk_read_only(n), read_only);
+        close_ok(over);
+        close_ok(n);
     }
 }
 
@@ -168,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_filter), cmocka_unit_test(test_snapshots), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_snapshot_undone),
         cmocka_unit_test(test_threshold), cmocka_unit_test(test_backing_file),
     };
 
