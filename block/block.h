@@ -491,6 +491,9 @@ CTX_CONTROL BlkNode *blk_find(const char *name);
 CTX_CONTROL BlkNode *blk_find_drive(const char *id);
 /* The node after @n in the order of opening; the first for NULL. */
 CTX_CONTROL BlkNode *blk_next(const BlkNode *n);
+/* Flushes every node that is written to; then done(arg), on control, perhaps at once.  Errors are told to
+ * whoever flushes next. */
+CTX_CONTROL void blk_flush_all(void (*done)(void *arg), void *arg);
 /* The drivers' names, NULL-terminated. */
 CTX_ANY const char *const *blk_driver_names(void);
 

@@ -62,14 +62,26 @@ static void set_state(RunState state)
     run.state = state;
 }
 
-static void tell_waiters(void)
+static void tell(void *arg)
 {
-    g_autoptr(GArray) due = run.waiters;
+    g_autoptr(GArray) due = arg;
 
-    run.waiters = g_array_new(false, false, sizeof(Waiter));
     for (unsigned i = 0; i < due->len; i++) {
         Waiter *w = &g_array_index(due, Waiter, i);
         w->done(w->arg);
+    }
+}
+
+/* Those who wait for the machine to stop may look at its images then (@stopped): all of it is there. */
+static void tell_waiters(bool stopped)
+{
+    GArray *due = run.waiters;
+
+    run.waiters = g_array_new(false, false, sizeof(Waiter));
+    if (stopped && due->len) {
+        blk_flush_all(tell, due);
+    } else {
+        tell(due);
     }
 }
 
@@ -137,7 +149,7 @@ static void stopped(Post *p)
     if (wanted & WANT_QUIT) {
         run.ended = true;
         set_state(RUN_STATE_SHUTDOWN);
-        tell_waiters();
+        tell_waiters(false);
         if (run.debugger != NULL) {
             run.debugger->exited(run.status);
         }
@@ -152,7 +164,7 @@ static void stopped(Post *p)
     if (runstate_running()) {
         machine_resume();
     }
-    tell_waiters();
+    tell_waiters(wanted & WANT_STOP);
     if (wanted & WANT_STOP && run.debugger != NULL && !runstate_running()) {
         run.debugger->stopped(run.state);
     }

@@ -88,6 +88,23 @@ def test_full_disk_stops():
             same(f.read(512), b"BA" * 256)
 
 
+def test_stop_flushes():
+    """What the guest wrote and did not flush is in the image, for another reader, once the machine stands."""
+    with tempfile.TemporaryDirectory(prefix="rhea-stop-") as folder:
+        image = folder + "/disk.qcow2"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+        with Machine("-drive", "id=d0,if=ide,format=qcow2,file=" + image, machine="pc") as m:
+            disk, q = Disk(m), m.qmp
+            for lba, byte in ((9, "0x41"), (1000, "0x42")):
+                disk.write(lba, int(byte, 0) * 0x101)
+                same(m.guest.take(1), b".", "the last word's answer")
+                same(disk.wait(), 0x50)
+                q.cmd("stop")
+                subprocess.run(["qemu-io", "-r", "-U", "-f", "qcow2", "-c", "read -P %s %d 512" %
+                                (byte, lba * 512), image], check=True)
+                q.cmd("cont")
+
+
 def test_policies():
     rows = (("report", "report", 0x51), ("ignore", "ignore", 0x50))
     for policy, action, status in rows:

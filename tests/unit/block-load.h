@@ -55,6 +55,7 @@ static inline void load_next(LoadSlot *s)
         memset(s->buf, (int)g_rand_int_range(s->rand, 1, 256), len);
         memcpy(s->load->model + s->req.off, s->buf, len);
     } else if (s->req.op == BLK_ZERO) {
+        s->req.flags = what == 13 ? BLK_MAY_UNMAP : 0;
         memset(s->load->model + s->req.off, 0, len);
     }
     if (s->req.op == BLK_ZERO || s->req.op == BLK_FLUSH) {

@@ -126,7 +126,9 @@ static BlkNode *image(Storm *s, uint64_t size)
     assert_true(blk_create(&o, NULL));
     g_snprintf(name, sizeof(name), "i%u", s->images);
     s->paths[s->images++] = path;
-    return image_open(path, name);
+    BlkOptions file = { .driver = "file", .filename = path, .discard_unmap = true };
+    return open_ok(&(BlkOptions){ .driver = "qcow2", .node_name = name, .child = &file, .backing_none = true,
+                                  .discard_unmap = chance(s, 2), .detect_zeroes = (BlkDetect)chance(s, 3) });
 }
 
 /* Closes what nobody uses any more. */
