@@ -48,16 +48,18 @@ static void unknown_id(const char *what, const char *id, Error **errp)
     error_suggest(errp, id, names);
 }
 
-/* A copy with the defaults that depend on others filled in. */
-static ObjectConfig *copy_config(const ObjectConfig *c)
+/* A copy with the defaults that depend on others filled in.  NULL: its text is longer than a message. */
+static ObjectConfig *copy_config(const ObjectConfig *c, Error **errp)
 {
     g_autoptr(GString) text = g_string_new(NULL);
     ObjectConfig *copy = NULL;
     g_autoptr(json_t) tree = NULL;
 
     qapi_write_object_config(c, text);
-    tree = json_parse(text->str, NULL);
-    qapi_visit_object_config(tree, QAPI_JSON, &copy, NULL);
+    tree = json_parse(text->str, errp);
+    if (tree == NULL || !qapi_visit_object_config(tree, QAPI_JSON, &copy, errp)) {
+        return NULL;
+    }
     if (g_str_has_prefix(object_config_qom_type_name(c->qom_type), "memory-backend-")) {
         MemoryBackend *m = (MemoryBackend *)&copy->u;
 
@@ -210,6 +212,7 @@ static void free_object(Object *o)
 bool objects_create(const ObjectConfig *c, Error **errp)
 {
     Object *o, **at = &first;
+    ObjectConfig *copy;
 
     if (!is_well_formed(c->id)) {
         return error_set(errp, "Parameter 'id' expects an identifier, not '%s'", c->id);
@@ -217,9 +220,13 @@ bool objects_create(const ObjectConfig *c, Error **errp)
     if (find(c->id) != NULL) {
         return error_set(errp, "attempt to add duplicate property '%s' to object (type 'container')", c->id);
     }
+    copy = copy_config(c, errp);
+    if (copy == NULL) {
+        return error_context(errp, "object '%s'", c->id);
+    }
     o = g_new0(Object, 1);
     o->id = g_strdup(c->id);
-    o->config = copy_config(c);
+    o->config = copy;
     if (!create(o, o->config, errp)) {
         free_object(o);
         return error_context(errp, "object '%s'", c->id);
@@ -322,8 +329,8 @@ bool objects_set(const char *id, const char *prop, json_t *value, Error **errp)
     }
     qapi_write_object_config(o->config, text);
     tree = json_parse(text->str, errp);
-    json_object_set(tree, prop, value);
-    if (!qapi_visit_object_config(tree, QAPI_JSON, &changed, errp)) {
+    if (tree == NULL || json_object_set(tree, prop, value) < 0 ||
+        !qapi_visit_object_config(tree, QAPI_JSON, &changed, errp)) {
         return false;
     }
     qapi_free_object_config(o->config);

@@ -189,16 +189,15 @@ static bool abort_act(Step *s, Error **errp)
     return error_set(errp, "Transaction aborted using Abort action");
 }
 
-static TransactionAction *copy_of(const TransactionAction *a)
+/* NULL: its text is longer than a message may be, as a name is whose letters need escapes. */
+static TransactionAction *copy_of(const TransactionAction *a, Error **errp)
 {
     g_autoptr(GString) text = g_string_new(NULL);
     TransactionAction *copy = NULL;
 
     qapi_write_transaction_action(a, text);
-    g_autoptr(json_t) json = json_parse(text->str, NULL);
-    bool ok = json != NULL && qapi_visit_transaction_action(json, QAPI_JSON, &copy, NULL);
-    g_assert(ok);              /* it was read from such a text */
-    return copy;
+    g_autoptr(json_t) json = json_parse(text->str, errp);
+    return json != NULL && qapi_visit_transaction_action(json, QAPI_JSON, &copy, errp) ? copy : NULL;
 }
 
 typedef struct ActionOps {
@@ -259,7 +258,10 @@ static bool add(Change *c, const TransactionAction *a, Error **errp)
     s->undo = ops[a->type].undo;
     s->settle = ops[a->type].settle;
     s->group = c->group;
-    s->action = copy_of(a);
+    s->action = copy_of(a, errp);
+    if (s->action == NULL) {
+        return false;
+    }
     if (a->type == TRANSACTION_ACTION_TYPE_BLOCKDEV_BACKUP) {
         const char *to = a->u.blockdev_backup.data->target;
 

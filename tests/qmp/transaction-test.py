@@ -3,10 +3,11 @@
 
 The first argument is the program; words behind it choose tests by name.
 """
+import json
 import sys
 
 from disks import DISK, Disks, disk_node
-from qmp import main, same
+from qmp import check, main, same
 
 
 def act(kind, **data):
@@ -84,6 +85,19 @@ def test_what_is_refused():
         for action in (bitmap("clear", "b"), act("blockdev-snapshot", node="r", overlay="a")):
             refused(m, "Action '%s' does not support Transaction" % action["type"], action, **GROUPED)
         m.qmp.cmd("transaction", actions=[])
+
+
+def test_a_name_that_grows():
+    """Written out, such a name is twice as long as it came: more than a message may be."""
+    name, secret = chr(0x4e2d) * 2700000, {"qom-type": "secret", "id": "s"}
+    with Disks(*DISK) as m:
+        for message in ({"execute": "transaction", "arguments": {"actions": [bitmap("add", name)]}},
+                        {"execute": "object-add", "arguments": {**secret, "data": name}}):
+            m.qmp.send(json.dumps(message, ensure_ascii=False) + "\n")
+            error = m.qmp.reply()["error"]
+            same(error["class"], "GenericError")
+            check("JSON message size limit exceeded" in error["desc"], "desc", error["desc"])
+        same(m.qmp.cmd("qom-list", path="/objects"), [{"name": "type", "type": "string"}])
 
 
 def test_all_of_it():
