@@ -207,6 +207,9 @@ static bool check_policies(const DriveConfig *c, DriveIf plug, Error **errp)
         return error_set(errp, "%s is not supported by this bus type",
                          c->werror != BLOCKDEV_ON_ERROR_AUTO ? "werror" : "rerror");
     }
+    if (c->serial != NULL && plug != DRIVE_IF_IDE && plug != DRIVE_IF_VIRTIO) {
+        return error_set(errp, "if=%s makes no device that could have a serial number", drive_if_name(plug));
+    }
     return true;
 }
 

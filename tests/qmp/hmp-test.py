@@ -383,6 +383,8 @@ def test_drives():
         says(m, "drive_add 0 if=none,id=y,file=/nonexistent",
              "Could not open '/nonexistent': No such file or directory\n")
         says(m, "drive_add 0:4 if=virtio,file=" + f.name, "Can't hot-add drive to type virtio\n")
+        says(m, "drive_add 0 if=none,id=y,serial=S,file=" + f.name,
+             "if=none makes no device that could have a serial number\n")
         says(m, "drive_add 0 help", "Can't hot-add drive to type ide\n")
         says(m, "drive_add 0 foo=1", "Parameter 'foo' is unexpected\n")
         for line in ("drive_add", "drive_add 0", "drive_del"):
