@@ -22,7 +22,7 @@ static const BlkDriver *drivers[32] = {
     &blk_file, &blk_host_device, &blk_raw, &blk_qcow2, &blk_null_co, &blk_null_aio, &blk_nbd,
     &blk_throttle, &blk_luks,
     &blk_blkdebug, &blk_blkverify, &blk_blklogwrites, &blk_copy_on_read, &blk_compress,
-    &blk_copy_before_write, &blk_snapshot_access,
+    &blk_copy_before_write, &blk_snapshot_access, &blk_preallocate,
 };
 /* Made by jobs alone. */
 static const BlkDriver *const internal[] = {
@@ -31,7 +31,7 @@ static const BlkDriver *const internal[] = {
 static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
     "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd", "throttle", "luks",
     "blkdebug", "blkverify", "blklogwrites", "copy-on-read", "compress", "copy-before-write",
-    "snapshot-access",
+    "snapshot-access", "preallocate",
 };
 
 void blk_add_driver(const BlkDriver *d)

@@ -125,7 +125,7 @@ static bool take_detect(const char *text, BlkOptions *o)
 /* What only one driver knows: a type of the schema, QAPI_T_... of its options. */
 static const struct { const char *driver; unsigned type; } own_types[] = {
     { "blkdebug", QAPI_T_BLKDEBUG_OWN }, { "blklogwrites", QAPI_T_BLKLOGWRITES_OWN },
-    { "copy-on-read", QAPI_T_COPY_ON_READ_OWN },
+    { "copy-on-read", QAPI_T_COPY_ON_READ_OWN }, { "preallocate", QAPI_T_PREALLOCATE_OWN },
 };
 
 static unsigned own_type(const char *driver)

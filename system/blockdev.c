@@ -123,6 +123,10 @@ static void set_own(BlkOptions *o, const BlockdevConfig *c, GPtrArray *arena)
     case BLOCKDEV_CONFIG_DRIVER_SNAPSHOT_ACCESS:
         set_child(o, blockdev_file(c), arena);
         break;
+    case BLOCKDEV_CONFIG_DRIVER_PREALLOCATE:
+        o->own = &c->u.preallocate;
+        set_child(o, c->u.preallocate.file, arena);
+        break;
     case BLOCKDEV_CONFIG_DRIVER_THROTTLE:
         o->throttle_group = c->u.throttle.throttle_group;
         set_child(o, c->u.throttle.file, arena);
@@ -205,6 +209,8 @@ const BlockdevRef *blockdev_file(const BlockdevConfig *c)
         return c->u.snapshot_access.file;
     case BLOCKDEV_CONFIG_DRIVER_COMPRESS:
         return c->u.compress.file;
+    case BLOCKDEV_CONFIG_DRIVER_PREALLOCATE:
+        return c->u.preallocate.file;
     default:
         return NULL;
     }

@@ -3,10 +3,12 @@
 
 The first argument is the program; words behind it choose tests by name.
 """
+import os
+import subprocess
 import sys
 
 from disks import DISK, Disks, add
-from qmp import main, same
+from qmp import check, main, same
 
 
 def test_add():
@@ -27,7 +29,9 @@ def test_add():
         fails("Invalid log sector size 5", "blklogwrites", file="a", log="b", **{"log-sector-size": 5})
         fails("Bottom node 'nx' not found", "copy-on-read", file="a", bottom="nx")
         fails("not supported for underlying format: raw", "compress", file="r")
-        for node, driver, args in (("d", "blkdebug", {"image": "a", "inject-error": [{"event": "l2_load"}]}),
+        fails("is not aligned to 512", "preallocate", file="f", **{"prealloc-align": 1000})
+        for node, driver, args in (("p", "preallocate", {"file": "a", "prealloc-size": 1 << 20}),
+                                   ("d", "blkdebug", {"image": "a", "inject-error": [{"event": "l2_load"}]}),
                                    ("v", "blkverify", {"test": "a", "raw": "b"}),
                                    ("l", "blklogwrites", {"file": "a", "log": "b"}),
                                    ("c", "copy-on-read", {"file": "a", "bottom": "a"}),
@@ -38,6 +42,26 @@ def test_add():
             q.fails("blockdev-del", text="in use", **{"node-name": "a"})
             q.cmd("blockdev-del", **{"node-name": node})
         q.cmd("blockdev-del", **{"node-name": "a"})
+
+
+def test_preallocate():
+    """An image made in a growing file: space behind it while it is made, and none afterwards."""
+    with Disks(*DISK) as m:
+        path = m.folder.name + "/new"
+        with open(path, "wb"):
+            pass
+        m.qmp.cmd("blockdev-add", driver="preallocate", file={"driver": "file", "filename": path},
+                  **{"node-name": "p", "prealloc-size": 1 << 20})
+        m.qmp.cmd("blockdev-create", options={"driver": "qcow2", "file": "p", "size": 1 << 20},
+                  **{"job-id": "c"})
+        while m.qmp.event("JOB_STATUS_CHANGE")["status"] != "concluded":
+            pass
+        same(m.qmp.cmd("query-jobs")[0].get("error"), None)
+        check(0 < os.path.getsize(path) < 1 << 20, "not cut", os.path.getsize(path))
+        m.qmp.cmd("blockdev-add", driver="qcow2", file="p", **{"node-name": "q"})
+        m.qmp.cmd("blockdev-del", **{"node-name": "q"})
+        m.qmp.cmd("blockdev-del", **{"node-name": "p"})
+        subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", path], check=True)
 
 
 def test_drive():

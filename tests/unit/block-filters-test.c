@@ -1,4 +1,5 @@
 /* block-filters-test.c: filters that make errors, compare, compress, fill and log. */
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include "tests/unit/block-load.h"
 #include "qapi/json.h"
@@ -271,6 +272,50 @@ static void test_copy_on_read(void **state)
     g_unlink(base);
 }
 
+static uint64_t file_bytes(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return (uint64_t)st.st_size;
+}
+
+static void test_preallocate(void **state)
+{
+    g_autofree char *path = image_new(LOAD_SIZE);
+    g_autofree uint8_t *model = g_malloc0(LOAD_SIZE);
+    PreallocateOwn own = { .prealloc_align = 1000, .prealloc_size = 8 * MiB };
+    BlkOptions file = { .driver = "file", .filename = path };
+    BlkOptions filter = { .driver = "preallocate", .node_name = "p", .child = &file, .own = &own };
+    BlkOptions o = { .driver = "qcow2", .node_name = "i", .child = &filter };
+    Error *err = NULL;
+    Load l;
+
+    assert_null(blk_open(&o, &err));
+    assert_error(err, "prealloc-align parameter of preallocate filter is not aligned to 512");
+    own.prealloc_align = MiB;
+    BlkNode *n = open_ok(&o);
+    uint64_t before = file_bytes(path);
+    BlkUser user = { 0 };
+    assert_true(blk_attach(n, &user, "test", BLK_PERM_WRITE, BLK_PERM_RESIZE, NULL));
+    assert_int_equal(run(n, BLK_WRITE, 0), 0);
+    assert_int_equal(run(n, BLK_ZERO, 0), 0);
+    assert_int_equal(file_bytes(path) % MiB, 0);
+    assert_true(file_bytes(path) >= before + 8 * MiB);
+    blk_detach(&user);
+    uint64_t cut = file_bytes(path);
+    assert_true(cut < before + 8 * MiB);
+    load_start(&l, n, model, 6);
+    load_more(&l, 1500);
+    load_stop(&l);
+    load_verify(&l);
+    blk_detach(&l.user);
+    close_ok(n);
+    assert_true(file_bytes(path) > cut);
+    assert_true(tool("qemu-img check -q %s", path));
+    g_unlink(path);
+}
+
 static void test_log(void **state)
 {
     g_autofree char *disk = temp_file(SIZE, false), *log = temp_file(0, false);
@@ -333,7 +378,7 @@ int main(void)
         cmocka_unit_test(test_blocking), cmocka_unit_test(test_rules), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_verify), cmocka_unit_test(test_compress), cmocka_unit_test(test_copy_on_read),
-        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_preallocate), cmocka_unit_test(test_log),
     };
 
     thread_become_control();
