@@ -4,6 +4,7 @@
  *    is not thrown out; the others go in the order of their last use when the cache is full.
  * 2. A flush freezes what it is about to write: a change made meanwhile works on a copy. */
 #include <errno.h>
+#include "block/blkdebug.h"
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
 
@@ -133,6 +134,7 @@ int qcow2_slice_get_locked(BlkNode *n, SliceKind kind, uint64_t off, Slice **out
         make_room(c);
         s = slice_new(c, kind, at);
         lock_drop(&q->lock);
+        blk_event(n->child, kind == SLICE_L2 ? BLKDEBUG_EVENT_L2_LOAD : BLKDEBUG_EVENT_REFBLOCK_LOAD);
         int ret = blk_pread(n->child, at, s->data, c->slice_bytes);
         lock_take(&q->lock);
         s->loading = false;

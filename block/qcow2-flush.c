@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include "block/blkdebug.h"
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
 
@@ -101,11 +102,14 @@ static int by_place(const void *a, const void *b)
 }
 
 /* Neighbours go in one write. */
-static int write_parts(BlkNode *n, GArray *parts)
+static int write_parts(BlkNode *n, GArray *parts, BlkdebugEvent event)
 {
     g_autofree uint8_t *merged = NULL;
     int ret = 0;
 
+    if (parts->len) {
+        blk_event(n->child, event);
+    }
     g_array_sort(parts, by_place);
     for (unsigned i = 0, next; ret == 0 && i < parts->len; i = next) {
         const Part *p = &g_array_index(parts, Part, i);
@@ -141,18 +145,18 @@ static int write_all(BlkNode *n, Flush *f)
 {
     int ret = f->header ? qcow2_header_update(n->child, &f->h) : 0;
 
-    ret = ret < 0 ? ret : write_parts(n, f->refs);
+    ret = ret < 0 ? ret : write_parts(n, f->refs, BLKDEBUG_EVENT_REFBLOCK_UPDATE_PART);
     if (ret == 0 && f->rt->len) {
         ret = sync_all(n);
-        ret = ret < 0 ? ret : write_parts(n, f->rt);
+        ret = ret < 0 ? ret : write_parts(n, f->rt, BLKDEBUG_EVENT_REFTABLE_UPDATE);
     }
     if (ret == 0 && (f->l2->len || f->l1->len)) {
         ret = sync_all(n);
-        ret = ret < 0 ? ret : write_parts(n, f->l2);
+        ret = ret < 0 ? ret : write_parts(n, f->l2, BLKDEBUG_EVENT_L2_UPDATE);
     }
     if (ret == 0 && f->l1->len) {
         ret = sync_all(n);
-        ret = ret < 0 ? ret : write_parts(n, f->l1);
+        ret = ret < 0 ? ret : write_parts(n, f->l1, BLKDEBUG_EVENT_L1_UPDATE);
     }
     if (ret == 0 && f->freed) {
         ret = sync_all(n);
@@ -220,6 +224,7 @@ int qcow2_release_locked(BlkNode *n)
     g_autoptr(GArray) freed = q->limbo;
     g_autoptr(GArray) last = g_array_new(false, false, sizeof(Freed));
     q->limbo_over = false;
+    blk_event(n->child, BLKDEBUG_EVENT_CLUSTER_FREE);
     for (unsigned i = 0; i < freed->len; i++) {
         const Freed *f = &g_array_index(freed, Freed, i);
         int one = qcow2_refcount_drop_locked(n, f->host, f->count, q->pass[f->why] ? last : NULL);

@@ -10,6 +10,7 @@
  *    Change is begun, and its slice is pinned until that ends. */
 #include <errno.h>
 #include <inttypes.h>
+#include "block/blkdebug.h"
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
 
@@ -601,6 +602,7 @@ static int table_make_locked(BlkNode *n, uint64_t g)
         return ret;
     }
     uint64_t at = q->run++ << q->cluster_bits;
+    blk_event(n->child, old ? BLKDEBUG_EVENT_L2_ALLOC_COW_READ : BLKDEBUG_EVENT_L2_ALLOC_WRITE);
     /* Of a new one the end is written: the file reaches there before L1 says that it does. */
     for (uint64_t off = old ? 0 : q->cluster - q->cache.slice_bytes; ret == 0 && off < q->cluster;
          off += q->cache.slice_bytes) {

@@ -9,6 +9,7 @@
  * 4. What goes back to the host keeps its count until it did, so it is given out by nobody meanwhile. */
 #include <errno.h>
 #include <inttypes.h>
+#include "block/blkdebug.h"
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
 
@@ -221,6 +222,7 @@ static int table_grow_locked(BlkNode *n, uint64_t block) LOCK_UNCHECKED
         return ret;
     }
     lock_drop(&q->lock);
+    blk_event(n->child, BLKDEBUG_EVENT_REFTABLE_GROW);
     ret = qcow2_flush_tables(n);     /* the blocks the old table lists are on disk before the new one */
     lock_take(&q->lock);
     memcpy(t.table, q->rt, q->rt_size * 8);
@@ -375,6 +377,7 @@ static int block_put_locked(BlkNode *n, uint64_t block, uint64_t at, Slice **out
     if (!really_free_locked(n, at, q->cluster)) {
         return -EIO;
     }
+    blk_event(n->child, BLKDEBUG_EVENT_REFBLOCK_ALLOC);
     /* What the file has there is left over: the block must read as zeroes. */
     uint64_t grown = q->grow_from;
     blk_grow(n->child, at + q->cluster);
@@ -555,6 +558,7 @@ int qcow2_refill_locked(BlkNode *n) LOCK_UNCHECKED
         return 0;
     }
     q->refilling = true;
+    blk_event(n->child, BLKDEBUG_EVENT_CLUSTER_ALLOC);
     q->run_want = CLAMP(q->run_want * 2, RUN_FIRST, RUN_MAX);
     ret = find_free_locked(n, q->hint, CLAMP(RUN_BYTES >> q->cluster_bits, 1, q->run_want), &first, &count);
     if (ret == 0 && !really_free_locked(n, first << q->cluster_bits, count << q->cluster_bits)) {

@@ -6,6 +6,7 @@
  * 3. What is cut off is unmapped first; the size follows when that is durable. */
 #include <errno.h>
 #include <inttypes.h>
+#include "block/blkdebug.h"
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
 
@@ -55,8 +56,10 @@ static int table_write(BlkNode *n, const uint64_t *l1, uint64_t old, const Qcow2
     for (uint64_t i = 0; i < old; i++) {
         raw[i] = to_be64(l1[i]);
     }
+    blk_event(n->child, BLKDEBUG_EVENT_L1_GROW_WRITE_TABLE);
     int ret = blk_pwrite(n->child, h->l1_off, raw, bytes);
     ret = ret < 0 ? ret : blk_pflush(n->child);
+    blk_event(n->child, BLKDEBUG_EVENT_L1_GROW_ACTIVATE_TABLE);
     ret = ret < 0 ? ret : qcow2_header_update(n->child, h);
     return ret < 0 ? ret : blk_pflush(n->child);
 }
@@ -67,6 +70,7 @@ static int table_grow_locked(BlkNode *n, uint64_t entries) LOCK_UNCHECKED
     uint64_t clusters = DIV_ROUND_UP(entries * 8, q->cluster), at = 0;
     uint64_t old = q->h.l1_size, old_off = q->h.l1_off;
     g_autofree uint64_t *l1 = NULL;
+    blk_event(n->child, BLKDEBUG_EVENT_L1_GROW_ALLOC_TABLE);
     int ret = qcow2_take_locked(n, clusters, &at);
 
     if (ret < 0) {

@@ -10,6 +10,7 @@
  *    (BLK_CRYPT_PIECE), and few at a time (CRYPT_PIECES).  What begins or ends within a sector is read,
  *    changed and written whole, one such write at a time (the gate). */
 #include <stdlib.h>
+#include "block/blkdebug.h"
 #include "block/walk.h"
 #include "block/pool.h"
 #include "util/bytes.h"
@@ -201,6 +202,7 @@ static void cow_send(Piece *p)
     p->req = (BlkReq){ .op = BLK_WRITE, .flags = r->flags, .off = p->e.off - p->e.head,
                        .len = p->whole.iov_len, .iov = &p->whole, .niov = 1,
                        .loop = w->lane->loop, .done = piece_done };
+    blk_event(p->e.node, BLKDEBUG_EVENT_COW_WRITE);
     blk_submit_below(p->e.node, &p->req);
 }
 
@@ -266,6 +268,7 @@ static void cow_read(Piece *p, BlkReq *req, struct iovec *iov, uint64_t from, ui
     *req = (BlkReq){ .op = BLK_READ, .flags = BLK_QUIET, .off = from, .len = there, .iov = iov,
                      .niov = there ? 1 : 0, .loop = w->lane->loop,
                      .done = req == &p->req ? cow_head_read : cow_tail_read };
+    blk_event(p->e.node, BLKDEBUG_EVENT_COW_READ);
     blk_submit_below(w->lane->node, req);
 }
 
