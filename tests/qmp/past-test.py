@@ -68,6 +68,12 @@ def nodes(q):
     return {n["node-name"]: n for n in q.cmd("query-named-block-nodes")}
 
 
+def bad_target(q, **when):
+    """A node above a that has no room."""
+    q.cmd("blockdev-add", driver="blkdebug", image="a", **{
+        "node-name": "bad", "inject-error": [{"event": "none", "iotype": "write", "errno": 28, **when}]})
+
+
 def test_overlay():
     with Disks(*SHARED) as m:
         q, disk = m.qmp, Disk(m)
@@ -150,8 +156,7 @@ def test_access_refused():
         q.fails("qom-set", text="Cannot find device='' nor node-name='x'", path=PATH, property="drive",
                 value="x")
         q.fails("qom-set", text="expected: string", path=PATH, property="drive", value=1)
-        q.cmd("blockdev-add", driver="blkdebug", image="a", **{
-            "node-name": "bad", "inject-error": [{"event": "none", "iotype": "write", "errno": 28}]})
+        bad_target(q)
         for how, told in (("break-guest-write", "No space left on device"), ("break-snapshot", "")):
             q.cmd("blockdev-add", driver="copy-before-write", file="r", target="bad",
                   **{"node-name": "c", "on-cbw-error": how})
@@ -168,6 +173,61 @@ def test_access_refused():
             q.cmd("blockdev-del", **{"node-name": "s"})
             q.cmd("qom-set", path=PATH, property="drive", value="r")
             q.cmd("blockdev-del", **{"node-name": "c"})
+
+
+def dirty_grains(q):
+    """How many pieces of 64 KiB the bitmap b of the disk has."""
+    return next(b["count"] >> 16 for b in nodes(q)["r"]["dirty-bitmaps"] if b.get("name") == "b")
+
+
+def test_bitmap_modes():
+    """The guest writes to what is copied, and elsewhere, before a backup by bitmap goes on, ends or fails."""
+    for mode, ending, left in (("on-success", "completes", 2), ("on-success", "cancelled", 5),
+                               ("never", "completes", 5), ("always", "completes", 2), ("always", "fails", 3),
+                               ("on-success", "fails", 5)):
+        with Disks(*SHARED, added="a") as m:
+            q, disk = m.qmp, Disk(m)
+            disk.export("r", writable=True)
+            q.cmd("block-dirty-bitmap-add", node="r", name="b")
+            client(disk.uri("r"), "write -P 1 0 256k")
+            bad_target(q, sector=3 * 128)
+            q.cmd("blockdev-backup", device="r", target="bad" if ending == "fails" else "a", sync="bitmap",
+                  bitmap="b", speed=1, **{"bitmap-mode": mode, "job-id": "j",
+                                          "x-perf": {"max-workers": 1, "max-chunk": 65536}})
+            for at in ("64k", "512k"):
+                client(disk.uri("r"), "write -P 2 %s 4k" % at)
+            if ending == "cancelled":
+                q.cmd("job-cancel", id="j")
+                q.event("BLOCK_JOB_CANCELLED")
+            else:
+                q.cmd("block-job-set-speed", device="j", speed=0)
+                same(q.event("BLOCK_JOB_COMPLETED").get("error"),
+                     "No space left on device" if ending == "fails" else None)
+            same(dirty_grains(q), left, mode + " " + ending)
+            for node in ("bad", "a"):
+                q.cmd("blockdev-del", **{"node-name": node})
+            wanted = ["read -P 1 64k 64k", "read -P 0 512k 64k"]
+            for command in wanted + ["read -P 1 0 256k"] * (ending == "completes"):
+                said = run("qemu-io", "-f", "qcow2", "-c", command, m.folder.name + "/a")
+                same("verification failed" in said, False, said)
+
+
+def test_job_cannot_copy():
+    """A copy before a guest's write that fails: the write fails, or the job."""
+    for how, told in (("break-guest-write", "No space left on device"), ("break-snapshot", "ops/sec")):
+        with Disks(*SHARED, added="a") as m:
+            q, disk = m.qmp, Disk(m)
+            disk.export("r", writable=True)
+            bad_target(q)
+            q.cmd("blockdev-backup", device="r", target="bad", sync="none",
+                  **{"job-id": "j", "on-cbw-error": how})
+            said = client(disk.uri("r"), "write -P 5 256k 4k")
+            same(told in said, True, said)
+            if how == "break-snapshot":
+                same(q.event("BLOCK_JOB_COMPLETED")["error"], "No space left on device")
+            else:
+                q.cmd("job-cancel", id="j")
+                q.event("BLOCK_JOB_CANCELLED")
 
 
 def test_below():
