@@ -152,6 +152,7 @@ typedef struct Qcow2 {
     GHashTable *partials;      /* Partial by guest cluster; NULL: this image has none */
     uint64_t part;             /* bytes */
     unsigned partials_max;
+    int64_t slow_ns;           /* a copy that takes longer is one of several at once */
     bool filling;              /* a thread fills partials */
     GArray *freed;             /* Freed: to be applied after the next flush, */
     GArray *limbo;             /* and, off the disk, after the requests in flight; NULL: none */

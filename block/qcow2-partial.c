@@ -22,7 +22,8 @@
 #define PARTIALS_MIN 64
 #define PARTIALS_MAX 4096      /* about 150 bytes each */
 #define HELPERS 7              /* threads beside the one that flushes, each for */
-#define HELPER_MIN 16          /* so many clusters */
+#define HELPER_MIN 16          /* so many clusters, once as many took longer than this each: */
+#define SLOW_NS (100 * 1000)   /* else memory is copied, and threads would be in one another's way */
 
 void qcow2_partials_init(Qcow2 *q)
 {
@@ -30,6 +31,7 @@ void qcow2_partials_init(Qcow2 *q)
     if (q->cluster > q->part && q->entry_size == 8 && !q->external && !q->h.crypt_method) {
         q->partials = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
         q->partials_max = PARTIALS_MAX;
+        q->slow_ns = SLOW_NS;
     }
 }
 
@@ -265,13 +267,13 @@ static Partial *fill_take(Fill *f)
     return p;
 }
 
-/* Fills what is left. */
-static void fill_work(Fill *f)
+/* Fills what is left, @most of it. */
+static void fill_work(Fill *f, unsigned most)
 {
     g_autofree uint8_t *buf = NULL;
     Partial *p;
 
-    while ((p = fill_take(f))) {
+    while (most-- && (p = fill_take(f))) {
         const Qcow2 *q = f->n->state;
 
         buf = buf ? buf : g_malloc(q->cluster);
@@ -288,7 +290,7 @@ static void helper_run(PoolJob *j)
 {
     FillHelper *h = container_of(j, FillHelper, job);
 
-    fill_work(h->f);
+    fill_work(h->f, UINT_MAX);
     fill_unref(h->f);
     g_free(h);
 }
@@ -300,15 +302,10 @@ static int by_host(const void *a, const void *b)
     return x->host < y->host ? -1 : x->host > y->host;
 }
 
-/* Fills all of @list, which becomes the threads'. */
-static int fill_list(BlkNode *n, GPtrArray *list)
+/* Threads for what is left. */
+static void fill_help(Fill *f)
 {
-    Fill *f = g_new0(Fill, 1);
-
-    g_ptr_array_sort(list, by_host);
-    *f = (Fill){ .n = n, .list = list, .refs = 1 };
-    lock_init(&f->lock, RANK_LEAF, "qcow2-fill");
-    for (unsigned i = 0; i < MIN(list->len / HELPER_MIN, HELPERS); i++) {
+    for (unsigned i = 0; i < MIN((f->list->len - HELPER_MIN) / HELPER_MIN, HELPERS); i++) {
         FillHelper *h = g_new0(FillHelper, 1);
 
         *h = (FillHelper){ .job.run = helper_run, .f = f };
@@ -317,7 +314,23 @@ static int fill_list(BlkNode *n, GPtrArray *list)
         lock_drop(&f->lock);
         pool_add(&h->job, 1);
     }
-    fill_work(f);
+}
+
+/* Fills all of @list, which becomes the threads'. */
+static int fill_list(BlkNode *n, GPtrArray *list)
+{
+    const Qcow2 *q = n->state;
+    Fill *f = g_new0(Fill, 1);
+    int64_t start = clock_now(CLOCK_HOST);
+
+    g_ptr_array_sort(list, by_host);
+    *f = (Fill){ .n = n, .list = list, .refs = 1 };
+    lock_init(&f->lock, RANK_LEAF, "qcow2-fill");
+    fill_work(f, HELPER_MIN);
+    if (list->len > HELPER_MIN && clock_now(CLOCK_HOST) - start > HELPER_MIN * q->slow_ns) {
+        fill_help(f);
+    }
+    fill_work(f, UINT_MAX);
     lock_take(&f->lock);
     while (f->active) {
         lock_wait(&f->lock, &f->idle, -1);

@@ -14,6 +14,10 @@
 2. Requests go to places a step apart that is odd in blocks and wraps around (bench -S), so each block is met
    once, in an order without neighbours; both programs meet them in the same order.
 3. RHEA_IMG names the program, else it is the one built as it is released.
+4. RT=1 lets both programs run before everything else (chrt -f 1): on a busy machine rates depend less on
+   how many threads they ask for their share with.
+5. The file behind the image of iops-backed holds data.  Its writes are without a flush; FLUSH=N has one every
+   N requests.
 """
 import os
 import re
@@ -29,6 +33,8 @@ import nbd
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 DISK = os.environ.get("DISK", "/var/tmp")
+RT = ["chrt", "-f", "1"] if os.environ.get("RT") else []
+FLUSH = os.environ.get("FLUSH", "")
 ONLY = os.environ.get("ONLY", "")              # a regular expression: cells to be measured
 IMG = {"rhea": os.environ.get("RHEA_IMG", ROOT + "/build/release/img/rhea-img"),
        "qemu": os.environ.get("BASE_IMG", "qemu-img")}
@@ -184,7 +190,7 @@ def fio(engine, op, size, depth, count):
 
 
 def rate_fio(command, folder, op):
-    took, cpu, text = timed(command, folder)
+    took, cpu, text = timed(RT + command, folder)
     fields = text.strip().split("\n")[-1].split(";")
     read, write = int(fields[5]) * 1024, int(fields[46]) * 1024        # KiB moved, and ms
     return (read or write) / (int(fields[8 if read else 49]) / 1000), cpu
@@ -195,9 +201,9 @@ def iops(folder, image):
     fresh = image in ("growing", "backed")
     kind = "raw" if image in ("raw", "cached") else "qcow2"
     engines = ("threads", "io_uring") if image == "cached" else ("threads", "native", "io_uring")
-    shell("qemu-img create -f qcow2 empty %d; qemu-img create -f raw below %d; fallocate -l %d below; "
+    shell("qemu-img create -f qcow2 empty %d; qemu-img create -f raw below %d; yes data | head -c %d >below; "
           "qemu-img create -f qcow2 -F raw -b below overlay; %s" % (SIZE, SIZE, SIZE, make), folder)
-    start = {name: statistics.median(timed([program, "bench", "-f", kind, "-c", "1", "image"], folder)[1]
+    start = {name: statistics.median(timed(RT + [program, "bench", "-f", kind, "-c", "1", "image"], folder)[1]
                                      for _ in range(ROUNDS)) for name, program in IMG.items()}
     took, cells = {}, [(engine, op, size, depth) for engine in engines for op in ops
                        for size in (4096, 65536) for depth in (1, 64)
@@ -207,13 +213,14 @@ def iops(folder, image):
             engine, op, size, depth = cell
             count = min(most, SIZE // size)
             options = ["-f", kind, "-i", engine, "-d", str(depth), "-s", str(size), "-S", str(step_of(size)),
-                       "-c", str(count), "image"] + (["-w"] if op == "write" else [])
+                       "-c", str(count), "image"] + (["-w"] if op == "write" else []) + \
+                      (["--flush-interval=" + FLUSH] if FLUSH and op == "write" else [])
             if engine == "native":             # qemu-img wants O_DIRECT for it, which tmpfs has not
                 options += ["-t", "none"]
             for name, program in IMG.items():
                 if fresh and op == "write":
                     shell(make, folder)
-                _, cpu, text = timed([program, "bench"] + options, folder)
+                _, cpu, text = timed(RT + [program, "bench"] + options, folder)
                 seconds = float(re.search(r"completed in ([0-9.]+)", text).group(1))
                 took.setdefault((cell, name), []).append(
                     (count / seconds, max(cpu - start[name], 0) * 1e6 / count))

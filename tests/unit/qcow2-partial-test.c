@@ -225,6 +225,28 @@ static void test_bound(void **state)
     end(&b);
 }
 
+/* More than one thread copies when it takes long; one that fails is told. */
+static void test_threads(void **state)
+{
+    Bench b;
+
+    begin(&b);
+    Qcow2 *q = b.n->state;
+    q->slow_ns = 0;
+    for (unsigned nth = 1; nth <= 42; nth += 41) {
+        for (unsigned i = 0; i < 48; i++) {
+            put(&b, i * CLUSTER + nth * 512, 512, 0);
+        }
+        fault_arm("qcow2-partial-copy", nth);
+        assert_int_equal(flush(&b), nth == 1 ? -EIO : 0);
+        assert_int_equal(fault_disarm(), nth == 1);
+        look(&b);
+        assert_int_equal(flush(&b), 0);
+        assert_int_equal(partials(&b), 0);
+    }
+    end(&b);
+}
+
 /* Many, filled by several threads while others write to them. */
 static void test_beside_writers(void **state)
 {
@@ -269,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_others),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_beside_writers),
     };
 
