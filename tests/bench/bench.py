@@ -210,7 +210,8 @@ def probe(folder):
     asked = {}
     for i in range(ROUNDS):
         for name, program in programs():
-            path, pidfile = "%s/%s%d" % (folder, name, i), folder + "/pid"
+            path = "%s/%s%d" % (folder, name, i)
+            pidfile = path + ".pid"       # the one before may still hold its own
             begin = time.monotonic_ns()
             subprocess.run([program, "-S", "-no-user-config", "-nodefaults", "-nographic", "-machine",
                             "none,accel=kvm:tcg", "-qmp", "unix:%s,server=on,wait=off" % path,
