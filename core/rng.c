@@ -21,9 +21,16 @@ RngSource *rng_new(const char *id, const char *path, Error **errp)
             return NULL;
         }
     }
+    return rng_new_fd(id, fd);
+}
+
+RngSource *rng_new_fd(const char *id, int take_fd)
+{
     RngSource *r = g_new0(RngSource, 1);
+
+    assert_control();
     r->id = g_strdup(id);
-    r->fd = fd;
+    r->fd = take_fd;
     return r;
 }
 

@@ -1,4 +1,4 @@
-/* rng.h: sources of entropy by name (-object rng-random, rng-builtin).
+/* rng.h: sources of entropy by name (-object rng-random, rng-builtin, rng-egd).
  *
  * A device has a property PROP_LINK(..., "rng", ...) whose target is an RngSource; unset means the host's
  * generator.  Each user opens its own descriptor, so that every one can wait for it on its own loop. */
@@ -15,6 +15,8 @@ typedef struct RngSource {
 
 /* @path NULL: the host's generator. */
 CTX_CONTROL RngSource *rng_new(const char *id, const char *path, Error **errp);
+/* The same with a descriptor to read from, which is taken. */
+CTX_CONTROL RngSource *rng_new_fd(const char *id, int take_fd);
 /* No device uses it. */
 CTX_CONTROL void rng_free(RngSource *r);
 /* A descriptor of one's own, to be closed; -1: rng_read() needs none.  @r may be NULL. */

@@ -274,7 +274,8 @@ static bool open_back_ends(const CmdLine *cmd, Config *c, bool *help, Error **er
     blk_refuse_aes();
     drives_init();
     return objects_create_all(cmd, c->board.mem_merge, c->board.dump_guest_core, help, errp) && !*help &&
-           streams_open(cmd, help, errp) && !*help && drives_open_all(cmd, &c->board, help, errp) && !*help;
+           streams_open(cmd, help, errp) && !*help && objects_connect(errp) &&
+           drives_open_all(cmd, &c->board, help, errp) && !*help;
 }
 
 static bool make_machine(const Config *c, Error **errp)

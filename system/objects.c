@@ -8,6 +8,7 @@
 #include "core/prop.h"
 #include "core/rng.h"
 #include "qapi/authz.h"
+#include "system/rng-egd.h"
 #include "system/throttle.h"
 #include "util/authz.h"
 #include "util/bytes.h"
@@ -19,11 +20,13 @@ typedef struct Object {
     RamBlock *ram;
     IoThread *iothread;
     RngSource *rng;
+    RngEgd *egd;
     TlsCreds *tls;
     struct Object *next;
 } Object;
 
 static Object *first;
+static bool chardevs_there;    /* objects that are made now find them */
 static bool default_merge = true, default_dump = true;
 
 static Object *find(const char *id)
@@ -161,6 +164,20 @@ static bool create_tls(Object *o, const ObjectConfig *c, Error **errp)
     return o->tls != NULL;
 }
 
+static bool create_egd(Object *o, const ObjectConfig *c, Error **errp)
+{
+    o->egd = rng_egd_new(c->id, &o->rng, errp);
+    if (o->egd == NULL) {
+        return false;
+    }
+    if (chardevs_there && !rng_egd_connect(o->egd, c->u.rng_egd.chardev, errp)) {
+        rng_egd_free(o->egd);
+        rng_free(o->rng);
+        return false;
+    }
+    return true;
+}
+
 static bool create(Object *o, const ObjectConfig *c, Error **errp)
 {
     switch (c->qom_type) {
@@ -178,6 +195,8 @@ static bool create(Object *o, const ObjectConfig *c, Error **errp)
     case OBJECT_CONFIG_QOM_TYPE_RNG_BUILTIN:
         o->rng = rng_new(c->id, NULL, errp);
         return true;
+    case OBJECT_CONFIG_QOM_TYPE_RNG_EGD:
+        return create_egd(o, c, errp);
     case OBJECT_CONFIG_QOM_TYPE_THROTTLE_GROUP:
         return throttle_object_create(c->id, (ThrottleGroupConfig *)(uintptr_t)&c->u.throttle_group, errp);
     case OBJECT_CONFIG_QOM_TYPE_AUTHZ_SIMPLE:
@@ -267,6 +286,9 @@ bool objects_delete(const char *id, Error **errp)
     }
     if (o->ram != NULL) {
         ram_free(o->ram);
+    }
+    if (o->egd != NULL) {
+        rng_egd_free(o->egd);
     }
     if (o->rng != NULL) {
         rng_free(o->rng);
@@ -436,6 +458,17 @@ TlsCreds *objects_tls(const char *id, bool server, Error **errp)
         return NULL;
     }
     return o->tls;
+}
+
+bool objects_connect(Error **errp)
+{
+    chardevs_there = true;
+    for (Object *o = first; o != NULL; o = o->next) {
+        if (o->egd != NULL && !rng_egd_connect(o->egd, o->config->u.rng_egd.chardev, errp)) {
+            return error_context(errp, "-object rng-egd,id=%s", o->id);
+        }
+    }
+    return true;
 }
 
 /* rng=ID */

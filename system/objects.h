@@ -12,6 +12,8 @@ CTX_CONTROL void objects_init(void);
 /* Makes everything -object says; the defaults of memory come from -machine. */
 CTX_CONTROL bool objects_create_all(const CmdLine *cmd, bool mem_merge, bool dump_guest_core, bool *help,
                                     Error **errp);
+/* The character devices are there: joins the objects that want one to it, and those to come at once. */
+CTX_CONTROL bool objects_connect(Error **errp);
 CTX_CONTROL bool objects_create(const ObjectConfig *o, Error **errp);
 /* Fails while a device or the machine uses it. */
 CTX_CONTROL bool objects_delete(const char *id, Error **errp);
