@@ -318,7 +318,11 @@ bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const Job
     if (top == base || !blk_is_above(top, base)) {
         return error_set(errp, "'%s' is not in this backing file chain", base->name);
     }
-    if (!chain_free(top, base, errp) || !job_node_free(base, errp)) {
+    BlkNode *root = top;
+    for (BlkNode *over; (over = blk_overlay_of(root)) != NULL;) {
+        root = over;
+    }
+    if (!chain_free(top, base, errp) || !job_node_free(base, errp) || !job_node_free(root, errp)) {
         return false;
     }
     if (blk_size(base) < blk_size(top) && !blk_truncate(base, blk_size(top), errp)) {
