@@ -81,6 +81,14 @@ static void set_qcow2(BlkOptions *o, const BlockdevQcow2 *q, GPtrArray *arena)
     set_backing(o, q->backing, arena);
 }
 
+static void set_raw(BlkOptions *o, const BlockdevRaw *r, GPtrArray *arena)
+{
+    o->offset = r->offset;
+    o->has_size = r->has_size;
+    o->size = r->size;
+    set_child(o, r->file, arena);
+}
+
 /* What only its driver has. */
 static void set_own(BlkOptions *o, const BlockdevConfig *c, GPtrArray *arena)
 {
@@ -95,10 +103,7 @@ static void set_own(BlkOptions *o, const BlockdevConfig *c, GPtrArray *arena)
         set_nbd(o, &c->u.nbd, arena);
         break;
     case BLOCKDEV_CONFIG_DRIVER_RAW:
-        o->offset = c->u.raw.offset;
-        o->has_size = c->u.raw.has_size;
-        o->size = c->u.raw.size;
-        set_child(o, c->u.raw.file, arena);
+        set_raw(o, &c->u.raw, arena);
         break;
     case BLOCKDEV_CONFIG_DRIVER_BLKDEBUG:
         o->own = &c->u.blkdebug;
