@@ -142,7 +142,7 @@ def test_types():
         check("edu" in names and "isa-serial" not in names, "PCI devices", names)
         both = q.cmd("qom-list-types", implements="rng-backend", abstract=True)
         same({t["name"]: t.get("abstract", False) for t in both},
-             {"rng-backend": True, "rng-random": False, "rng-builtin": False})
+             {"rng-backend": True, "rng-random": False, "rng-builtin": False, "rng-egd": False})
         same(q.cmd("qom-list-types", implements="nosuch"), [])
         q.fails("qom-list-types", text="abstract", abstract="yes")
         for name in types:
