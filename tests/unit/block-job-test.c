@@ -250,7 +250,9 @@ static void test_life(void **state)
     Job *j = job_find("job0");
     assert_false(job_stream(c.n[2], NULL, NULL, &job0, &err));
     assert_error(err, "Node 'top' is busy: block device is in use by block job: mirror");
-    assert_false(job_commit(c.n[1], c.n[0], NULL, &job0, &err));
+    assert_false(job_commit(c.n[1], c.n[0], NULL, &(JobOptions){ .id = "job1" }, &err));
+    assert_error(err, "Node 'top' is busy: block device is in use by block job: mirror");
+    assert_false(job_backup(c.n[1], c.n[3], JOB_SYNC_FULL, &job0, &err));
     assert_error(err, "Job ID 'job0' already in use");
     assert_false(job_complete(j, &err));
     assert_error(err, "Job 'job0' in state 'running' cannot accept command verb 'complete'");
