@@ -663,7 +663,7 @@ def run(*args):
 def test_help_and_refusals():
     status, out, _ = run("-chardev", "help")
     same(status, 0)
-    check(out.startswith("Available chardev backend types:\n"), "help", out)
+    check(out.startswith("Available chardev backend types: \n"), "help", out)
     check("\n  socket\n" in out, "help", out)
     status, out, _ = run("-chardev", "socket,help")
     check(status == 0 and "server=on|off" in out, "help", out)
