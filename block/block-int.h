@@ -176,7 +176,9 @@ struct BlkNode {
     BlkStats past;             /* of lanes that are gone; under lanes_lock */
     Lock lanes_lock;           /* guards changes of lanes; readers are in an epoch */
     BlkLane *lanes;
-    Lock wait_lock;            /* guards the three below */
+    Lock wait_lock;            /* guards what is below, up to woken */
+    bool flushing;             /* a pool thread writes metadata for flushes; */
+    struct Walk *flushes;             /* those that came meanwhile, the last first */
     uint64_t wakes;            /* calls of blk_wake(); read without the lock, atomic */
     struct Walk *waiting;      /* on a request in flight, oldest first */
     LockCond woken;            /* for blocking requests that wait */
@@ -257,8 +259,9 @@ BlkLoop *blk_loop_get(Loop *l);
 /* Drops the state of @l with its engines, and @l's lanes (NULL: all) of node @n; their sums stay. */
 void blk_loop_drop(Loop *l);
 void blk_lanes_drop(BlkNode *n, const Loop *l);
-/* Waits until blk_wake() was called after @seq was read from n->wakes. */
-void blk_wait_woken(BlkNode *n, uint64_t seq);
+/* Waits until blk_wake() was called after @seq was read from n->wakes.  False: this thread must not wait, see
+ * pool_wait_begin(). */
+bool blk_wait_woken(BlkNode *n, uint64_t seq);
 /* A request with @key in a format's own reckoning is out of the way.  Any thread. */
 void blk_wake(BlkNode *n, uint64_t key);
 /* Calls g->over, on any thread and at once if there are none, when every request of a loop that is in

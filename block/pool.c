@@ -4,7 +4,9 @@
  *    ten idle seconds.  One that takes a job and sees more starts the next, as far as they were wanted, so
  *    short jobs do not start many; it has the sandbox of the pool already.  The queue is bounded by the
  *    requests in flight, which the guest's rings bound.
- * 2. A wake-up is a token: whoever adds a job takes one thread off idle and leaves one token, so
+ * 2. A thread that waits for requests, as those who fill clusters do, does not count: what it waits for may
+ *    be queued behind as many who wait.
+ * 3. A wake-up is a token: whoever adds a job takes one thread off idle and leaves one token, so
  *    neither a spurious wake-up nor a burst of jobs loses or doubles one.
  */
 #include "block/pool.h"
@@ -17,7 +19,7 @@ static struct {
     Lock lock;                 /* guards everything here */
     LockCond work;
     PoolJob *head, **tail;
-    unsigned threads, idle, tokens;
+    unsigned threads, waiting, idle, tokens;
     unsigned wanted;           /* more threads for what is queued */
     int64_t idle_ns;
 } pool = {
@@ -25,6 +27,14 @@ static struct {
     .tail = &pool.head,
     .idle_ns = 10 * NS_PER_SEC,
 };
+
+static __thread enum { OF_OTHERS, OF_POOL, INSTEAD } own_part;
+static __thread unsigned own_waits;    /* begun and not ended */
+
+static bool full_locked(void) LOCK_HELD(pool.lock)
+{
+    return pool.threads - pool.waiting >= POOL_MAX;
+}
 
 static void pool_run(PoolJob *j)
 {
@@ -69,7 +79,7 @@ static bool pool_more_locked(void) LOCK_HELD(pool.lock)
     if (!pool.head) {
         pool.wanted = 0;
     }
-    if (pool.wanted == 0 || pool.idle > 0 || pool.threads >= POOL_MAX) {
+    if (pool.wanted == 0 || pool.idle > 0 || full_locked()) {
         return false;
     }
     pool.wanted--;
@@ -81,6 +91,7 @@ static bool pool_start(void);
 
 static void pool_thread(void *arg)
 {
+    own_part = OF_POOL;
     lock_take(&pool.lock);
     do {
         PoolJob *j;
@@ -115,17 +126,54 @@ static bool pool_start(void)
     return ok;
 }
 
-/* No thread could be had: run what is queued here.  Slow, but nothing is lost. */
+/* No thread that works could be had: run what is queued here.  Slow, but nothing is lost. */
 static void pool_run_here(void)
 {
-    lock_take(&pool.lock);
+    int was = own_part;
     PoolJob *j;
-    while (pool.threads == 0 && (j = pool_next_locked())) {
+
+    own_part = INSTEAD;
+    lock_take(&pool.lock);
+    while (pool.threads == pool.waiting && (j = pool_next_locked())) {
         lock_drop(&pool.lock);
         pool_run(j);
         lock_take(&pool.lock);
     }
     lock_drop(&pool.lock);
+    own_part = was;
+}
+
+bool pool_wait_begin(void)
+{
+    bool start = false;
+
+    if (own_part != OF_POOL) {
+        return own_part == OF_OTHERS;
+    }
+    if (own_waits++ > 0) {
+        return true;
+    }
+    lock_take(&pool.lock);
+    pool.waiting++;
+    if (pool.head && pool.idle == 0 && !full_locked()) {
+        pool.threads++;
+        start = true;
+    }
+    lock_drop(&pool.lock);
+    if (start && !pool_start()) {
+        pool_wait_end();
+        return false;
+    }
+    return true;
+}
+
+void pool_wait_end(void)
+{
+    if (own_part == OF_POOL && --own_waits == 0) {
+        lock_take(&pool.lock);
+        pool.waiting--;
+        lock_drop(&pool.lock);
+    }
 }
 
 void pool_add(PoolJob *first, unsigned n)
@@ -144,7 +192,7 @@ void pool_add(PoolJob *first, unsigned n)
         pool.tokens++;
         lock_signal(&pool.work);
     }
-    if (n > 0 && pool.threads < POOL_MAX) {
+    if (n > 0 && !full_locked()) {
         pool.threads++;
         n--;
         start = true;

@@ -7,7 +7,7 @@
 
 #include "util/loop.h"
 
-#define POOL_MAX 64            /* threads */
+#define POOL_MAX 64            /* threads that do not wait, see pool_wait_begin() */
 
 typedef struct PoolJob PoolJob;
 struct PoolJob {
@@ -20,6 +20,12 @@ struct PoolJob {
 /* Queues the jobs of the list @first (linked by next), for which up to @n threads more are woken.  Allocates
  * nothing. */
 CTX_ANY void pool_add(PoolJob *first, unsigned n);
+/* From here to pool_wait_end() this thread waits for what may itself need a thread of the pool: one more may
+ * run meanwhile.  Pairs may nest.  Of a thread that is not the pool's, without effect.  False: no thread
+ * can be had for that, or this is the caller of pool_add() running a job for want of any: do not wait, fail,
+ * do not end it. */
+CTX_ANY bool pool_wait_begin(void);
+CTX_ANY void pool_wait_end(void);
 /* Threads alive: for tests. */
 CTX_ANY unsigned pool_threads(void);
 /* Lets idle threads end after @ns instead of 10 s: for tests. */

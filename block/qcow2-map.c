@@ -848,8 +848,11 @@ static int slice_alone_locked(BlkNode *n, uint64_t g, Slice **out) LOCK_UNCHECKE
             uint64_t seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE);
 
             lock_drop(&q->lock);
-            blk_wait_woken(n, seq);
+            bool waited = blk_wait_woken(n, seq);
             lock_take(&q->lock);
+            if (!waited) {
+                return -ENOMEM;
+            }
             continue;
         }
         *out = slice_to_change(q, g);

@@ -192,21 +192,30 @@ static int link_locked(BlkNode *n, Partial *p)
     return ret;
 }
 
+/* Waits until nobody writes to @p, or clears it. */
+static int alone_locked(BlkNode *n, const Partial *p) LOCK_UNCHECKED
+{
+    Qcow2 *q = n->state;
+    bool waited = true;
+
+    while (waited && in_the_way(q, p)) {
+        uint64_t seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE);
+
+        lock_drop(&q->lock);
+        waited = blk_wait_woken(n, seq);
+        lock_take(&q->lock);
+    }
+    return waited ? 0 : -ENOMEM;
+}
+
 /* Fills and links @p, which is marked as filling; it may be gone afterwards. */
 static int fill_one(BlkNode *n, Partial *p, uint8_t *buf) LOCK_UNCHECKED
 {
     Qcow2 *q = n->state;
     uint64_t id = p->id;
-    int ret = 0;
 
     lock_take(&q->lock);
-    while (in_the_way(q, p)) {
-        uint64_t seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE);
-
-        lock_drop(&q->lock);
-        blk_wait_woken(n, seq);
-        lock_take(&q->lock);
-    }
+    int ret = alone_locked(n, p);
     if (p->gone) {
         g_free(p);
         lock_drop(&q->lock);
@@ -214,7 +223,7 @@ static int fill_one(BlkNode *n, Partial *p, uint8_t *buf) LOCK_UNCHECKED
     }
     uint64_t there = p->there;
     BlkNode *backing = q->backing;
-    if (there && there != parts_all(q)) {
+    if (ret == 0 && there && there != parts_all(q)) {
         lock_drop(&q->lock);
         ret = copy_rest(n, p, there, backing, buf);
         lock_take(&q->lock);
@@ -223,7 +232,7 @@ static int fill_one(BlkNode *n, Partial *p, uint8_t *buf) LOCK_UNCHECKED
     if (!there || ret < 0) {
         p->filling = false;
     }
-    if (!there) {              /* nothing ever got there */
+    if (ret == 0 && !there) {  /* nothing ever got there */
         qcow2_partial_drop_locked(q, p, BLK_FREED_OTHER);
     }
     lock_drop(&q->lock);
@@ -327,7 +336,9 @@ static int fill_list(BlkNode *n, GPtrArray *list)
     *f = (Fill){ .n = n, .list = list, .refs = 1 };
     lock_init(&f->lock, RANK_LEAF, "qcow2-fill");
     fill_work(f, HELPER_MIN);
-    if (list->len > HELPER_MIN && clock_now(CLOCK_HOST) - start > HELPER_MIN * q->slow_ns) {
+    bool helped = list->len > HELPER_MIN && clock_now(CLOCK_HOST) - start > HELPER_MIN * q->slow_ns &&
+                  pool_wait_begin();
+    if (helped) {
         fill_help(f);
     }
     fill_work(f, UINT_MAX);
@@ -337,6 +348,9 @@ static int fill_list(BlkNode *n, GPtrArray *list)
     }
     int ret = f->ret;
     lock_drop(&f->lock);
+    if (helped) {
+        pool_wait_end();
+    }
     fill_unref(f);
     return ret;
 }
@@ -361,6 +375,27 @@ static GPtrArray *list_locked(const Qcow2 *q, const uint64_t *only)
     return list;
 }
 
+/* One thread and its helpers at a time. */
+static int fill_begin_locked(Qcow2 *q) LOCK_UNCHECKED
+{
+    if (!q->filling) {
+        return 0;
+    }
+    lock_drop(&q->lock);
+    bool may = pool_wait_begin();
+    lock_take(&q->lock);
+    while (may && q->filling) {
+        lock_wait(&q->lock, &q->changed, -1);
+    }
+    bool busy = q->filling;
+    if (may) {
+        lock_drop(&q->lock);
+        pool_wait_end();
+        lock_take(&q->lock);
+    }
+    return busy ? -ENOMEM : 0;
+}
+
 static int fill(BlkNode *n, const uint64_t *only)
 {
     Qcow2 *q = n->state;
@@ -369,8 +404,10 @@ static int fill(BlkNode *n, const uint64_t *only)
         return 0;
     }
     lock_take(&q->lock);
-    while (q->filling) {
-        lock_wait(&q->lock, &q->changed, -1);
+    int ret = fill_begin_locked(q);
+    if (ret < 0) {
+        lock_drop(&q->lock);
+        return ret;
     }
     GPtrArray *list = list_locked(q, only);
     unsigned count = list->len;
@@ -381,7 +418,7 @@ static int fill(BlkNode *n, const uint64_t *only)
         return 0;
     }
     int64_t start = clock_now(CLOCK_HOST);
-    int ret = fill_list(n, list);
+    ret = fill_list(n, list);
     int64_t each = (clock_now(CLOCK_HOST) - start) / MAX(count, 1);
     lock_take(&q->lock);
     if (count >= PARTIALS_MIN / 2) {

@@ -10,6 +10,7 @@
 #include "block/block-int.h"
 #include "block/engine.h"
 #include "block/front.h"
+#include "block/pool.h"
 #include "block/throttle.h"
 #include "block/walk.h"
 #include "util/bytes.h"
@@ -699,13 +700,18 @@ static int bridge(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf,
     return b.ret;
 }
 
-void blk_wait_woken(BlkNode *n, uint64_t seq)
+bool blk_wait_woken(BlkNode *n, uint64_t seq)
 {
+    if (!pool_wait_begin()) {
+        return false;
+    }
     lock_take(&n->wait_lock);
     while (n->wakes == seq) {
         lock_wait(&n->wait_lock, &n->woken, -1);
     }
     lock_drop(&n->wait_lock);
+    pool_wait_end();
+    return true;
 }
 
 /* Where is @r->pos?  On a thread that may block. */
@@ -723,7 +729,9 @@ static int blocking_resolve(BlkNode *n, BlkReq *r, Extent *e)
         if (ret != -EINPROGRESS) {
             return ret;
         }
-        blk_wait_woken(n, seq);
+        if (!blk_wait_woken(n, seq)) {
+            return -ENOMEM;
+        }
     }
 }
 
@@ -866,7 +874,9 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
     }
     for (uint64_t seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE); !blk_gate_enter(n);
          seq = __atomic_load_n(&n->wakes, __ATOMIC_ACQUIRE)) {
-        blk_wait_woken(n, seq);
+        if (!blk_wait_woken(n, seq)) {
+            return -ENOMEM;
+        }
     }
     ret = blocking_steps(n, &r, &iov);
     blk_gate_leave(n);

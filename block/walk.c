@@ -36,7 +36,7 @@ struct Walk {
     Extent e;                  /* resolve_slow's answer */
     uint64_t seq, key;         /* of the wait for a request in flight */
     Post woken;
-    Walk *next;                /* of node->waiting */
+    Walk *next;                /* of node->waiting, or a flush's: node->flushes */
 };
 
 typedef struct Piece {
@@ -65,15 +65,6 @@ static Walk *walk_new(BlkReq *r, BlkLane *l)
 }
 
 static void flush_child_done(BlkReq *r, int ret);
-
-/* Writes metadata out on the pool; flush_written() goes on. */
-static void flush_run(PoolJob *job)
-{
-    Walk *w = container_of(job, Walk, job);
-    BlkNode *n = w->lane->node;
-
-    w->ret = n->drv->flush_meta ? n->drv->flush_meta(n, w->r->op == BLK_FLUSH) : 0;
-}
 
 static void walk_finish(Walk *w)
 {
@@ -119,9 +110,58 @@ static void to_pool(Walk *w, void (*run)(PoolJob *j), void (*ran)(Post *p))
     pool_add(&w->job, 1);
 }
 
+/* Writes metadata out on the pool for @w and those linked to it; flush_written() goes on. */
+static void flush_run(PoolJob *job)
+{
+    Walk *w = container_of(job, Walk, job), *others = w->next, *next;
+    BlkNode *n = w->lane->node;
+
+    w->ret = n->drv->flush_meta ? n->drv->flush_meta(n, true) : 0;
+    lock_take(&n->wait_lock);
+    next = n->flushes;
+    n->flushes = NULL;
+    n->flushing = next != NULL;
+    lock_drop(&n->wait_lock);
+    if (next) {
+        to_pool(next, flush_run, flush_written);
+    }
+    while (others) {
+        Walk *o = others;
+
+        others = o->next;
+        o->ret = w->ret;
+        o->job.post.run = flush_written;
+        loop_post(o->lane->loop, &o->job.post);
+    }
+}
+
+/* Flushes that come while one is under way are done together, by the next. */
 void walk_flush(BlkReq *r, BlkLane *l)
 {
-    to_pool(walk_new(r, l), flush_run, flush_written);
+    Walk *w = walk_new(r, l);
+    BlkNode *n = l->node;
+
+    lock_take(&n->wait_lock);
+    bool go = !n->flushing;
+    if (go) {
+        n->flushing = true;
+    } else {
+        w->next = n->flushes;
+        n->flushes = w;
+    }
+    lock_drop(&n->wait_lock);
+    if (go) {
+        to_pool(w, flush_run, flush_written);
+    }
+}
+
+/* The same after a write with BLK_FUA, which leaves nothing to be done later. */
+static void fua_run(PoolJob *job)
+{
+    Walk *w = container_of(job, Walk, job);
+    BlkNode *n = w->lane->node;
+
+    w->ret = n->drv->flush_meta ? n->drv->flush_meta(n, false) : 0;
 }
 
 static void walk_leave(Walk *w)
@@ -134,7 +174,7 @@ static void walk_leave(Walk *w)
         return;
     }
     if (w->ret == 0 && w->linked && (w->r->flags & BLK_FUA)) {
-        to_pool(w, flush_run, flush_written);
+        to_pool(w, fua_run, flush_written);
         return;
     }
     walk_finish(w);

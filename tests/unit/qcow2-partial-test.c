@@ -2,6 +2,7 @@
  * the next flush: what reads, changes or fails to copy them. */
 #include "tests/unit/block-helper.h"
 #include "tests/unit/tool-helper.h"
+#include "block/pool.h"
 #include "block/qcow2-int.h"
 #include "util/fault.h"
 #include <inttypes.h>
@@ -282,6 +283,51 @@ static void test_beside_writers(void **state)
     end(&b);
 }
 
+typedef struct Storm {
+    Io io[4 * POOL_MAX];
+} Storm;
+
+static void submit_storm(void *arg)
+{
+    Storm *s = arg;
+
+    for (unsigned i = 0; i < ARRAY_LEN(s->io); i++) {
+        io_submit_here(&s->io[i]);
+    }
+}
+
+/* More flushes at once than there are threads, and the write that they wait for needs one, too. */
+static void test_flushes(void **state)
+{
+    Storm *s = g_new0(Storm, 1);
+    sem_t home;
+    Bench b;
+
+    begin(&b);
+    put(&b, 512, 512, 0);
+    memset(b.model + 8192, 0x66, 4096);
+    sem_init(&home, 0, 0);
+    for (unsigned i = 0; i < ARRAY_LEN(s->io); i++) {
+        io_prepare(&s->io[i], b.n, b.l, i ? BLK_FLUSH : BLK_WRITE, 0, i ? 0 : 8192,
+                   i ? NULL : b.model + 8192, i ? 0 : 4096);
+        s->io[i].sem = &home;
+    }
+    loop_call(b.l, submit_storm, s);
+    for (unsigned i = 0; i < ARRAY_LEN(s->io); i++) {
+        while (sem_wait(&home) < 0) {
+        }
+    }
+    loop_call_wait(b.l, io_nothing, NULL);
+    for (unsigned i = 0; i < ARRAY_LEN(s->io); i++) {
+        assert_int_equal(s->io[i].ret, 0);
+    }
+    assert_int_equal(partials(&b), 0);
+    look(&b);
+    sem_destroy(&home);
+    g_free(s);
+    end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_beside_writers),
+        cmocka_unit_test(test_flushes),
     };
 
     thread_become_control();
