@@ -450,7 +450,8 @@ struct BlkOptions {
     const char *child_ref;     /* or the name of an existing node */
     const BlkOptions *backing; /* qcow2: what is below, in the place of what the image names, */
     const char *backing_ref;   /* or the name of an existing node, */
-    bool backing_none;         /* or nothing */
+    bool backing_none;         /* or nothing; */
+    BlkLocking backing_locking;        /* else: of the file that the image names */
     bool for_repair;           /* opened although it is marked dirty or corrupt */
     unsigned depth;            /* images between this one and the one that was asked for */
     const char *key_secret;    /* luks: id of the secret that opens it; qcow2: of an encrypted one, */

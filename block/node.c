@@ -724,7 +724,7 @@ static bool check_options(const BlkDriver *d, const BlkOptions *o, Error **errp)
         { BLK_OPT_PASS_DISCARD, o->pass_discard[BLK_FREED_REQUEST], "pass-discard-request" },
         { BLK_OPT_PASS_DISCARD, o->pass_discard[BLK_FREED_SNAPSHOT], "pass-discard-snapshot" },
         { BLK_OPT_PASS_DISCARD, o->pass_discard[BLK_FREED_OTHER], "pass-discard-other" },
-        { BLK_OPT_BACKING, o->backing || o->backing_ref || o->backing_none, "backing" },
+        { BLK_OPT_BACKING, o->backing || o->backing_ref || o->backing_none || o->backing_locking, "backing" },
     };
 
     for (unsigned i = 0; i < ARRAY_LEN(all); i++) {

@@ -83,11 +83,11 @@ static char *beside(const char *of, const char *name)
 
 /* Opens @name with @format (NULL: the bare file) beside the image. */
 static BlkNode *open_beside(BlkNode *n, const BlkOptions *o, const char *name, const char *format,
-                             bool read_only,
-                            Error **errp)
+                            bool read_only, Error **errp)
 {
     g_autofree char *path = beside(blk_filename(n), name);
-    BlkOptions file = { .driver = "file", .filename = path, .aio = n->child->aio, .read_only = read_only };
+    BlkOptions file = { .driver = "file", .filename = path, .aio = n->child->aio, .read_only = read_only,
+                        .locking = format ? o->backing_locking : BLK_LOCKING_AUTO };
     BlkOptions whole = { .driver = format, .child = &file, .read_only = read_only, .cache_direct = n->direct,
                          .cache_no_flush = n->no_flush, .depth = o->depth + 1, .no_data = o->no_data };
 
@@ -106,7 +106,8 @@ static bool open_backing(BlkNode *n, const BlkOptions *o, Error **errp)
     BlkNode *backing;
 
     if (o->backing_none || (!q->h.backing_file && !o->backing && !o->backing_ref)) {
-        return true;
+        return o->backing_locking == BLK_LOCKING_AUTO ||
+               error_set(errp, "Could not open backing file: the image names none");
     }
     if (o->backing_ref) {
         backing = blk_find(o->backing_ref);

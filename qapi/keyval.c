@@ -225,3 +225,19 @@ json_t *keyval_parse(const char *text, const char *implied, unsigned flags, bool
     }
     return into;
 }
+
+json_t *keyval_nest(json_t *flat, Error **errp)
+{
+    json_t *into = json_object(), *v;
+    const char *name;
+
+    json_object_foreach(flat, name, v) {
+        g_autofree char *key = g_strdup(name);
+
+        if (!add_nested(into, key, json_incref(v), errp)) {
+            json_decref(into);
+            return NULL;
+        }
+    }
+    return into;
+}

@@ -14,6 +14,9 @@
 json_t *keyval_parse(const char *text, const char *implied, unsigned flags, bool *help,
                      bool *was_json, Error **errp);
 
+/* @flat, of an option whose dots do not nest, as the tree its keys mean; NULL and @errp. */
+json_t *keyval_nest(json_t *flat, Error **errp);
+
 /* A size: decimal, hexadecimal or a decimal fraction, with suffix b k m g t p e (any case); @unit
  * is the multiplier without a suffix.  The text must end there. */
 bool keyval_size(const char *text, uint64_t unit, uint64_t *out);

@@ -248,9 +248,15 @@ static bool check_absent(const BlockdevConfig *c, Error **errp)
            check_absent(backing->u.definition, errp);
 }
 
+const BlkOptions *blockdev_options(const BlockdevConfig *c, GPtrArray *arena, Error **errp)
+{
+    return check_absent(c, errp) ? options_of(c, arena) : NULL;
+}
+
 BlkNode *blockdev_open(const BlockdevConfig *c, Error **errp)
 {
     g_autoptr(GPtrArray) arena = g_ptr_array_new_with_free_func(g_free);
+    const BlkOptions *o = blockdev_options(c, arena, errp);
 
-    return check_absent(c, errp) ? blk_open(options_of(c, arena), errp) : NULL;
+    return o != NULL ? blk_open(o, errp) : NULL;
 }

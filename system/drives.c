@@ -1,17 +1,15 @@
 /* drives.c: from -blockdev and -drive to nodes and devices, see drives.h. */
 #include "system/drives.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include "block/front.h"
 #include "core/prop.h"
 #include "qapi/types.h"
 #include "system/blockdev.h"
 #include "system/devices.h"
+#include "system/drive-node.h"
 #include "system/throttle.h"
-#include "util/fdset.h"
 
 #define FLOPPIES 2
 
@@ -87,20 +85,6 @@ static bool open_blockdev(const char *text, bool *help, Error **errp)
 
 /* --- -drive --- */
 
-/* The format of @path when the option does not say: what its first bytes claim. */
-static const char *probe_format(const char *path)
-{
-    uint8_t head[8] = { 0 };
-    int fd = fdset_open(path, O_RDONLY | O_NONBLOCK, 0);
-    ssize_t n = fd >= 0 ? pread(fd, head, sizeof(head), 0) : 0;
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    return n == sizeof(head) && memcmp(head, "QFI\xfb", 4) == 0 ? "qcow2"
-           : n == sizeof(head) && memcmp(head, "LUKS\xba\xbe\0\1", 8) == 0 ? "luks" : "raw";
-}
-
 /* The names a -drive without an id gets, as far as they do not depend on the board. */
 static char *made_id(const DriveConfig *c)
 {
@@ -124,45 +108,62 @@ static BlkNode *open_temporary(const BlkOptions *o, Error **errp)
 /* @o, with a filter on it that fills the image. */
 static BlkNode *open_copying(const BlkOptions *o, Error **errp)
 {
-    BlkOptions image = { .driver = o->driver, .child = o->child };
-    BlkOptions top = *o;
+    BlkOptions image = *o;
+    BlkOptions top = { .driver = "copy-on-read", .child = &image, .drive_id = o->drive_id,
+                       .rerror = o->rerror, .werror = o->werror, .rates = o->rates,
+                       .rates_group = o->rates_group, .cache_direct = o->cache_direct,
+                       .cache_no_flush = o->cache_no_flush, .discard_unmap = o->discard_unmap,
+                       .detect_zeroes = o->detect_zeroes };
 
-    top.driver = "copy-on-read";
-    top.child = &image;
+    image.drive_id = image.rates_group = NULL;
+    image.rates = NULL;
+    image.detect_zeroes = BLK_DETECT_OFF;
     return blk_open(&top, errp);
+}
+
+static bool through_of(const DriveConfig *c)
+{
+    return c->has_cache_writeback ? !c->cache_writeback
+           : c->cache == DRIVE_CACHE_WRITETHROUGH || c->cache == DRIVE_CACHE_DIRECTSYNC;
+}
+
+/* What @c says of the top node, into @o, which its node options are in. */
+static void set_words(BlkOptions *o, const DriveConfig *c)
+{
+    o->read_only |= c->readonly || c->read_only || c->media == DRIVE_MEDIA_CDROM;
+    o->rerror = (BlkOnError)c->rerror;
+    o->werror = (BlkOnError)c->werror;
+    o->cache_direct = c->has_cache_direct ? c->cache_direct
+                      : c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC;
+    o->cache_no_flush = c->has_cache_no_flush ? c->cache_no_flush : c->cache == DRIVE_CACHE_UNSAFE;
+    o->discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP;
+    o->detect_zeroes = (BlkDetect)c->detect_zeroes;
+    o->key_secret = c->key_secret != NULL ? c->key_secret : c->encrypt_key_secret;
+    o->encrypt_format = c->encrypt_format;
+    o->pass_discard[BLK_FREED_REQUEST] = blk_on_off(c->has_pass_discard_request, c->pass_discard_request);
+    o->pass_discard[BLK_FREED_SNAPSHOT] = blk_on_off(c->has_pass_discard_snapshot, c->pass_discard_snapshot);
+    o->pass_discard[BLK_FREED_OTHER] = blk_on_off(c->has_pass_discard_other, c->pass_discard_other);
 }
 
 static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **errp)
 {
-    bool read_only = c->readonly || c->read_only || c->media == DRIVE_MEDIA_CDROM;
-    BlkOptions file = {
-        .driver = blk_protocol_of(c->file), .filename = c->file,
-        .aio = (BlkAio)c->aio,
-        .locking = c->file_locking == ON_OFF_AUTO_ON ? BLK_LOCKING_ON
-                   : c->file_locking == ON_OFF_AUTO_OFF ? BLK_LOCKING_OFF : BLK_LOCKING_AUTO,
-    };
+    g_auto(DriveNode) nodes = { 0 };
     ThrottleRates rates;
     const char *group;
-    if (!throttle_of_drive((const DriveThrottling *)c, &rates, &group, errp)) {
+    BlkOptions *got = drive_node_options(&nodes, c, errp);
+
+    if (got == NULL || !throttle_of_drive((const DriveThrottling *)c, &rates, &group, errp)) {
         return NULL;
     }
-    BlkOptions o = {
-        .driver = c->format != NULL ? c->format : probe_format(c->file),
-        .rates = throttle_rates_any(&rates) ? &rates : NULL, .rates_group = group,
-        .drive_id = id, .rerror = (BlkOnError)c->rerror,
-        .werror = (BlkOnError)c->werror, .read_only = read_only, .auto_read_only = false,
-        .cache_direct = c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC,
-        .cache_no_flush = c->cache == DRIVE_CACHE_UNSAFE,
-        .discard_unmap = c->discard == BLOCKDEV_DISCARD_UNMAP, .child = &file,
-        .key_secret = c->key_secret != NULL ? c->key_secret : c->encrypt_key_secret,
-        .encrypt_format = c->encrypt_format,
-        .pass_discard = {
-            [BLK_FREED_REQUEST] = blk_on_off(c->has_pass_discard_request, c->pass_discard_request),
-            [BLK_FREED_SNAPSHOT] = blk_on_off(c->has_pass_discard_snapshot, c->pass_discard_snapshot),
-            [BLK_FREED_OTHER] = blk_on_off(c->has_pass_discard_other, c->pass_discard_other),
-        },
-        .detect_zeroes = (BlkDetect)c->detect_zeroes,
-    };
+    if (c->aio != BLOCKDEV_AIO_THREADS) {
+        nodes.bottom->aio = (BlkAio)c->aio;
+    }
+    set_words(got, c);
+    BlkOptions o = *got;
+    o.drive_id = id;
+    o.rates = throttle_rates_any(&rates) ? &rates : NULL;
+    o.rates_group = group;
+    bool read_only = o.read_only;
 
     if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
         error_set(errp, "aio=native was specified, but it requires cache.direct=on, which was not specified");
@@ -188,7 +189,7 @@ BlkNode *drives_open_medium(const char *file, const char *format, const char *dr
         .driver = blk_protocol_of(file), .filename = file,
     };
     BlkOptions o = {
-        .driver = format != NULL ? format : probe_format(file), .drive_id = drive,
+        .driver = format != NULL ? format : drive_probe_format(file), .drive_id = drive,
         .rerror = BLK_ON_ERROR_AUTO, .werror = BLK_ON_ERROR_AUTO, .read_only = read_only,
         .auto_read_only = true, .child = &host,
     };
@@ -254,9 +255,10 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
                           : c->if_ == DRIVE_IF_FLOPPY ? g_strdup_printf("floppy%d", floppy) : made_id(c);
     Drive d = { .plug = c->if_ == DRIVE_IF_DEFAULT ? DRIVE_IF_IDE : c->if_, .serial = g_strdup(c->serial),
                 .cdrom = c->media == DRIVE_MEDIA_CDROM, .named = c->id != NULL,
-                .write_through = c->cache == DRIVE_CACHE_WRITETHROUGH || c->cache == DRIVE_CACHE_DIRECTSYNC };
+                .write_through = through_of(c) };
 
-    if (c->file == NULL && !d.cdrom && d.plug != DRIVE_IF_FLOPPY) {
+    bool has_node = c->file != NULL || c->driver != NULL || (c->node != NULL && json_object_size(c->node));
+    if (!has_node && !d.cdrom && d.plug != DRIVE_IF_FLOPPY) {
         return error_set(errp, "parameter 'file' is missing");
     }
     if (d.plug != DRIVE_IF_NONE && d.plug != DRIVE_IF_IDE && d.plug != DRIVE_IF_VIRTIO &&
@@ -267,7 +269,7 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
     if (!check_policies(c, d.plug, errp)) {
         return false;
     }
-    if (c->file != NULL) {
+    if (has_node) {
         const BlkNode *n = open_drive_node(c, id, errp);
         if (n == NULL) {
             return false;

@@ -75,6 +75,34 @@ def test_chain():
         check("parent" in stats["backing"], str(stats))
 
 
+def test_drive_nodes():
+    """What is not a word of -drive is an option of its nodes, and they inherit the cache mode."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, more in (("base", []), ("top", ["-F", "qcow2", "-b", folder + "/base"])):
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *more, folder + "/" + name, "1M"],
+                           check=True)
+        held = "file.backing.file.locking=off,cache=unsafe,if=none"
+        with still("-blockdev", "driver=qcow2,node-name=held,file.driver=file,file.filename=%s/base" % folder,
+                   "-device", "virtio-blk-pci,drive=held",
+                   "-drive", "file.file.filename=%s/top,file.driver=qcow2,%s,id=hd0,format=raw" %
+                   (folder, held),
+                   "-drive", "driver=null-co,size=64k,if=none,node-name=nul,cache.direct=on",
+                   "-drive", "file=%s/top,file.locking=off,format=raw,offset=512,size=1k,id=part,if=none,"
+                   "node-name=part,read-only=on" % folder,
+                   "-drive", "file=%s/top,backing.file.filename=%s/top,backing.driver=raw,id=other,if=none,"
+                   "read-only=on,file.locking=off,backing.file.locking=off" % (folder, folder)) as m:
+            chain = next(d["inserted"] for d in m.qmp.cmd("query-block") if d["device"] == "hd0")
+            same((chain["drv"], chain["cache"]["no-flush"], chain["image"]["format"]), ("raw", True, "raw"))
+            other = next(d["inserted"] for d in m.qmp.cmd("query-block") if d["device"] == "other")
+            same(other["image"]["backing-image"]["format"], "raw")
+            all_nodes = nodes(m.qmp)
+            opened = [n for n in all_nodes.values() if n["cache"]["no-flush"]]
+            same(sorted(n["drv"] for n in opened), ["file", "file", "qcow2", "qcow2", "raw"])
+            nul = all_nodes["nul"]
+            same((nul["image"]["virtual-size"], nul["cache"]["direct"]), (65536, True))
+            same(all_nodes["part"]["image"]["virtual-size"], 1024)
+
+
 def encrypted_image(folder, tool):
     """@tool: rhea-img."""
     subprocess.run([tool, "create", "-q", "--object", "secret,id=s,data=hello", "-f", "luks", "-o",

@@ -386,7 +386,8 @@ def test_drives():
         says(m, "drive_add 0 if=none,id=y,serial=S,file=" + f.name,
              "if=none makes no device that could have a serial number\n")
         says(m, "drive_add 0 help", "Can't hot-add drive to type ide\n")
-        says(m, "drive_add 0 foo=1", "Parameter 'foo' is unexpected\n")
+        says(m, "drive_add 0 foo=1", "Can't hot-add drive to type ide\n")
+        says(m, "drive_add 0 if=none,foo=1", "Must specify either driver or file\n")
         for line in ("drive_add", "drive_add 0", "drive_del"):
             like(m, line, line.split()[0] + r": (string|block device name) expected\n.*")
         says(m, "drive_add -n 0 driver=null-co,node-name=nn", "")
