@@ -477,6 +477,7 @@ int main(int argc, char **argv)
     thread_become_control();
     take_signals();
     catalogue_register();
+    kvm_chips_register();
     pc_types_register();
     if (!start(&cmd, argv[0], &help, &err)) {
         error_report(err);

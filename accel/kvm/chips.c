@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include "accel/kvm/kvm-int.h"
+#include "accel/kvm/kvm.h"
 #include "core/state.h"
 #include "util/bytes.h"
 
@@ -430,9 +431,7 @@ bool kvm_irq_chips(IrqChips *out)
 
 void kvm_chips_register(void)
 {
-    if (device_type_find(pit_type.name) == NULL) {
-        device_type_add(&pit_type);
-    }
+    device_type_add(&pit_type);
 }
 
 bool kvm_state_devices(Machine *m, Error **errp)

@@ -204,8 +204,6 @@ bool kvm_self_get(CpuSelf *out);
 void kvm_self_set(const CpuSelf *c);
 bool kvm_vcpu_lapic(unsigned index, uint8_t page[KVM_APIC_REG_SIZE]);
 bool kvm_irq_chips(IrqChips *out);
-/* Makes the types known whose properties -global changes. */
-CTX_CONTROL void kvm_chips_register(void);
 
 /* --- stats.c --- */
 /* Closes what kvm_stats() opened, if it did. */

@@ -8,6 +8,9 @@
 
 extern const AccelOps kvm_accel;
 
+/* Makes the types known whose properties -global changes, and programs ask for, also without a board. */
+CTX_CONTROL void kvm_chips_register(void);
+
 /* --- models (cpu-query.c) --- */
 
 /* The models that -cpu takes and the names of features ("-cpu help"); owned by the caller. Asks no host. */

@@ -190,7 +190,6 @@ static bool vm_open(Machine *m, Error **errp)
         vm_close(m);
         return false;
     }
-    kvm_chips_register();
     return true;
 }
 

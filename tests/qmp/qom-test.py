@@ -165,6 +165,9 @@ def test_device_properties():
         check("realized" not in props and "type" not in props, "virtio-blk", set(props))
         props = q.cmd("device-list-properties", typename="virtio-blk-device")
         check("queue-size" in {p["name"] for p in props}, "the device behind the transport")
+        for command in ("device-list-properties", "qom-list-properties"):
+            names = {p["name"] for p in q.cmd(command, typename="kvm-pit")}
+            check("lost_tick_policy" in names, "kvm-pit has", names)
         q.fails("device-list-properties", "DeviceNotFound", "Device 'nosuch' not found", typename="nosuch")
         for name in ("iothread", "pci-device", "none-machine"):
             q.fails("device-list-properties", text="expects a non-abstract device type", typename=name)
