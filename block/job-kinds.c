@@ -248,6 +248,25 @@ bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, 
 
 /* --- commit --- */
 
+/* Past the source's end, @off, the layer above reads zeroes; so it is to read from a longer target. */
+static int commit_tail(Job *j, uint64_t off)
+{
+    while (off < j->reach) {
+        uint64_t len = MIN(j->reach - off, j->chunk);
+
+        if (!job_point(j, 0)) {
+            return -ECANCELED;
+        }
+        int ret = job_io(&j->target_use, BLK_ZERO, 0, off, NULL, len);
+        if (ret == 0) {
+            off += len;
+        } else if ((ret = job_again(j, false, ret)) < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
 static int commit_quiet(Job *j)
 {
     uint64_t size = blk_size(j->source), end;
@@ -281,7 +300,8 @@ static int commit_quiet(Job *j)
         }
         job_add(j, s.len, 0);
     }
-    return job_flush(j, &j->target_use);
+    int ret = commit_tail(j, size);
+    return ret < 0 ? ret : job_flush(j, &j->target_use);
 }
 
 static int commit_run(Job *j)
@@ -332,7 +352,9 @@ bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const Job
     if (!j) {
         return false;
     }
-    j->active = blk_overlay_of(top) == NULL;
+    const BlkNode *over = blk_overlay_of(top);
+    j->active = over == NULL;
+    j->reach = over != NULL ? MIN(blk_size(over), blk_size(base)) : 0;
     j->backing_file = g_strdup(backing_file);
     return job_start(j, o, j->active ? "commit_top" : NULL, errp);
 }

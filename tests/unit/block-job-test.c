@@ -156,6 +156,46 @@ static void test_commit(void **state)
     chain_end(&c);
 }
 
+/* What is committed reads as before, whichever layer is shorter than the one below it. */
+static void commit_short(unsigned top)
+{
+    static const char *const names[] = { "base", "short", "mid", "over" };
+    static const uint64_t sizes[] = { 4 * MiB, MiB, 3 * MiB, 4 * MiB };
+    g_autofree uint8_t *buf = g_malloc(4 * MiB), *want = g_malloc0(4 * MiB);
+    char *paths[4];
+    BlkNode *n[4];
+
+    told.states = g_string_new(NULL);
+    job_set_listener(&listener);
+    for (unsigned i = 0; i < 4; i++) {
+        paths[i] = image_new(sizes[i]);
+        n[i] = image_open(paths[i], names[i]);
+        assert_true(i == 0 || blk_set_backing(n[i], n[i - 1], NULL));
+    }
+    memset(buf, 0x11, 4 * MiB);
+    memset(want, 0x11, MiB);
+    assert_int_equal(blk_pwrite(n[0], 0, buf, 4 * MiB), 0);
+    assert_true(job_commit(n[top], n[0], NULL, &job0, NULL));
+    until_over();
+    assert_ptr_equal(blk_child(n[top + 1], 1), n[0]);
+    assert_int_equal(blk_pread(n[3], 0, buf, 4 * MiB), 0);
+    assert_memory_equal(buf, want, 4 * MiB);
+    assert_int_equal(blk_pread(n[0], 3 * MiB, buf, MiB), 0);
+    assert_int_equal(buf[0], top == 1 ? 0x11 : 0);     /* what nobody above sees stays */
+    for (unsigned i = 4; i-- > 0;) {
+        assert_true(blk_close(n[i], NULL));
+        g_unlink(paths[i]);
+        g_free(paths[i]);
+    }
+    g_string_free(told.states, true);
+}
+
+static void test_commit_short(void **state)
+{
+    commit_short(1);
+    commit_short(2);
+}
+
 static void test_commit_active(void **state)
 {
     Chain c;
@@ -400,7 +440,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stream), cmocka_unit_test(test_stream_to), cmocka_unit_test(test_commit),
-        cmocka_unit_test(test_commit_active), cmocka_unit_test(test_mirror),
+        cmocka_unit_test(test_commit_active), cmocka_unit_test(test_commit_short),
+        cmocka_unit_test(test_mirror),
         cmocka_unit_test(test_mirror_cancelled), cmocka_unit_test(test_backup), cmocka_unit_test(test_life),
         cmocka_unit_test(test_finalize_once), cmocka_unit_test(test_not_above),
         cmocka_unit_test(test_faults), cmocka_unit_test(test_mirror_both),
