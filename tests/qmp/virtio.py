@@ -47,7 +47,13 @@ class Blk:
             self.m.store(QUEUE + index * 16 + at, value)
 
     def request(self, kind, sector=0, length=512, status=0):
-        """One request, to its end; a discard's or zeroing's data is its range, others' is at DATA."""
+        """One request, to its end."""
+        self.begin(kind, sector, length)
+        self.end(kind, status)
+
+    def begin(self, kind, sector=0, length=512, silent=False):
+        """Hands a request over; a discard's or zeroing's data is its range, others' is at DATA.  @silent: the
+        machine may stop before the notification's answer comes, which is left to the caller."""
         m = self.m
         for at, value in ((0, kind), (8, sector), (16, 0xffffffff)):
             m.store(DATA - 32 + at, value)
@@ -63,7 +69,13 @@ class Blk:
         self.sent += 1
         m.store(self.avail + 4 + (self.sent - 1) % self.size // 2 * 4, 0)      # the head is always 0
         m.store(self.avail, self.sent << 16)
-        m.outw(PORTS + NOTIFY, 0)
-        while m.load(self.used) >> 16 != self.sent:
+        m.outw(PORTS + NOTIFY, 0, silent=silent)
+
+    def ended(self):
+        return self.m.load(self.used) >> 16 == self.sent
+
+    def end(self, kind, status=0):
+        m = self.m
+        while not self.ended():
             check(m.process.poll() is None, "ended with status", m.process.returncode)
         same(m.load(DATA - 16) & 0xff, status, "status of request %d" % kind)
