@@ -148,15 +148,38 @@ static int compare_lines(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void add_members(GPtrArray *lines, const QapiType *t)
+/* @but: the one that is not listed, as an offset of its name in qapi_text, or 0. */
+static void add_members(GPtrArray *lines, const QapiType *t, uint32_t but)
 {
     for (unsigned i = 0; i < t->count; i++) {
         const QapiMember *m = &qapi_members[t->first + i];
+
+        if (but && strcmp(text(m->name), text(but)) == 0) {
+            continue;
+        }
         const char *kind = type_word(&qapi_types[m->type]);
         g_autofree char *head = g_strdup_printf("%s=<%s>", text(m->name), kind);
 
         g_ptr_array_add(lines, g_strdup_printf("  %-22s - %s\n", head, text(m->doc)));
     }
+}
+
+static void put_sorted(const char *name, GPtrArray *lines, GString *out)
+{
+    g_ptr_array_sort(lines, compare_lines);
+    g_string_append_printf(out, "%s options:\n", name);
+    for (unsigned i = 0; i < lines->len; i++) {
+        g_string_append(out, g_ptr_array_index(lines, i));
+    }
+}
+
+void qapi_option_help_members(unsigned opt, const char *name, GString *out)
+{
+    const QapiOption *o = &qapi_options[opt];
+    g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
+
+    add_members(lines, &qapi_types[o->arg], o->implied);
+    put_sorted(name, lines, out);
 }
 
 bool qapi_option_help_case(unsigned opt, const char *name, GString *out)
@@ -173,12 +196,8 @@ bool qapi_option_help_case(unsigned opt, const char *name, GString *out)
         return false;
     }
     if (qapi_cases[t->cases + v]) {
-        add_members(lines, &qapi_types[qapi_cases[t->cases + v]]);
+        add_members(lines, &qapi_types[qapi_cases[t->cases + v]], 0);
     }
-    g_ptr_array_sort(lines, compare_lines);
-    g_string_append_printf(out, "%s options:\n", name);
-    for (unsigned i = 0; i < lines->len; i++) {
-        g_string_append(out, g_ptr_array_index(lines, i));
-    }
+    put_sorted(name, lines, out);
     return true;
 }

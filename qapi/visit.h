@@ -63,6 +63,8 @@ CTX_ANY int qapi_option_find(const char *name);
 CTX_ANY void qapi_option_help(unsigned opt, GString *out);
 /* Whether qapi_option_read() would take @text for a question. */
 CTX_ANY bool qapi_option_asks_help(unsigned opt, const char *text);
+/* Appends what the option has but for the implied member, which said @name: -machine TYPE,help. */
+CTX_ANY void qapi_option_help_members(unsigned opt, const char *name, GString *out);
 /* What the case @name of a union has of its own, as -device TYPE,help is written.  False: no such case. */
 CTX_ANY bool qapi_option_help_case(unsigned opt, const char *name, GString *out);
 /* Calls fn(name, one-line doc, arg) for each option of the schema. */

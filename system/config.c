@@ -40,6 +40,36 @@ static void print_machines(void)
     }
 }
 
+/* The machine that @text, which asks for help, names; NULL: none. */
+static const MachineType *asked_machine(const char *text)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+    const MachineType *t = NULL;
+
+    for (unsigned i = 0; parts[i] != NULL; i++) {
+        bool named = g_str_has_prefix(parts[i], "type=");
+
+        if (named || (i == 0 && strchr(parts[i], '=') == NULL)) {
+            t = machine_type_find(parts[i] + (named ? strlen("type=") : 0));
+        }
+    }
+    return t;
+}
+
+static void print_machine_help(const char *text)
+{
+    const MachineType *t = asked_machine(text);
+    g_autoptr(GString) s = g_string_new(NULL);
+
+    if (t == NULL) {
+        print_machines();
+        return;
+    }
+    g_autofree char *name = g_strdup_printf("%s-machine", t->name);
+    qapi_option_help_members(QAPI_OPT_MACHINE, name, s);
+    fputs(s->str, stdout);
+}
+
 static const MachineType *default_machine(void)
 {
     const MachineType *const *t = machine_types();
@@ -97,7 +127,7 @@ static bool read_machine(Config *c, const CmdLine *cmd, bool *help, Error **errp
         return error_context(errp, "-machine %s", text);
     }
     if (m == NULL) {
-        print_machines();
+        print_machine_help(text);
         *help = true;
         return true;
     }

@@ -298,6 +298,15 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
     return true;
 }
 
+static void print_formats(const char *of)
+{
+    printf("Supported formats%s:", of);
+    for (const char *const *n = blk_driver_names(); *n != NULL; n++) {
+        printf(" %s", *n);
+    }
+    putchar('\n');
+}
+
 static bool add_drive_text(const char *option, const char *text, BoardConfig *board, int index, bool *help,
                            Error **errp)
 {
@@ -310,6 +319,12 @@ static bool add_drive_text(const char *option, const char *text, BoardConfig *bo
         g_autoptr(GString) s = g_string_new(NULL);
         qapi_option_help(QAPI_OPT_DRIVE, s);
         fputs(s->str, stdout);
+        *help = true;
+        return true;
+    }
+    if (c->format != NULL && (strcmp(c->format, "help") == 0 || strcmp(c->format, "?") == 0)) {
+        print_formats("");
+        print_formats(" (read-only)");
         *help = true;
         return true;
     }

@@ -353,6 +353,13 @@ LISTINGS = [
     (["-help"], r"(?s)QEMU emulator version 7\.2\.\d+ \(Rhea [^\n]*\)\nusage: .*\n\nStandard options:\n"
                 r".*-machine \[type=\]NAME.*"),
     (["-h"], r"(?s).*-kernel FILE\n.*"),
+    (["-machine", "q35,help"],
+     r"(?s)pc-q35-7\.2-machine options:\n  [^\n]*<[^\n]*\n.*  vmport=<\w+> +- [^\n]*\n"),
+    (["-M", "pc", "-M", "help"], r"(?s)pc-i440fx-7\.2-machine options:\n.*"),
+    (["-machine", "nosuch,help"], r"(?s)Supported machines are:\n.*"),
+    (["-drive", "if=none,format=help"],
+     r"Supported formats:( [\w-]+)+\nSupported formats \(read-only\):.* raw .*\n"),
+    (["-drive", "format=?"], r"Supported formats: .* qcow2 .*\n.*\n"),
     (["-machine", "help"], r"(?s)Supported machines are:\npc +[^\n]*\(alias of pc-i440fx-7\.2\).*"
                            r"\npc-i440fx-7\.2 +[^\n]*\(default\).*\nq35 .*\n"),
     (["-accel", "help"], r"Accelerators supported in QEMU binary:\n(\w+\n)+"),
