@@ -348,7 +348,7 @@ bool job_filter_setup(Job *j, const JobOptions *o, Error **errp)
         return false;
     }
     f->before = j->filter->drv == &blk_backup_top;
-    f->both = o->write_blocking;
+    f->both = o->write_blocking && j->filter->drv == &blk_mirror_top;
     f->gated = f->before || f->both || j->filter->drv == &blk_copy_on_stream;
     f->compress = o->compress;
     f->break_guest = f->before && !o->break_snapshot;

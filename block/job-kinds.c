@@ -110,16 +110,31 @@ bool job_stream(BlkNode *n, BlkNode *base, const char *backing_file, const JobOp
 
 /* --- mirror, and commit of what is written to --- */
 
+/* Nothing is left; or it is time to end and a pass left as much as the one before, since the guest writes as
+ * fast as this copies: then it has to wait while the rest is copied. */
+static bool caught_up(Job *j, uint64_t *left)
+{
+    uint64_t before = *left;
+
+    *left = job_filter_left(j->filter);
+    lock_take(&j->lock);
+    bool asked = j->completing || (j->cancelled && !j->force);
+    lock_drop(&j->lock);
+    return *left == 0 || (asked && *left >= before);
+}
+
 /* Copies until nothing is left and it is told to complete; the graph is held then. */
 static int follow(Job *j)
 {
+    uint64_t left = UINT64_MAX;
+
     for (;;) {
         int ret = job_copy_marked(j);
 
         if (ret < 0) {
             return ret;
         }
-        if (job_filter_left(j->filter)) {
+        if (!caught_up(j, &left)) {
             continue;
         }
         ret = job_flush(j, &j->target_use);

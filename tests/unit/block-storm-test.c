@@ -28,7 +28,7 @@ typedef struct Storm {
 } Storm;
 
 static Storm *storm;
-static unsigned first_seed = 1, seeds;
+static unsigned first_seed, seeds;     /* 0: those that found most */
 
 static unsigned chance(Storm *s, unsigned n)
 {
@@ -344,26 +344,36 @@ static void end(Storm *s)
     }
 }
 
+static void storm_of(unsigned seed)
+{
+    Storm s = { .rand = g_rand_new_with_seed(seed), .model = g_malloc0(LOAD_SIZE),
+                .then = g_malloc(LOAD_SIZE) };
+
+    print_message("seed %u\n", seed);
+    storm = &s;
+    job_set_listener(&listener);
+    load_start(&s.load, image(&s, LOAD_SIZE), s.model, seed);
+    for (unsigned n = 0; n < STEPS; n++) {
+        steps[chance(&s, ARRAY_LEN(steps))](&s);
+        load_more(&s.load, 1 + chance(&s, 240));
+        look_at_backup(&s);
+        tidy(&s);
+    }
+    end(&s);
+    g_rand_free(s.rand);
+    g_free(s.model);
+    g_free(s.then);
+}
+
 static void test_storm(void **state)
 {
-    for (unsigned i = 0; i < cases_to_run(seeds); i++) {
-        Storm s = { .rand = g_rand_new_with_seed(first_seed + i), .model = g_malloc0(LOAD_SIZE),
-                    .then = g_malloc(LOAD_SIZE) };
+    static const unsigned found_most[] = { 1, 122, 130 };
 
-        print_message("seed %u\n", first_seed + i);
-        storm = &s;
-        job_set_listener(&listener);
-        load_start(&s.load, image(&s, LOAD_SIZE), s.model, first_seed + i);
-        for (unsigned n = 0; n < STEPS; n++) {
-            steps[chance(&s, ARRAY_LEN(steps))](&s);
-            load_more(&s.load, 1 + chance(&s, 240));
-            look_at_backup(&s);
-            tidy(&s);
-        }
-        end(&s);
-        g_rand_free(s.rand);
-        g_free(s.model);
-        g_free(s.then);
+    for (unsigned i = 0; first_seed && i < seeds; i++) {
+        storm_of(first_seed + i);
+    }
+    for (unsigned i = 0; !first_seed && i < cases_to_run(ARRAY_LEN(found_most)); i++) {
+        storm_of(found_most[i]);
     }
 }
 
@@ -372,8 +382,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_storm) };
     ThrottleRates none = throttle_rates_none();
 
-    first_seed = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
-    seeds = argc > 2 ? (unsigned)atoi(argv[2]) : argc > 1 ? 1 : 3;
+    first_seed = argc > 1 ? (unsigned)atoi(argv[1]) : 0;
+    seeds = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
     thread_become_control();
     if (!have_tools()) {
         print_message("no qemu-img: skipped\n");
