@@ -9,6 +9,7 @@
 #include "hw/board/pc-cpu.h"
 #include "qapi/command.h"
 #include "qapi/commands.h"
+#include "system/process.h"
 #include "system/runstate.h"
 #include "system/streams.h"
 #include "util/loop.h"
@@ -39,9 +40,6 @@ bool qmp_x_exit_preconfig(QmpPending *pending, Error **errp)
 
 bool preconfig(const CmdLine *cmd, Config *c, Error **errp)
 {
-    if (cmdline_has(cmd, OPT_DAEMONIZE)) {
-        return error_set(errp, "-preconfig: cannot be used together with -daemonize");
-    }
     qmp_command_set_early(true);
     if (!streams_monitors(cmd, errp)) {
         return false;
@@ -51,6 +49,9 @@ bool preconfig(const CmdLine *cmd, Config *c, Error **errp)
     }
     if (!c->type->empty) {
         pc_cpus_begin(machine());
+    }
+    if (!process_detach(errp)) {
+        return false;
     }
     for (config = c; leaving == NULL && !runstate_ended();) {
         loop_control_iterate(true);

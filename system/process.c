@@ -129,14 +129,32 @@ int process_end(int status)
     return status;
 }
 
+static bool open_null(Error **errp)
+{
+    if (null_fd < 0) {
+        null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    }
+    return null_fd >= 0 || error_set_errno(errp, errno, "-daemonize: cannot open /dev/null");
+}
+
+bool process_detach(Error **errp)
+{
+    if (!daemonized || !open_null(errp)) {
+        return !daemonized;
+    }
+    process_ready();
+    return true;
+}
+
 void process_ready(void)
 {
-    if (daemonized) {
+    if (daemonized && null_fd >= 0) {
         process_end(0);
         for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
             dup2(null_fd, fd);
         }
         close(null_fd);
+        null_fd = -1;
     }
 }
 
@@ -260,12 +278,8 @@ static bool change_user(Error **errp)
 
 bool process_settle(Error **errp)
 {
-    if (daemonized) {
-        null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (null_fd < 0 || chdir("/") < 0) {
-            return error_set_errno(errp, errno, "-daemonize: cannot %s",
-                                   null_fd < 0 ? "open /dev/null" : "change to /");
-        }
+    if (daemonized && (!open_null(errp) || chdir("/") < 0)) {
+        return null_fd >= 0 && error_set_errno(errp, errno, "-daemonize: cannot change to /");
     }
     return (run_with.root == NULL || change_root(errp)) && (run_with.user == NULL || change_user(errp)) &&
            (!run_with.async_teardown || start_helper(errp));

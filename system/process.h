@@ -28,6 +28,9 @@ CTX_CONTROL bool process_settle(Error **errp);
 /* The machine is there and its sockets listen: a waiting parent exits with 0, a daemon leaves its
  * terminal. */
 CTX_CONTROL void process_ready(void);
+/* -preconfig: the monitors listen, so a waiting parent exits with 0, and a daemon leaves its terminal; it
+ * stays in its folder until process_settle(). */
+CTX_CONTROL bool process_detach(Error **errp);
 /* Tells a parent that still waits the exit status.  Returns @status. */
 CTX_ANY int process_end(int status);
 /* The name of process @pid, owned by the caller; NULL: not known. */

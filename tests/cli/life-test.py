@@ -93,6 +93,20 @@ def test_daemon_is_ready_when_its_parent_ends():
         check(not os.path.exists(d.path("pid")), "the pid file is left")
 
 
+def test_daemon_before_its_machine():
+    with Daemon("-preconfig") as d:
+        q = d.monitor()
+        same(q.status(), "prelaunch")
+        proc = "/proc/%d/" % d.pid
+        same({os.readlink(proc + "fd/%d" % fd) for fd in range(3)}, {"/dev/null"})
+        same(os.readlink(proc + "cwd"), d.folder.name)         # the machine's files are still to be opened
+        q.cmd("x-exit-preconfig")
+        same(os.readlink(proc + "cwd"), "/")
+        same({os.readlink(proc + "fd/%d" % fd) for fd in range(3)}, {"/dev/null"})
+        q.cmd("quit")
+        d.ends()
+
+
 def test_late_errors_of_a_daemon_are_told():
     with tempfile.TemporaryDirectory() as folder:
         pid = os.path.join(folder, "pid")
