@@ -5,8 +5,9 @@
  *    a cold or unwilling file soon costs nothing.
  * 2. A file on tmpfs is in the page cache and nowhere else: tmpfs knows no RWF_NOWAIT, and needs none;
  *    O_DIRECT makes no difference to it.
- * 3. Of several large transfers in a batch every second goes to the pool: copying is what takes the time
- *    then, and another processor may do it. */
+ * 3. Of several large reads in a batch every second goes to the pool: copying is what takes the time
+ *    then, and another processor may do it.  Writes stay: a file system lets one at a time into an inode,
+ *    and the others would spin at its lock. */
 #include <errno.h>
 #include "block/engine.h"
 #include "block/pool.h"
@@ -90,7 +91,7 @@ static void share(Threads *t)
     for (BlkReq **at = &t->head; *at;) {
         BlkReq *r = *at;
 
-        mine = r->left < SHARE_MIN || !mine;
+        mine = r->op != BLK_READ || r->left < SHARE_MIN || !mine;
         if (mine) {
             at = &r->next;
             continue;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "img/img.h"
 #include "util/bytes.h"
+#include "util/lock.h"
 
 #define PIECE (512 * KiB)
 #define OFFLOAD_PIECE (16 * MiB)
@@ -32,6 +33,7 @@ typedef struct Convert {
     bool backed;               /* it has a backing file */
     bool ordered;
     bool offload;              /* copy_file_range() has not failed yet; atomic */
+    Lock offload_lock;         /* one of them at a time: they would spin at the inode of the target */
 } Convert;
 
 /* --- what is to be done --- */
@@ -216,7 +218,9 @@ static int work(void *arg, const Piece *p, uint8_t *buf)
     int ret = 0;
 
     if (p->kind == COPY_DATA && __atomic_load_n(&c->offload, __ATOMIC_RELAXED)) {
+        lock_take(&c->offload_lock);
         ret = blk_copy_range(c->sources[0].image.node, p->off, c->target.node, p->off, p->len);
+        lock_drop(&c->offload_lock);
         if (ret == 0) {
             return 0;
         }
@@ -374,8 +378,10 @@ static bool convert(Convert *c, uint64_t workers, Error **errp)
     c->ordered = !a->any_order && !c->cluster && !strcmp(blk_driver_name(t), "qcow2");
     c->piece = c->cluster ? c->cluster : c->offload ? OFFLOAD_PIECE : MAX(PIECE, c->sparse);
     CopyOps ops = { next, work, c->total, c->rate };
+    lock_init(&c->offload_lock, RANK_DOMAIN, "copy-offload");
     progress_begin(a->progress);
     int ret = copy_run(&ops, c, (unsigned)workers, MAX(MAX(PIECE, c->sparse), c->cluster));
+    lock_destroy(&c->offload_lock);
     if (ret == 0) {
         progress_set(1, 1);
     }
