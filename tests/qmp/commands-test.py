@@ -95,6 +95,8 @@ def test_works_on_disks():
         while q.event("JOB_STATUS_CHANGE")["status"] != "ready":
             pass
         same(q.cmd("block-job-pause", device="j"), {})
+        while q.event("JOB_STATUS_CHANGE")["status"] != "standby":
+            pass
         same(q.cmd("block-job-resume", device="j"), {})
         while q.event("JOB_STATUS_CHANGE")["status"] != "ready":
             pass

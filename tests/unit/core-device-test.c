@@ -53,7 +53,7 @@ static void paths_and_ids(void **state)
     e = NULL;
     assert_null(device_create(&toy_isa_type, b->m->root, NULL, NULL, &e));
     g_autofree char *bus = text_of(e);
-    assert_string_equal(bus, "Device 'toy-isa' needs a isa bus");
+    assert_string_equal(bus, "Device 'toy-isa' needs a ISA bus");
 }
 
 static void properties(void **state)
