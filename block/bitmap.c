@@ -255,6 +255,12 @@ BlkBitmap *blk_bitmap_make(BlkNode *n, const char *name, unsigned bits, bool per
     return b;
 }
 
+bool blk_bitmaps_kept(BlkNode *n, bool more)
+{
+    assert_control();
+    return n->drv->bitmap_can_store && (!more || n->drv->bitmap_can_store(n, NULL));
+}
+
 BlkBitmap *blk_bitmap_add(BlkNode *n, const char *name, uint64_t granularity, bool persistent, Error **errp)
 {
     uint64_t g = granularity ? granularity : default_granularity(n);

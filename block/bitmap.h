@@ -33,6 +33,8 @@ CTX_CONTROL void blk_bitmap_remove(BlkBitmap *b);
 CTX_CONTROL BlkBitmap *blk_bitmap_find(const BlkNode *n, const char *name);
 CTX_CONTROL BlkBitmap *blk_bitmap_next(const BlkNode *n, const BlkBitmap *b);
 
+/* Can the image have bitmaps of its own, and with @more, can some be added? */
+CTX_CONTROL bool blk_bitmaps_kept(BlkNode *n, bool more);
 /* What is known of it; the name is borrowed. */
 CTX_CONTROL BlkBitmapInfo blk_bitmap_info(const BlkBitmap *b);
 /* False, with the reason, if a job uses it (unless @busy_too) or it is inconsistent (unless @broken_too). */

@@ -29,6 +29,8 @@ static const struct option all[] = {
     { "flush-interval", required_argument, NULL, LONG_FIRST + 10 },
     { "no-drain", no_argument, NULL, LONG_FIRST + 11 },
     { "pattern", required_argument, NULL, LONG_FIRST + 12 },
+    { "bitmaps", no_argument, NULL, LONG_FIRST + 13 },
+    { "skip-broken-bitmaps", no_argument, NULL, LONG_FIRST + 14 },
     { "force", no_argument, NULL, 'f' + LONG_FIRST },
     { "add", no_argument, NULL, BITMAP_ACTION },
     { "remove", no_argument, NULL, BITMAP_ACTION + 1 },
@@ -57,7 +59,8 @@ static bool take_long(Args *a, int which, Error **errp)
         { 4, NULL, &a->shrink },
         { 5, &a->prealloc, NULL }, { 6, NULL, &a->target_opts }, { 7, NULL, &a->target_zero },
         { 8, NULL, &a->salvage }, { 9, &a->size, NULL }, { 10, &a->interval, NULL },
-        { 11, NULL, &a->no_drain }, { 12, &a->pattern, NULL },
+        { 11, NULL, &a->no_drain }, { 12, &a->pattern, NULL }, { 13, NULL, &a->bitmaps },
+        { 14, NULL, &a->skip_broken },
     };
 
     for (unsigned i = 0; i < ARRAY_LEN(table); i++) {

@@ -1,4 +1,4 @@
-/* bitmap.c: rhea-img bitmap. */
+/* bitmap.c: rhea-img bitmap, and the bitmaps that a convert takes along. */
 #include <string.h>
 #include "block/bitmap.h"
 #include "img/img.h"
@@ -83,6 +83,39 @@ static bool check(const Args *a, uint64_t *granularity, Error **errp)
     }
     return !a->granularity || (size_read(a->granularity, granularity) && *granularity > 0) ||
            error_set(errp, "Invalid granularity specified");
+}
+
+bool bitmaps_check(const BlkNode *source, bool skip_broken, Error **errp)
+{
+    for (BlkBitmap *b = blk_bitmap_next(source, NULL); b; b = blk_bitmap_next(source, b)) {
+        BlkBitmapInfo i = blk_bitmap_info(b);
+
+        if (i.inconsistent && skip_broken) {
+            warn_report("Skipping inconsistent bitmap '%s'", i.name);
+        } else if (i.inconsistent) {
+            error_set(errp, "Cannot copy inconsistent bitmap '%s'", i.name);
+            return error_hint(errp, "Try --skip-broken-bitmaps, or use 'rhea-img bitmap --remove' to delete "
+                              "it");
+        }
+    }
+    return true;
+}
+
+bool bitmaps_copy(BlkNode *target, const BlkNode *source, Error **errp)
+{
+    for (BlkBitmap *b = blk_bitmap_next(source, NULL); b; b = blk_bitmap_next(source, b)) {
+        BlkBitmapInfo i = blk_bitmap_info(b);
+
+        if (i.inconsistent) {
+            continue;
+        }
+        BlkBitmap *to = blk_bitmap_add(target, i.name, i.granularity, true, errp);
+        if (!to || !blk_bitmap_merge(to, b, errp)) {
+            return error_context(errp, "Failed to %s bitmap %s", to ? "populate" : "create", i.name);
+        }
+        blk_bitmap_record(to, i.recording);
+    }
+    return true;
 }
 
 int cmd_bitmap(Args *a)

@@ -6,6 +6,7 @@
  * 2. Data reaches a growing qcow2 image in its order, unless -W says that it need not. */
 #include <inttypes.h>
 #include <unistd.h>
+#include "block/bitmap.h"
 #include "img/img.h"
 #include "util/bytes.h"
 #include "util/lock.h"
@@ -265,6 +266,12 @@ static bool open_sources(Convert *c, Error **errp)
         if (a->snapshot && !image_show(s->image.node, a->snapshot, errp)) {
             return false;
         }
+        if (a->bitmaps && !blk_bitmaps_kept(s->image.node, false)) {
+            return error_set(errp, "Source lacks bitmap support");
+        }
+        if (a->bitmaps && !bitmaps_check(s->image.node, a->skip_broken, errp)) {
+            return false;
+        }
         c->total += blk_size(s->image.node);
     }
     return true;
@@ -343,7 +350,11 @@ static bool read_numbers(Convert *c, uint64_t *workers, Error **errp)
     if (a->target_zero && !a->no_create) {
         return error_set(errp, "--target-is-zero requires use of -n flag");
     }
-    return true;
+    if (a->bitmaps && a->count_rest != 2) {
+        return error_set(errp, "Copying bitmaps only possible with single source");
+    }
+    return !a->skip_broken || a->bitmaps ||
+           error_set(errp, "Use of --skip-broken-bitmaps requires --bitmaps");
 }
 
 /* True if what create made reads as zeroes.  A LUKS disk reads as noise, and a device as what it had. */
@@ -364,6 +375,9 @@ static bool convert(Convert *c, uint64_t workers, Error **errp)
     const Args *a = c->a;
     BlkNode *t = c->target.node;
 
+    if (a->bitmaps && !blk_bitmaps_kept(t, true)) {
+        return error_set(errp, "Format driver '%s' does not support bitmaps", blk_driver_name(t));
+    }
     if (blk_size(t) < c->total && a->no_create) {
         return error_set(errp, "output file is smaller than input file");
     }
@@ -386,7 +400,7 @@ static bool convert(Convert *c, uint64_t workers, Error **errp)
         progress_set(1, 1);
     }
     progress_end();
-    return ret == 0;
+    return ret == 0 && (!a->bitmaps || bitmaps_copy(t, c->sources[0].image.node, errp));
 }
 
 static bool run(Convert *c, bool *help, Error **errp)

@@ -38,13 +38,11 @@ static const Command commands[] = {
       cmd_compare,
       "[--image-opts] [-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] filename1 filename2" },
     { "convert", "f:O:B:F:Cco:l:S:pt:T:qnm:WUr:", "object image-opts target-image-opts target-is-zero "
-      "salvage "
-      "force-share", 0, UINT_MAX, NULL, cmd_convert,
-      "[--image-opts] [--target-image-opts] [--target-is-zero] [-U] [-C] [-c] [-p] [-q] [-n] [-f fmt] [-t "
-          "cache] "
-      "[-T src_cache] [-O output_fmt] [-B backing_file [-F backing_fmt]] [-o options] "
-      "[-l snapshot_param] [-S sparse_size] [-r rate_limit] [-m num_coroutines] [-W] [--salvage] "
-      "filename [filename2 [...]] output_filename" },
+      "salvage bitmaps skip-broken-bitmaps force-share", 0, UINT_MAX, NULL, cmd_convert,
+      "[--image-opts] [--target-image-opts] [--target-is-zero] [--bitmaps [--skip-broken-bitmaps]] "
+      "[-U] [-C] [-c] [-p] [-q] [-n] [-f fmt] [-t cache] [-T src_cache] [-O output_fmt] "
+      "[-B backing_file [-F backing_fmt]] [-o options] [-l snapshot_param] [-S sparse_size] "
+      "[-r rate_limit] [-m num_coroutines] [-W] [--salvage] filename [filename2 [...]] output_filename" },
     { "create", "f:b:F:o:qu", "object", 0, UINT_MAX, NULL, cmd_create,
       "[-q] [-f fmt] [-b backing_file -F backing_fmt] [-u] [-o options] filename [size]" },
     { "dd", "f:O:U", "object image-opts force-share", 0, UINT_MAX, NULL, cmd_dd,

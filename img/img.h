@@ -25,6 +25,7 @@ typedef struct Args {
     GArray *bitmap_actions;                        /* BitmapAction, in order */
     bool force, quiet, progress, unsafe, share, image_opts, target_opts, target_zero;
     bool no_create, compress, offload, any_order, strict, keep, shrink, chain, write, no_drain, salvage;
+    bool bitmaps, skip_broken;
     char **rest;                                   /* what is no option, NULL-terminated */
     unsigned count_rest;
     bool json;
@@ -154,6 +155,10 @@ int cmd_bench(Args *a);
 int cmd_dd(Args *a);
 int cmd_snapshot(Args *a);
 int cmd_bitmap(Args *a);
+/* Can all bitmaps of @source be copied?  Those that are inconsistent are left out, or refused. */
+bool bitmaps_check(const BlkNode *source, bool skip_broken, Error **errp);
+/* Adds what bitmaps_check() has let pass to @target, with what is set. */
+bool bitmaps_copy(BlkNode *target, const BlkNode *source, Error **errp);
 
 /* The list as `snapshot -l` and `info` print it. */
 void snapshots_print(const GArray *list);

@@ -7,6 +7,7 @@ import filecmp
 import json
 import os
 import re
+import subprocess
 
 from tools import IMG, IO, main, outcome, run, same
 
@@ -46,6 +47,13 @@ ALIKE = [
     "convert -l snapshot.id=1,snapshot.name=one kept.qcow2 out", "convert -l one -f raw plain.raw out",
     "convert -l snapshot.id=1,snapshot.name=two kept.qcow2 out", "convert -l snapshot.x=1 kept.qcow2 out",
     "convert -l one kept.qcow2 kept.qcow2 out", "commit -r x top.qcow2", "commit -r 1G top.qcow2",
+    "convert --bitmaps -O qcow2 marked.qcow2 out", "convert --bitmaps -O raw marked.qcow2 out",
+    "convert --bitmaps -f raw -O qcow2 plain.raw out",
+    "convert --bitmaps -O qcow2 marked.qcow2 kept.qcow2 out",
+    "convert --skip-broken-bitmaps -O qcow2 marked.qcow2 out",
+    "convert --bitmaps -n -O qcow2 marked.qcow2 old.qcow2",
+    "convert --bitmaps -O qcow2 broken.qcow2 out",
+    "convert --bitmaps --skip-broken-bitmaps -O qcow2 broken.qcow2 out",
     "measure --size 1G -O qcow2 --output=json", "measure -O raw base.qcow2", "measure --size 1T",
     "resize base.qcow2 3M", "resize -q base.qcow2 +1M", "resize base.qcow2",
     "resize -f raw --shrink plain.raw 512k",
@@ -96,6 +104,22 @@ REQUESTS = [
 ]
 
 
+def holder(image):
+    """A program that has the image open, and has written to it."""
+    it = subprocess.Popen([IO["theirs"], "-f", "qcow2", image], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    it.stdin.write(b"write 0 4k\n")
+    it.stdin.flush()
+    while b"wrote" not in it.stdout.readline():
+        pass
+    return it
+
+
+def cut_off(image):
+    """Its bitmaps are in use when the program that has it ends."""
+    with holder(image) as it:
+        it.kill()
+
+
 def prepare():
     run(IMG["theirs"], "create", "-q", "-f", "qcow2", "base.qcow2", "2M")
     run(IO["theirs"], "-c", "write -P 3 0 256k", "-c", "write -P 4 1M 64k", "base.qcow2")
@@ -113,6 +137,10 @@ def prepare():
     run("cp", "kept.qcow2", "marked.qcow2")
     run(IMG["theirs"], "bitmap", "--add", "marked.qcow2", "on")
     run(IMG["theirs"], "bitmap", "--add", "--disable", "-g", "512", "marked.qcow2", "off")
+    run(IO["theirs"], "-c", "write 64k 64k", "marked.qcow2")
+    run("cp", "marked.qcow2", "broken.qcow2")
+    run(IMG["theirs"], "bitmap", "--remove", "broken.qcow2", "off")
+    cut_off("broken.qcow2")
 
 
 def fresh():
@@ -139,10 +167,11 @@ def contents(name):
     status, out, _ = run(IMG["theirs"], "map", "-U", "--output=json", name, status=None)
     stretches = []
     for s in json.loads(out) if status == 0 else []:
-        what = (s["depth"], s["zero"], s["data"])
+        what = (s["depth"], s["zero"] and not s["data"], s["data"])
         if not stretches or stretches[-1][1:] != what:
             stretches.append((s["start"],) + what)
-    return stretches if status == 0 else None
+    own = json.loads(run(IMG["theirs"], "info", "-U", "--output=json", name)[0])
+    return (stretches, own["format-specific"]["data"].get("bitmaps")) if status == 0 else None
 
 
 def changed():
@@ -217,21 +246,15 @@ def names():
 def locked():
     """A second writer is refused, a reader with -U is not."""
     prepare()
-    import subprocess
-    holder = subprocess.Popen([IO["theirs"], "-f", "qcow2", "base.qcow2"], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE)
-    holder.stdin.write(b"length\n")
-    holder.stdin.flush()
-    while b"MiB" not in holder.stdout.readline():
-        pass
+    held = holder("base.qcow2")
     try:
         _, _, err = run(IMG["ours"], "resize", "base.qcow2", "+1M", status=None)
         same("lock" in err, True, "the message: " + err)
         run(IMG["ours"], "info", "base.qcow2", status=1)
         run(IMG["ours"], "info", "-U", "base.qcow2")
     finally:
-        holder.stdin.close()
-        holder.wait()
+        held.stdin.close()
+        held.wait()
 
 
 if __name__ == "__main__":
