@@ -1096,7 +1096,7 @@ static bool check(void *obj, Error **errp)
         return error_set(errp, "data at %u of %u bytes", x->at, x->n);
     }
     memset(s->buf, 0, sizeof(s->buf));
-    if (s->saved != NULL) {
+    if (s->saved != NULL && s->saved->len > 0) {
         memcpy(s->buf, s->saved->data, MIN(s->saved->len, sizeof(s->buf)));
     }
     return true;

@@ -98,7 +98,7 @@ def test_bitmaps():
                               stdout=subprocess.PIPE, text=True)
         same([[int(word) for word in line.split()[:3]] for line in done.stdout.splitlines()],
              [[0, 4096, 0], [4096, 4096, 1], [8192, 57344, 0], [65536, 12288, 1], [77824, 970752, 0]])
-        q.cmd("block-export-del", id="e")
+        q.cmd("block-export-del", id="e", mode="hard")         # nobody said that the last client is gone
         q.event("BLOCK_EXPORT_DELETED")
         q.cmd("block-dirty-bitmap-clear", node="z", name="b")
 
@@ -111,7 +111,7 @@ def test_life():
         same(ids(q), ["two", "e0"])
         check("read 4096/4096" in client(uri % "one", "write 0 4k", "read -P 0 0 4k").stdout, "no data")
         check("denied" in client(uri % "two", "write 0 4k").stdout, "a write to a read-only export")
-        q.cmd("block-export-del", id="e0")
+        q.cmd("block-export-del", id="e0", mode="hard")
         same(q.event("BLOCK_EXPORT_DELETED"), {"id": "e0"})
         check("not available" in client(uri % "one", "read 0 4k").stdout, "an export that is gone")
         q.cmd("nbd-server-stop")
