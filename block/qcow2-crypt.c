@@ -145,7 +145,11 @@ bool qcow2_crypt_keys(BlkNode *n, LuksPlace *out, Error **errp)
 
 bool qcow2_crypt_amend(BlkNode *n, const BlkLuksAmend *o, bool force, Error **errp)
 {
+    const Qcow2 *q = n->state;
     LuksPlace p = { 0 };
 
+    if (!q->h.crypt_method) {
+        return error_set(errp, "Can't amend encryption options - encryption not present");
+    }
     return qcow2_crypt_keys(n, &p, errp) && luks_amend(n->child, p.base, p.luks, p.secret, o, force, errp);
 }

@@ -48,7 +48,7 @@ class Disk:
                        **{"node-name": node}, **args)
 
     def unexport(self, node):
-        self.m.qmp.cmd("block-export-del", id=node)
+        self.m.qmp.cmd("block-export-del", id=node, mode="hard")
         self.m.qmp.event("BLOCK_EXPORT_DELETED")
 
     def write(self, node):
