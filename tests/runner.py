@@ -60,12 +60,13 @@ FULL = [
     # A fixed address layout: ThreadSanitizer does not know all of the kernel's random ones.
     dict(name="tsan", folder="build/tsan", factor=8, prefix=["setarch", "-R"],
          options=["-Db_sanitize=thread", "-Db_lundef=false"], suites=["unit", "stress"],
-         # One thread is all they have.
+         # One thread is all they have; the cuts' threads are those of qcow2's other tests.
          leaves_out=["acpi", "qapi", "cpu-seeded", "cmdline-seeded", "state-seeded", "kernel-seeded",
-                     "text-seeded", "hmp-seeded", "image-seeded"]),
+                     "text-seeded", "hmp-seeded", "image-seeded", "qcow2-cut"]),
     dict(name="clang", folder="build/clang", cc="clang", factor=4, prefix=[],
          options=["-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"],
-         suites=["unit", "fuzz"], leaves_out=["*-seeded", "acpi", "qcow2", "qcow2-cut", "qcow2-snapshot"]),
+         suites=["unit", "fuzz"],
+         leaves_out=["*-seeded", "*-cut", "acpi", "qcow2", "qcow2-snapshot", "job-fault"]),
 ]
 PROGRAM = os.path.join(ROOT, PLAIN["folder"], "rhea")
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
