@@ -345,7 +345,8 @@ void blk_backing_written(BlkNode *n, BlkNode *base, bool on);
 bool blk_set_read_only(BlkNode *n, bool read_only, Error **errp);
 /* Adds a driver beside the built-in ones: for tests. */
 void blk_add_driver(const BlkDriver *d);
-/* Lets requests from above reach up to @to, past the end of a node that can grow.  Any thread. */
+/* Lets requests from above reach up to @to, past the end of a node that can grow.  Who will do so later, while
+ * requests are under way, calls it once before there are any.  Any thread. */
 void blk_grow(BlkNode *n, uint64_t to);
 /* Sets the size and tells the users. */
 void blk_set_size(BlkNode *n, uint64_t size);

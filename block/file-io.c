@@ -131,9 +131,10 @@ static int bounced_write(BlkNode *n, char *buf, uint64_t lo, uint64_t hi, int rw
     uint64_t size = blk_size(n);
     int ret = transfer(n, true, &iov, 1, lo, hi - lo, rw_flags);
 
-    /* The last block of a file need not be whole; we must write it whole, but do not let it
-     * grow. */
-    if (ret == 0 && hi > size && ftruncate(n->fd, (off_t)size) < 0) {
+    /* The last block of a file need not be whole; we must write it whole, but do not let it grow, unless
+     * somebody above makes it longer: then others may have written behind this block by now. */
+    if (ret == 0 && hi > size && !__atomic_load_n(&n->room, __ATOMIC_RELAXED) &&
+        ftruncate(n->fd, (off_t)size) < 0) {
         ret = -errno;
     }
     return ret;
@@ -320,7 +321,7 @@ static int reach(BlkNode *n, uint64_t end)
     const File *f = n->state;
     uint64_t block = MAX(512, f->align);
 
-    if (f->is_device || end <= blk_size(n)) {
+    if (f->is_device) {
         return 0;
     }
     off_t size = lseek(n->fd, 0, SEEK_END);    /* threads of the pool may not ask for more */

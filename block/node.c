@@ -780,15 +780,6 @@ bool blk_link_other(BlkNode *n, BlkUser *u, const BlkOptions *o, Error **errp)
     return other && blk_link(n, u, other, 0, BLK_PERM_ALL, errp);
 }
 
-/* What was above @n until now may have written past its end. */
-static void adopt_growth(BlkNode *n)
-{
-    while (n->child && n->child->limits.can_grow) {
-        n = n->child;
-    }
-    blk_set_size(n, MAX(blk_size(n), ALIGN_UP(__atomic_load_n(&n->room, __ATOMIC_RELAXED), 512)));
-}
-
 static bool link_child(BlkNode *n, const BlkOptions *o, Error **errp)
 {
     if (!(n->drv->options & BLK_OPT_CHILD)) {
@@ -799,7 +790,7 @@ static bool link_child(BlkNode *n, const BlkOptions *o, Error **errp)
         return false;
     }
     if (child->limits.can_grow && !child->users) {
-        adopt_growth(child);
+        grown(child);          /* what was above it until now may have written past its end */
     }
     n->child_use.resized = child_resized;
     if (!blk_link(n, &n->child_use, child, 0, BLK_PERM_ALL, errp)) {

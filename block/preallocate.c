@@ -111,6 +111,9 @@ static bool preallocate_rights(BlkNode *n, unsigned need, unsigned share, Error 
         blk_change_rights(&n->child_use, n->child_use.need, BLK_PERM_RESIZE, NULL)) {
         trim(n);
     }
+    if (need & BLK_PERM_WRITE && n->child) {
+        blk_grow(n->child, 1);
+    }
     return blk_change_rights(&n->child_use, all, share, errp);
 }
 

@@ -217,6 +217,7 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
     n->limits = n->child->limits;
     n->limits.discard_align = n->unmap ? (uint32_t)q->cluster : 0;
     n->limits.can_zero = q->h.version >= 3;
+    n->limits.can_grow = false;
     if (!o->for_repair && !qcow2_bitmaps_load(n, errp)) {
         qcow2_free(n);
         return false;

@@ -362,6 +362,38 @@ static char *loop_device(const char *path, int *out_fd)
     return ok ? g_steal_pointer(&name) : NULL;
 }
 
+/* A file that others make longer: the last block is written whole, and nothing behind it is cut off. */
+static void test_partial_blocks_growing(void **state)
+{
+    g_autofree char *path = temp_file(8192, false);
+    uint8_t *buf = aligned(8192), *seen = aligned(64 * KiB);
+
+    if (direct_works(path)) {
+        BlkOptions o = { .driver = "file", .filename = path, .cache_direct = true };
+        BlkNode *n = open_ok(&o);
+        File *f = n->state;
+
+        f->align = f->mem_align = 4096;
+        f->ordered = true;
+        blk_grow(n, 64 * KiB);
+        memset(buf, 1, 8192);
+        assert_int_equal(blk_pwrite(n, 48 * KiB, buf, 8192), 0);
+        assert_int_equal(blk_pwrite(n, 16 * KiB + 512, buf, 512), 0);
+        assert_int_equal(blk_pwrite(n, 8192 - 512, buf, 1024), 0);
+        assert_int_equal(blk_pread(n, 0, seen, 56 * KiB), 0);
+        for (unsigned i = 0; i < 56 * KiB; i += 512) {
+            bool is = i >= 48 * KiB || i == 16 * KiB + 512 || i == 8192 - 512 || i == 8192;
+
+            assert_int_equal(seen[i], is);
+            assert_int_equal(seen[i + 511], is);
+        }
+        close_ok(n);
+    }
+    free(buf);
+    free(seen);
+    g_unlink(path);
+}
+
 static void test_host_device(void **state)
 {
     g_autofree char *path = temp_file(FILE_SIZE, true);
@@ -501,7 +533,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_holes),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_several_loops),
-        cmocka_unit_test(test_partial_blocks),
+        cmocka_unit_test(test_partial_blocks), cmocka_unit_test(test_partial_blocks_growing),
         cmocka_unit_test(test_host_device),
         cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_open_errors),

@@ -328,6 +328,27 @@ static void test_flushes(void **state)
     end(&b);
 }
 
+/* A part that is zeroed at the end of the file is in the file, whatever was put above the image since. */
+static void test_zeroes_at_the_end(void **state)
+{
+    uint8_t *zeroes = aligned(CLUSTER);
+    Bench b;
+
+    begin(&b);
+    int fd = open(b.below, O_WRONLY);
+    assert_int_equal(pwrite(fd, zeroes, CLUSTER, 2 * CLUSTER), CLUSTER);
+    close(fd);
+    memset(b.model + 2 * CLUSTER, 0, CLUSTER);
+    put(&b, 0, CLUSTER, 0);
+    assert_int_equal(flush(&b), 0);
+    BlkNode *filter = open_ok(&(BlkOptions){ .driver = "copy-on-read", .child_ref = blk_name(b.n) });
+    assert_int_equal(io_run(b.n, b.l, BLK_ZERO, 0, 2 * CLUSTER, NULL, CLUSTER / 4), 0);
+    assert_int_equal(flush(&b), 0);
+    close_ok(filter);
+    free(zeroes);
+    end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_beside_writers),
         cmocka_unit_test(test_flushes),
+        cmocka_unit_test(test_zeroes_at_the_end),
     };
 
     thread_become_control();
