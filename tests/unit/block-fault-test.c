@@ -153,6 +153,66 @@ static void test_walk(void **state)
     free(buf);
 }
 
+/* Writes and reads it all, aligned and not, and looks at the file. */
+static void move_all(const Mode *m, const char *path, Loop *l, uint8_t *buf, uint8_t *want, unsigned seed)
+{
+    BlkOptions o = { .driver = "file", .filename = path, .aio = m->aio, .cache_direct = m->direct };
+    g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+    static const struct { uint32_t off, len; } parts[] = { { 0, 16384 }, { 16384 + 5, 9000 }, { 32768, 32768 } };
+    BlkNode *n = open_ok(&o);
+
+    file_get(path, 0, want, SIZE);
+    for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
+        for (unsigned k = 0; k < parts[i].len; k++) {
+            buf[k] = want[parts[i].off + k] = (uint8_t)g_rand_int(rand);
+        }
+        assert_int_equal(io_run(n, l, BLK_WRITE, 0, parts[i].off, buf, parts[i].len), 0);
+        memset(buf, 0, parts[i].len);
+        assert_int_equal(io_run(n, l, BLK_READ, 0, parts[i].off, buf, parts[i].len), 0);
+        assert_memory_equal(buf, want + parts[i].off, parts[i].len);
+    }
+    close_ok(n);
+    file_get(path, 0, buf, SIZE);
+    assert_memory_equal(buf, want, SIZE);
+}
+
+/* The host moves a part of what it was asked to, each time it is asked: the rest follows. */
+static void test_short(void **state)
+{
+    static const char *const shorts[] = { "file-short", "engine-short" };
+    uint8_t *buf = aligned(SIZE), *want = aligned(SIZE);
+    unsigned hits[ARRAY_LEN(shorts)] = { 0 };
+    Loop *l = worker_new("w0");
+    bool engines = false;
+
+    for (unsigned i = 0; i < ARRAY_LEN(modes); i++) {
+        g_autofree char *path = temp_file(SIZE, true);
+        BlkOptions o = { .driver = "file", .filename = path, .aio = modes[i].aio,
+                         .cache_direct = modes[i].direct };
+        BlkNode *n = blk_open(&o, NULL);
+        bool works = n != NULL;
+
+        if (n) {
+            engines |= modes[i].aio != BLK_AIO_THREADS && !n->in_memory;
+            close_ok(n);
+        }
+        for (unsigned s = 0; works && s < ARRAY_LEN(shorts); s++) {
+            for (unsigned nth = 1, hit = 1; hit; nth++) {
+                fault_arm_run(shorts[s], nth, 1 + nth % 3);
+                move_all(&modes[i], path, l, buf, want, nth);
+                hit = fault_disarm();
+                hits[s] += hit;
+            }
+        }
+        g_unlink(path);
+    }
+    assert_true(hits[0]);
+    assert_true(hits[1] || !engines);
+    worker_free(l);
+    free(buf);
+    free(want);
+}
+
 /* After a failed flush through the page cache nothing tells what was lost: flushes fail for
  * good. */
 static void test_flush_stays_failed(void **state)
@@ -227,6 +287,7 @@ int main(int argc, char **argv)
     thread_become_control();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_short),
         cmocka_unit_test(test_flush_stays_failed),
         cmocka_unit_test(test_pool_bounds),
     };
