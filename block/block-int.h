@@ -345,7 +345,7 @@ void blk_backing_written(BlkNode *n, BlkNode *base, bool on);
 bool blk_set_read_only(BlkNode *n, bool read_only, Error **errp);
 /* Adds a driver beside the built-in ones: for tests. */
 void blk_add_driver(const BlkDriver *d);
-/* Lets requests from above reach up to @to, past the end of a node that can grow.  Who will do so later, while
+/* Lets requests from above reach up to @to, past the end of a node that can grow.  Who will do so later, when
  * requests are under way, calls it once before there are any.  Any thread. */
 void blk_grow(BlkNode *n, uint64_t to);
 /* Sets the size and tells the users. */

@@ -158,7 +158,9 @@ static void move_all(const Mode *m, const char *path, Loop *l, uint8_t *buf, uin
 {
     BlkOptions o = { .driver = "file", .filename = path, .aio = m->aio, .cache_direct = m->direct };
     g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
-    static const struct { uint32_t off, len; } parts[] = { { 0, 16384 }, { 16384 + 5, 9000 }, { 32768, 32768 } };
+    static const struct { uint32_t off, len; } parts[] = {
+        { 0, 16384 }, { 16384 + 5, 9000 }, { 32768, 32768 },
+    };
     BlkNode *n = open_ok(&o);
 
     file_get(path, 0, want, SIZE);
