@@ -316,7 +316,9 @@ static void sync_watches(Chardev *c, bool ask)
     unsigned in = 0, out = 0;
     bool reading = !ask && (c->in_events & EPOLLIN);
 
-    __atomic_store_n(&c->paused, false, __ATOMIC_RELAXED);
+    if (!c->in_ended) {
+        __atomic_store_n(&c->paused, false, __ATOMIC_RELAXED);
+    }
     lock_take(&c->lock);
     bool open = c->open;
     lock_drop(&c->lock);
@@ -359,6 +361,8 @@ static void finish(Chardev *c)
     lock_drop(&c->lock);
     CharPort *front = front_of(c);
 
+    /* Before the front end is asked: it says with CHAR_ROOM that it has become free since. */
+    __atomic_store_n(&c->paused, true, __ATOMIC_SEQ_CST);
     if (open && written && !(front && front->ops->busy && front->ops->busy(front))) {
         chardev_hangup(c);
     }

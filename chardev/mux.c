@@ -29,6 +29,7 @@ typedef struct Front {
     Loop *loop;
     Post deliver;
     bool at_line_start;                /* the front end's own, for time stamps */
+    bool busy;                         /* atomic; written on its loop: the front end was so when asked last */
     /* Guarded by mux->lock. */
     bool posted;
     bool starved;                      /* had no space; goes on at CHAR_ROOM */
@@ -116,6 +117,14 @@ static bool feed(Front *f)
     }
 }
 
+/* The front end, if it is one that a client which says no more is kept for. */
+static CharPort *answering(Front *f)
+{
+    CharPort *guest = __atomic_load_n(&f->host.peer, __ATOMIC_ACQUIRE);
+
+    return guest && guest->ops->busy ? guest : NULL;
+}
+
 static void deliver(Post *p)
 {
     static const CharEvent order[] = { CHAR_HANGUP, CHAR_OPEN, CHAR_END, CHAR_FOCUS_OUT,
@@ -123,18 +132,34 @@ static void deliver(Post *p)
     Front *f = container_of(p, Front, deliver);
     Mux *m = f->mux;
 
+    CharPort *guest = answering(f);
+
     lock_take(&m->lock);
     unsigned marks = f->marks;
     f->marks = 0;
     f->posted = false;
+    /* Until it is asked, below: what is handed over here is not answered yet. */
+    __atomic_store_n(&f->busy, guest != NULL, __ATOMIC_RELAXED);
     lock_drop(&m->lock);
     for (unsigned i = 0; i < G_N_ELEMENTS(order); i++) {
         if (marks & 1u << order[i]) {
             char_event(&f->host, order[i]);
         }
     }
-    if (feed(f)) {
+    bool freed = feed(f), busy = guest && guest->ops->busy(guest);
+    __atomic_store_n(&f->busy, busy, __ATOMIC_SEQ_CST);   /* before the base is seen to wait for room */
+    if (freed || (guest && !busy)) {
         char_room(&m->port);
+    }
+}
+
+/* A front end that was busy has said or asked for something: is it still? */
+static void ask_again(Front *f)
+{
+    if (__atomic_load_n(&f->busy, __ATOMIC_RELAXED)) {
+        lock_take(&f->mux->lock);
+        post_front_locked(f);
+        lock_drop(&f->mux->lock);
     }
 }
 
@@ -182,6 +207,7 @@ static size_t front_take(CharPort *p, const uint8_t *buf, size_t n)
 {
     Front *f = container_of(p, Front, host);
 
+    ask_again(f);
     if (__atomic_load_n(&f->mux->stamps, __ATOMIC_RELAXED)) {
         return take_stamped(f, buf, n);
     }
@@ -196,6 +222,7 @@ static void front_event(CharPort *p, CharEvent what)
     Front *f = container_of(p, Front, host);
 
     if (what == CHAR_ROOM) {
+        ask_again(f);
         lock_take(&f->mux->lock);
         if (f->starved) {
             post_front_locked(f);
@@ -397,10 +424,26 @@ static void base_event(CharPort *p, CharEvent what)
     lock_drop(&m->lock);
 }
 
+static bool base_busy(CharPort *p)
+{
+    Mux *m = container_of(p, Mux, port);
+    bool busy = false;
+
+    lock_take(&m->lock);
+    for (unsigned i = 0; i < m->count; i++) {
+        Front *f = m->fronts[i];
+
+        busy |= (answering(f) && (f->posted || f->len)) || __atomic_load_n(&f->busy, __ATOMIC_ACQUIRE);
+    }
+    lock_drop(&m->lock);
+    return busy;
+}
+
 static const CharPortOps base_ops = {
     .space = base_space,
     .bytes = base_bytes,
     .event = base_event,
+    .busy = base_busy,
 };
 
 /* --- claims: control --- */

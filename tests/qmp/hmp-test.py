@@ -715,6 +715,26 @@ def test_clients_that_say_all_at_once():
         check(got.endswith(end) and len(got) > 80000, option, len(got), got[-100:])
 
 
+def test_clients_that_say_all_at_once_to_a_mux():
+    """The same of a monitor that shares its socket with a serial line, in front of it and behind it."""
+    words = b"info qtree\nstop\ninfo status\ncont\ninfo version\n"
+    mux = ["-chardev", "socket,id=c,path=@FOLDER/mux,server=on,wait=off,mux=on"]
+    for args, keys in ((["-mon", "chardev=c"], b""),
+                       (["-mon", "chardev=c", "-serial", "chardev:c"], b"\x01c"),
+                       (["-serial", "chardev:c", "-mon", "chardev=c,mode=readline"], b"\x01c")):
+        with still(*mux, *args) as m:
+            for i in range(3):
+                stream = m.connect(m.folder.name + "/mux")
+                stream.sock.sendall((keys if i == 0 else b"") + words)
+                stream.sock.shutdown(socket.SHUT_WR)
+                got = all_of(stream)
+                for text in (b"bus: pcie.0", b"VM status: paused\r\n", b"7.2.0 Rhea"):
+                    check(text in got, "%r: the monitor's answers %d" % (args, i), got[-300:])
+            stream = m.connect(m.folder.name + "/mux")
+            stream.sock.shutdown(socket.SHUT_WR)
+            check(b"VM status" not in all_of(stream), "%r: nothing asked" % args)
+
+
 def test_events_come_after_the_end_of_standard_input():
     with subprocess.Popen([Machine.program, "-display", "none", "-M", "none", "-qmp", "stdio"],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

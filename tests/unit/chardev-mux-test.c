@@ -21,6 +21,13 @@ typedef struct Rig {
     Front uart, monitor;
 } Rig;
 
+static bool owes;              /* the monitor has not answered yet; control */
+
+static bool monitor_busy(CharPort *p)
+{
+    return owes;
+}
+
 static void count_quit(void)
 {
     quits++;
@@ -34,6 +41,9 @@ static void count_commit(void)
 /* The UART on the device loop, the monitor on control, as -serial mon:stdio has them. */
 static void rig_up(Rig *r, size_t uart_space)
 {
+    static const CharPortOps monitor_ops = {
+        .space = test_front_space, .bytes = test_front_bytes, .event = test_front_event, .busy = monitor_busy,
+    };
     int ends[2];
 
     assert_return_code(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), errno);
@@ -44,6 +54,7 @@ static void rig_up(Rig *r, size_t uart_space)
     assert_true(chardev_is_mux(r->mux));
     front_init(&r->uart, uart_space);
     front_init(&r->monitor, 1000);
+    char_port_init(&r->monitor.port, &monitor_ops);
     assert_true(chardev_claim(r->mux, &r->uart.port, device_loop, NULL));
     assert_true(chardev_claim(r->mux, &r->monitor.port, loop_control(), NULL));
     front_wait_event(&r->uart, CHAR_OPEN, 1);
@@ -141,6 +152,36 @@ static void the_keys_do_what_they_say(void **state)
     assert_int_equal(commits, 1);
     assert_int_equal(front_len(&r.uart), 0);
     rig_down(&r);
+}
+
+/* The client has said all and listens: it is kept while an answer is owed, and only then. */
+static void the_end_waits_for_answers(void **state)
+{
+    for (unsigned said = 0; said < 2; said++) {
+        Rig r;
+
+        rig_up(&r, 1000);
+        owes = true;
+        type(&r, "\001cinfo\n");
+        assert_return_code(shutdown(r.fd, SHUT_WR), errno);
+        front_wait(&r.monitor, 5);
+        for (unsigned i = 0; i < 3; i++) {
+            loop_call_wait(device_loop, front_nothing, NULL);
+            while (loop_control_iterate(false)) {
+            }
+        }
+        assert_int_equal(r.monitor.events[CHAR_HANGUP], 0);
+        owes = false;
+        if (said) {
+            assert_int_equal(front_send(&r.monitor, "answer", 6), 6);
+            g_autofree char *text = see(&r, "answer");
+            assert_string_equal(text, "answer");
+        } else {
+            front_more(&r.monitor, 1);
+        }
+        front_wait_event(&r.monitor, CHAR_HANGUP, 1);
+        rig_down(&r);
+    }
 }
 
 static void another_escape_character(void **state)
@@ -262,6 +303,7 @@ int main(void)
         cmocka_unit_test(input_goes_to_the_focus),
         cmocka_unit_test(all_front_ends_are_seen),
         cmocka_unit_test(the_keys_do_what_they_say),
+        cmocka_unit_test(the_end_waits_for_answers),
         cmocka_unit_test(another_escape_character),
         cmocka_unit_test(a_slow_guest_loses_nothing),
         cmocka_unit_test(the_escape_works_on_a_stuck_guest),
