@@ -96,7 +96,7 @@ HMP_RUN(hmp_nbd_server_start)
         return;
     }
     if (colon == NULL || colon[1] == '\0') {
-        hmp_printf(h, "Error: host:port is expected, not '%s'\n", text);
+        hmp_printf(h, "Error: error parsing address '%s'\n", text);
         return;
     }
     g_autofree char *host = g_strndup(text, colon - text);

@@ -194,7 +194,7 @@ def test_graph():
             says(m, "nbd_server_stop", "")
             says(m, "nbd_server_stop", "Error: NBD server not running\n")
             says(m, "nbd_server_start -w localhost:0", "Error: -w only valid together with -a\n")
-            says(m, "nbd_server_start localhost", "Error: host:port is expected, not 'localhost'\n")
+            says(m, "nbd_server_start localhost", "Error: error parsing address 'localhost'\n")
             says(m, "closefd x", "Error: File descriptor named 'x' not found\n")
 
 
