@@ -70,10 +70,15 @@ enum {
     OPEN_NATIVE = 1 << 7,      /* aio=native, */
     OPEN_URING = 1 << 8,       /* io_uring */
     OPEN_LOOK = 1 << 9,        /* nothing is read of the disk: no key is needed */
+    OPEN_SNAPSHOT = 1 << 10,   /* with OPEN_WRITE: what is written goes to a temporary file */
+    OPEN_BARE = 1 << 12,       /* an error is not prefixed with the image's name */
+    OPEN_COPY = 1 << 11,       /* what is read from behind the image is put into it */
 };
 
 typedef struct Image {
     BlkNode *node;
+    BlkNode *below;            /* what @node filters, if it does not close that; NULL */
+    bool copying;              /* @node is a copy-on-read filter over the image */
     BlkUser use;
 } Image;
 

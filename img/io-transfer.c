@@ -159,16 +159,28 @@ static int failed(const char *verb, int ret)
     return ret;
 }
 
-static uint8_t *buffer_new(uint64_t len, uint8_t fill)
+/* Bytes between a page and the buffer. */
+static unsigned buffer_lead(const Session *s)
 {
+    return s->misalign ? 16 : 0;
+}
+
+static uint8_t *buffer_new(const Session *s, uint64_t len, uint8_t fill)
+{
+    unsigned lead = buffer_lead(s);
     void *p = NULL;
 
-    if (posix_memalign(&p, 4096, len ? len : 1)) {
+    if (posix_memalign(&p, 4096, len + lead ? len + lead : 1)) {
         printf("no memory for %" PRIu64 " bytes\n", len);
         return NULL;
     }
-    memset(p, fill, len);
-    return p;
+    memset((uint8_t *)p + lead, fill, len);
+    return (uint8_t *)p + lead;
+}
+
+static void buffer_free(const Session *s, uint8_t *buf)
+{
+    free(buf ? buf - buffer_lead(s) : NULL);
 }
 
 /* --- reading --- */
@@ -199,7 +211,7 @@ static int read_as(Session *s, int argc, char **argv, const char *letters, bool 
         printf("%s %s -- %s\n", c->name, c->args, c->help);
         return -EINVAL;
     }
-    uint8_t *buf = buffer_new(t.len, 0xab);
+    uint8_t *buf = buffer_new(s, t.len, 0xab);
     if (!buf) {
         return -ENOMEM;
     }
@@ -215,7 +227,7 @@ static int read_as(Session *s, int argc, char **argv, const char *letters, bool 
         }
         report("read", &t, ns);
     }
-    free(buf);
+    buffer_free(s, buf);
     return ret;
 }
 
@@ -295,10 +307,13 @@ static int write_as(Session *s, int argc, char **argv, const char *letters, bool
     const IoCommand *c = command_of(argv[0]);
     Transfer t;
 
+    if (!io_writable(s)) {
+        return -EACCES;
+    }
     if (!options_read(&t, c, argc, argv, letters) || !write_ok(&t) || !range_read(&t, c, argc, argv, many)) {
         return -EINVAL;
     }
-    uint8_t *buf = t.zero ? NULL : buffer_new(t.len, (uint8_t)t.pattern);
+    uint8_t *buf = t.zero ? NULL : buffer_new(s, t.len, (uint8_t)t.pattern);
     int ret = !t.zero && !buf ? -ENOMEM : t.source ? fill_from(t.source, buf, t.len) : 0;
     if (ret == 0) {
         int64_t start = clock_now(CLOCK_HOST);
@@ -310,7 +325,7 @@ static int write_as(Session *s, int argc, char **argv, const char *letters, bool
             report("wrote", &t, clock_now(CLOCK_HOST) - start);
         }
     }
-    free(buf);
+    buffer_free(s, buf);
     return ret;
 }
 
@@ -331,6 +346,9 @@ static int run_discard(Session *s, int argc, char **argv)
     const IoCommand *c = command_of(argv[0]);
     Transfer t;
 
+    if (!io_writable(s)) {
+        return -EACCES;
+    }
     if (!options_read(&t, c, argc, argv, "Cq") || !range_read(&t, c, argc, argv, false)) {
         return -EINVAL;
     }

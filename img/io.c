@@ -11,6 +11,7 @@
 #include "img/objects.h"
 #include "util/bytes.h"
 #include "util/thread.h"
+#include "util/trace.h"
 
 /* --- numbers --- */
 
@@ -40,11 +41,22 @@ bool io_number(const char *text, uint64_t *out)
 
 /* --- the image --- */
 
+bool io_writable(const Session *s)
+{
+    if (!blk_read_only(s->image.node)) {
+        return true;
+    }
+    fprintf(stderr, "%s: Block node is read-only\n", g_get_prgname());
+    return false;
+}
+
 static int open_image(Session *s, const char *name, const char *format, const char *cache, unsigned flags)
 {
     Error *err = NULL;
+    bool wrong = flags & OPEN_COPY && !(flags & OPEN_WRITE) &&
+                 !error_set(&err, "Can't use copy-on-read on read-only device");
 
-    if (!image_open(&s->image, name, format, cache, flags, &err)) {
+    if (wrong || !image_open(&s->image, name, format, cache, flags | OPEN_BARE, &err)) {
         error_context(&err, "can't open device %s", name);
         error_report(err);
         return -EINVAL;
@@ -68,6 +80,8 @@ static int run_open(Session *s, int argc, char **argv)
     while ((got = getopt(argc, argv, "rsCnkUt:d:o:")) != -1) {
         switch (got) {
         case 'r': flags &= ~(unsigned)(OPEN_WRITE | OPEN_RESIZE); break;
+        case 's': flags |= OPEN_SNAPSHOT; break;
+        case 'C': flags |= OPEN_COPY; break;
         case 'n': cache = "none"; break;
         case 't': cache = optarg; break;
         case 'U': flags |= OPEN_SHARE; break;
@@ -108,6 +122,9 @@ static int run_truncate(Session *s, int argc, char **argv)
     Error *err = NULL;
     uint64_t size;
 
+    if (!io_writable(s)) {
+        return -EACCES;
+    }
     if (argc != 2) {
         printf("truncate: preallocation is not supported here\n");
         return -EINVAL;
@@ -120,6 +137,14 @@ static int run_truncate(Session *s, int argc, char **argv)
         return -EIO;
     }
     return 0;
+}
+
+/* The image itself, under what -C put on it. */
+static BlkNode *layer(const Session *s)
+{
+    BlkNode *n = s->image.node;
+
+    return s->image.copying ? blk_child(n, 0) : n;
 }
 
 /* Is [@off, @off + *@len) of the image's own layer?  Cuts *@len to what the answer is true of. */
@@ -152,7 +177,7 @@ static int run_map(Session *s, int argc, char **argv)
         bool is;
 
         len = size - at;
-        int ret = allocated(s->image.node, at, &len, &is);
+        int ret = allocated(layer(s), at, &len, &is);
         if (ret < 0) {
             printf("Failed to query allocation status: %s\n", errno_text(-ret));
             return ret;
@@ -177,7 +202,7 @@ static int run_alloc(Session *s, int argc, char **argv)
         bool is;
 
         len = end - at;
-        int ret = allocated(s->image.node, at, &len, &is);
+        int ret = allocated(layer(s), at, &len, &is);
         if (ret < 0) {
             printf("is_allocated failed: %s\n", errno_text(-ret));
             return ret;
@@ -193,8 +218,8 @@ static int run_info(Session *s, int argc, char **argv)
 {
     BlkImageInfo i;
 
-    blk_image_info(s->image.node, &i);
-    printf("format name: %s\n", blk_driver_name(s->image.node));
+    blk_image_info(layer(s), &i);
+    printf("format name: %s\n", blk_driver_name(layer(s)));
     if (i.cluster_size) {
         g_autofree char *text = io_size((double)i.cluster_size);
 
@@ -281,7 +306,7 @@ const IoCommand io_image_commands[] = {
     { "info", "i", 0, 0, true, "", "prints information about the current file", run_info },
     { "length", "l", 0, 0, true, "", "gets the length of the current file", run_length },
     { "map", NULL, 0, 0, true, "", "prints the allocated areas of a file", run_map },
-    { "open", "o", 0, -1, false, "[-rnkU] [-t cache] [-d discard] [-o options] [path]",
+    { "open", "o", 0, -1, false, "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]",
       "open the file specified by path", run_open },
     { "quit", "q", 0, 0, false, "", "exit the program", run_quit },
     { "sigraise", NULL, 1, 1, false, "signal", "raises a signal", run_raise },
@@ -357,12 +382,18 @@ static int usage(void)
            "  -c, --cmd STRING     execute command with its arguments from the given string\n"
            "  -f, --format FMT     specifies the block driver to use\n"
            "  -r, --read-only      export read-only\n"
-           "  -n, --nocache        disable host cache\n"
+           "  -s, --snapshot       use snapshot file\n"
+           "  -n, --nocache        disable host cache, short for -t none\n"
+           "  -C, --copy-on-read   enable copy-on-read\n"
+           "  -m, --misalign       misalign allocations for O_DIRECT\n"
            "  -k, --native-aio     use kernel AIO implementation\n"
            "  -i, --aio=MODE       use AIO mode (threads, native or io_uring)\n"
            "  -t, --cache=MODE     use the given cache mode for the image\n"
            "  -d, --discard=MODE   use the given discard mode for the image\n"
+           "  -T, --trace [[enable=]<pattern>][,events=<file>][,file=<file>]\n"
+           "                       specify tracing options\n"
            "  -U, --force-share    force shared permissions\n"
+           "      --object OBJECT  define an object such as 'secret' for keys\n"
            "      --image-opts     treat file as a list of options\n"
            "  -h, --help           display this help and exit\n"
            "  -V, --version        output version information and exit\n\n"
@@ -385,6 +416,49 @@ static bool take_aio(Session *s, const char *mode)
     return true;
 }
 
+/* The patterns in the lines of @path. */
+static bool trace_events_file(const char *path, Error **errp)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GError) err = NULL;
+    bool ok = true;
+
+    if (!g_file_get_contents(path, &text, NULL, &err)) {
+        return error_set(errp, "%s", err->message);
+    }
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (unsigned i = 0; ok && lines[i]; i++) {
+        const char *line = g_strstrip(lines[i]);
+
+        ok = !*line || *line == '#' || trace_enable(line, errp);
+    }
+    return ok;
+}
+
+/* "[enable=]PATTERN,events=FILE,file=FILE". */
+static bool take_trace(const char *text, Error **errp)
+{
+    g_autofree char *copy = g_strdup(text);
+    char *rest = copy;
+    bool ok = true;
+
+    for (const char *word; ok && rest && *rest;) {
+        word = next_option(&rest);
+        if (g_str_has_prefix(word, "events=")) {
+            ok = trace_events_file(word + strlen("events="), errp);
+        } else if (g_str_has_prefix(word, "file=")) {
+            ok = trace_to_file(word + strlen("file="), errp);
+        } else if (g_str_has_prefix(word, "enable=")) {
+            ok = trace_enable(word + strlen("enable="), errp);
+        } else if (strchr(word, '=')) {
+            ok = error_set(errp, "Invalid parameter '%.*s'", (int)strcspn(word, "="), word);
+        } else {
+            ok = trace_enable(word, errp);
+        }
+    }
+    return ok;
+}
+
 /* Takes the options; -1: go on, else the exit status. */
 static int start_read(Start *st, int argc, char **argv)
 {
@@ -395,22 +469,32 @@ static int start_read(Start *st, int argc, char **argv)
         { "native-aio", no_argument, NULL, 'k' }, { "aio", required_argument, NULL, 'i' },
         { "cache", required_argument, NULL, 't' }, { "discard", required_argument, NULL, 'd' },
         { "force-share", no_argument, NULL, 'U' }, { "image-opts", no_argument, NULL, 256 },
-        { "object", required_argument, NULL, 257 }, { 0 },
+        { "object", required_argument, NULL, 257 }, { "snapshot", no_argument, NULL, 's' },
+        { "copy-on-read", no_argument, NULL, 'C' }, { "misalign", no_argument, NULL, 'm' },
+        { "trace", required_argument, NULL, 'T' }, { 0 },
     };
     Session *s = &st->s;
     Error *err = NULL;
     int got;
 
     s->flags = OPEN_WRITE | OPEN_RESIZE | OPEN_UNMAP;
-    while ((got = getopt_long(argc, argv, "hVc:f:rnki:t:d:U", longs, NULL)) != -1) {
+    while ((got = getopt_long(argc, argv, "hVc:f:rsnCmki:t:d:T:U", longs, NULL)) != -1) {
         switch (got) {
         case 'c': g_ptr_array_add(st->lines, optarg); break;
         case 'f': s->format = optarg; break;
         case 'r': s->flags &= ~(unsigned)(OPEN_WRITE | OPEN_RESIZE); break;
+        case 's': s->flags |= OPEN_SNAPSHOT; break;
+        case 'C': s->flags |= OPEN_COPY; break;
+        case 'm': s->misalign = true; break;
         case 'n': s->cache = "none"; break;
         case 'k': s->flags |= OPEN_NATIVE; break;
         case 't': s->cache = optarg; break;
         case 'U': s->flags |= OPEN_SHARE; break;
+        case 'T':
+            if (!take_trace(optarg, &err)) {
+                return fail(1, err);
+            }
+            break;
         case 256: s->flags |= OPEN_OPTS; break;
         case 257:
             if (!tool_object_add(optarg, &err)) {

@@ -10,7 +10,7 @@ typedef struct Session {
     Image image;
     const char *format, *cache;
     unsigned flags;            /* OPEN_* */
-    bool quit;
+    bool quit, misalign;
 } Session;
 
 typedef struct IoCommand {
@@ -24,6 +24,8 @@ typedef struct IoCommand {
 
 extern const IoCommand io_transfer_commands[], io_image_commands[];
 
+/* Can the image be written to?  Says so if not. */
+bool io_writable(const Session *s);
 /* "1.500 MiB". */
 char *io_size(double v);
 /* A size or offset with a suffix; says so and is false if it is none. */

@@ -283,6 +283,27 @@ static const char *guess(const BlkOptions *file, Error **errp)
     return found;
 }
 
+/* The image that @o describes, under what @flags put on it. */
+static BlkNode *open_stack(Image *i, const BlkOptions *o, unsigned flags, Error **errp)
+{
+    BlkOptions top = { .driver = "copy-on-read", .child = o, .discard_unmap = o->discard_unmap,
+                       .cache_direct = o->cache_direct, .cache_no_flush = o->cache_no_flush };
+
+    if (flags & OPEN_SNAPSHOT && flags & OPEN_WRITE) {
+        BlkOptions over = { .discard_unmap = true };
+        BlkNode *n = blk_open_temporary(o, &over, errp);
+
+        if (!n || !(flags & OPEN_COPY)) {
+            return n;
+        }
+        i->below = n;
+        top.child = NULL;
+        top.child_ref = blk_name(n);
+    }
+    i->copying = flags & OPEN_COPY;
+    return blk_open(i->copying ? &top : o, errp);
+}
+
 /* Adds to @o what the command says: how it is used. */
 static bool open_node(Image *i, BlkOptions *o, const char *cache, unsigned flags, Error **errp)
 {
@@ -303,7 +324,7 @@ static bool open_node(Image *i, BlkOptions *o, const char *cache, unsigned flags
     } else if (flags & OPEN_SHARE) {
         o->locking = BLK_LOCKING_OFF;
     }
-    i->node = blk_open(o, errp);
+    i->node = open_stack(i, o, flags, errp);
     unsigned need = BLK_PERM_READ | (flags & OPEN_WRITE ? BLK_PERM_WRITE : 0) |
                     (flags & OPEN_RESIZE ? BLK_PERM_RESIZE : 0);
     return i->node && blk_attach(i->node, &i->use, "the tool", need,
@@ -435,7 +456,7 @@ bool image_open_key(Image *i, const char *name, const char *format, const char *
                                         : open_file(i, name, format, cache, flags, key_secret, errp);
     if (!ok) {
         image_close(i);
-        return error_context(errp, "Could not open '%s'", name);
+        return flags & OPEN_BARE ? false : error_context(errp, "Could not open '%s'", name);
     }
     return true;
 }
@@ -452,6 +473,11 @@ bool image_close(Image *i)
         blk_close(i->node, NULL);
         i->node = NULL;
     }
+    if (i->below) {
+        blk_close(i->below, NULL);
+        i->below = NULL;
+    }
+    i->copying = false;
     return ret == 0;
 }
 
