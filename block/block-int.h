@@ -227,7 +227,7 @@ struct BlkLoop {
 extern const BlkDriver blk_file, blk_host_device, blk_raw, blk_qcow2, blk_null_co, blk_null_aio, blk_nbd,
                        blk_throttle, blk_luks, blk_blkdebug, blk_blkverify, blk_blklogwrites,
                        blk_copy_on_read, blk_compress, blk_copy_before_write, blk_snapshot_access,
-                       blk_snapshot_reader, blk_preallocate;
+                       blk_snapshot_reader, blk_preallocate, blk_gone;
 
 /* zeroes.c */
 

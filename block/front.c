@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include "block/block-int.h"
+#include "block/graph.h"
 #include "block/throttle.h"
 #include "util/bytes.h"
 
@@ -32,6 +33,7 @@ void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
     f->id = id;
     f->qdev = take_qdev;
     f->drive = g_strdup(node != NULL ? blk_drive_id(node) : "");
+    f->lost = NULL;
     f->rerror = settle(f->rerror, node, true);
     f->werror = settle(f->werror, node, false);
     __atomic_store_n(&f->node, node, __ATOMIC_RELEASE);
@@ -54,6 +56,25 @@ void blk_front_name(BlkFront *f, const char *drive)
     assert_control();
     g_free(f->drive);
     f->drive = g_strdup(drive);
+}
+
+void blk_front_lose_drive(BlkFront *f)
+{
+    assert_control();
+    if (f->lost == NULL) {                     /* other threads may be reading it */
+        f->lost = f->drive;
+        __atomic_store_n(&f->drive, g_strdup(""), __ATOMIC_RELEASE);
+    }
+}
+
+bool blk_front_lost(const char *drive)
+{
+    for (const BlkFront *f = blk_front_next(NULL); f != NULL; f = f->next) {
+        if (f->lost != NULL && strcmp(f->lost, drive) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void histogram_free(EpochItem *item)
@@ -90,6 +111,7 @@ void blk_front_close(BlkFront *f)
             }
             g_clear_pointer(&f->qdev, g_free);
             g_clear_pointer(&f->drive, g_free);
+            g_clear_pointer(&f->lost, g_free);
             f->node = NULL;
             return;
         }
@@ -185,7 +207,9 @@ BlkErrorAction blk_front_error(BlkFront *f, const BlkNode *node, bool read, int 
     BlkOnError policy = read ? f->rerror : f->werror;
     BlkErrorAction action = BLK_ERROR_REPORT;
 
-    if (policy == BLK_ON_ERROR_IGNORE) {
+    if (node != NULL && blk_is_gone(node)) {
+        action = BLK_ERROR_REPORT;             /* no policy was meant for that */
+    } else if (policy == BLK_ON_ERROR_IGNORE) {
         action = BLK_ERROR_IGNORE;
     } else if (policy == BLK_ON_ERROR_STOP || (policy == BLK_ON_ERROR_ENOSPC && err == -ENOSPC)) {
         unsigned well = BLK_IO_OK;

@@ -40,7 +40,8 @@ typedef struct BlkTrayOps {
     CTX_CONTROL void (*close)(BlkFront *f);
     CTX_ANY bool (*is_open)(const BlkFront *f);
     CTX_ANY bool (*is_locked)(const BlkFront *f);
-    /* Puts @n (NULL: nothing) in place of the medium; the tray is open, or there is no medium. */
+    /* Puts @n in place of the medium; the tray is open, or there is no medium.  NULL takes it out in any
+     * case. */
     CTX_CONTROL bool (*change)(BlkFront *f, BlkNode *n, Error **errp);
     bool writes;               /* a medium may be written */
 } BlkTrayOps;
@@ -48,7 +49,8 @@ typedef struct BlkTrayOps {
 struct BlkFront {
     const char *id;            /* the device's id, or NULL; borrowed while open */
     char *qdev;                /* id or path, as clients name it; owned */
-    char *drive;               /* id of the -drive it was made for, or ""; owned */
+    char *drive;               /* id of the -drive it was made for, or ""; owned; atomic */
+    char *lost;                /* the same once drive_del has taken that drive from it; owned */
     BlkNode *node;             /* NULL: no medium; atomic */
     bool removable;
     BlkOnError rerror, werror;         /* never AUTO while open */
@@ -79,6 +81,10 @@ CTX_CONTROL void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char
 CTX_CONTROL void blk_front_name(BlkFront *f, const char *drive);
 /* Nothing happens if it is not listed. */
 CTX_CONTROL void blk_front_close(BlkFront *f);
+/* The -drive of @f is no longer its; nobody else can have the id as long as @f is there. */
+CTX_CONTROL void blk_front_lose_drive(BlkFront *f);
+/* True if a front lost -drive @drive. */
+CTX_CONTROL bool blk_front_lost(const char *drive);
 /* The front after @f in the order of opening; the first for NULL. */
 CTX_CONTROL BlkFront *blk_front_next(const BlkFront *f);
 /* The front whose device has @id or path, or NULL. */

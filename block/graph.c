@@ -405,6 +405,14 @@ void blk_move_drive(BlkNode *from, BlkNode *to)
     to->kept = true;
 }
 
+void blk_lose_drive(BlkNode *n)
+{
+    assert_control();
+    blk_rename_drive(n, "");
+    n->kept = false;
+    blk_close_unused(n);
+}
+
 void blk_keep(BlkNode *n)
 {
     assert_control();

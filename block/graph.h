@@ -35,6 +35,11 @@ CTX_CONTROL bool blk_may_set_file(const BlkNode *n, BlkNode *file, Error **errp)
 CTX_CONTROL bool blk_set_file(BlkNode *n, BlkNode *file, Error **errp);
 /* While held: the -drive that @from was made for is @to's now. */
 CTX_CONTROL void blk_move_drive(BlkNode *from, BlkNode *to);
+/* Opens what stands, unkept, for @of when that is taken from a device; see gone.c. */
+CTX_CONTROL BlkNode *blk_open_gone(const BlkNode *of, Error **errp);
+CTX_ANY bool blk_is_gone(const BlkNode *n);
+/* What a -drive made is not that drive's any more, and closed, or ends with its last user. */
+CTX_CONTROL void blk_lose_drive(BlkNode *n);
 /* @n lives until blk_close(), whatever it was made for. */
 CTX_CONTROL void blk_keep(BlkNode *n);
 /* While @n is held: puts @overlay, an image with nothing behind it, between @n and its users. */

@@ -805,8 +805,8 @@ bool job_node_free(const BlkNode *n, Error **errp)
         JobKind kind = j->drv->kind;
 
         if (kind <= JOB_MIRROR && j->state < JOB_CONCLUDED && works_on(j, n)) {
-            return error_set(errp, "Node '%s' is busy: block device is in use by block job: %s", n->name,
-                             kinds[kind]);
+            return error_set(errp, "Node '%s' is busy: block device is in use by block job: %s",
+                             *blk_drive_id(n) ? blk_drive_id(n) : n->name, kinds[kind]);
         }
     }
     return true;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/stat.h>
 #include "block/block-int.h"
+#include "block/graph.h"
 #include "block/job-int.h"
 #include "block/throttle.h"
 #include "util/bytes.h"
@@ -24,9 +25,10 @@ static const BlkDriver *drivers[32] = {
     &blk_blkdebug, &blk_blkverify, &blk_blklogwrites, &blk_copy_on_read, &blk_compress,
     &blk_copy_before_write, &blk_snapshot_access, &blk_preallocate,
 };
-/* Made by jobs alone. */
+/* Made by jobs, and when a device loses its medium. */
 static const BlkDriver *const internal[] = {
     &blk_mirror_top, &blk_commit_top, &blk_backup_top, &blk_copy_on_stream, &blk_snapshot_reader,
+    &blk_gone,
 };
 static const char *driver_names[ARRAY_LEN(drivers) + 1] = {
     "file", "host_device", "raw", "qcow2", "null-co", "null-aio", "nbd", "throttle", "luks",
@@ -304,6 +306,9 @@ void blk_detach(BlkUser *u)
     u->node = u->parent = NULL;
     if (__atomic_load_n(&n->room, __ATOMIC_RELAXED) > blk_size(n)) {
         grown(n);
+    }
+    if (blk_is_gone(n)) {
+        blk_close_unused(n);
     }
 }
 

@@ -74,9 +74,17 @@ HMP_RUN(hmp_drive_add)
 HMP_RUN(hmp_drive_del)
 {
     const HmpHost *host = hmp_host(h);
+    QmpPending *pending;
     Error *err = NULL;
+    HmpRun *run;
 
-    if (host != NULL && !host->drive_del(hmp_str(a, "id"), &err)) {
-        complain(h, err);
+    if (host == NULL) {
+        return;
     }
+    pending = hmp_later(h, &run);
+    if (!host->drive_del(hmp_str(a, "id"), pending, &err)) {
+        complain(h, err);
+        qmp_pending_done(pending, NULL);
+    }
+    hmp_later_started(h, run);
 }

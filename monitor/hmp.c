@@ -168,20 +168,31 @@ static void later_done(void *arg, const char *value, Error *take_err)
     }
 }
 
+QmpPending *hmp_later(Hmp *h, HmpRun **run)
+{
+    *run = h->run;
+    h->run = NULL;
+    (*run)->later = true;
+    return qmp_pending_new(later_done, *run);
+}
+
+void hmp_later_started(Hmp *h, HmpRun *run)
+{
+    h->run = run;
+}
+
 void hmp_do_later(Hmp *h, const char *name, json_t *take_args)
 {
     g_autoptr(json_t) args = take_args;
-    HmpRun *r = h->run;
     const QmpCommand *c = qmp_command_find(name);
-    QmpPending *p = qmp_pending_new(later_done, r);
+    HmpRun *r;
+    QmpPending *p = hmp_later(h, &r);
     Error *err = NULL;
 
-    h->run = NULL;
-    r->later = true;
     if (!qmp_command_run(c, NULL, qmp_server_state(h->server), args, p, NULL, &err)) {
         qmp_pending_done(p, err);
     }
-    h->run = r;
+    hmp_later_started(h, r);
 }
 
 json_t *hmp_args_of(const char *key, ...)

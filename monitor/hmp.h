@@ -51,9 +51,10 @@ typedef struct HmpHost {
     bool (*gdbserver)(const char *device, Error **errp);
     /* Drive letters that the firmware tries from the next reset on. */
     bool (*boot_set)(const char *order, Error **errp);
-    /* Makes a drive, as -drive with if=none does; ends one, or a block node, that nothing uses. */
+    /* Makes a drive, as -drive with if=none does. */
     bool (*drive_add)(const char *opts, Error **errp);
-    bool (*drive_del)(const char *id, Error **errp);
+    /* Ends one, or a block node; @pending is told when that is done, unless it fails at once. */
+    bool (*drive_del)(const char *id, QmpPending *pending, Error **errp);
 } HmpHost;
 /* @host (borrowed) has all of it. */
 CTX_CONTROL void hmp_set_host(const HmpHost *host);

@@ -47,8 +47,17 @@ static void *find_node(const char *name, Error **errp)
     return n;
 }
 
+/* A node may have gone since a device was told of it. */
 static const char *node_id(void *target)
 {
+    BlkNode *n = blk_next(NULL);
+
+    while (n != NULL && n != target) {
+        n = blk_next(n);
+    }
+    if (n == NULL) {
+        return NULL;
+    }
     return *blk_drive_id(target) ? blk_drive_id(target) : blk_name(target);
 }
 
@@ -167,7 +176,7 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
 
     if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
         error_set(errp, "aio=native was specified, but it requires cache.direct=on, which was not specified");
-    } else if (blk_find_drive(id) != NULL) {
+    } else if (blk_find_drive(id) != NULL || blk_front_lost(id)) {
         error_set(errp, "Duplicate ID '%s' for drive", id);
     } else if (blk_find(id) != NULL) {
         error_set(errp, "Device name '%s' conflicts with an existing node name", id);
@@ -491,14 +500,6 @@ bool drives_hot_add(const char *text, Error **errp)
                          c != NULL && c->if_ != DRIVE_IF_DEFAULT ? drive_if_name(c->if_) : "ide");
     }
     return add_drive(c, NULL, -1, errp);
-}
-
-bool drives_hot_del(const char *id, Error **errp)
-{
-    BlkNode *n = blk_find_drive(id);
-
-    n = n != NULL ? n : blk_find(id);
-    return n != NULL ? blk_close(n, errp) : error_set(errp, "Device '%s' not found", id);
 }
 
 /* Closes the first node that nobody uses any more; false: there is none. */

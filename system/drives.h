@@ -4,6 +4,7 @@
 
 #include "block/block.h"
 #include "core/machine.h"
+#include "qapi/command.h"
 #include "system/cmdline.h"
 
 /* Registers the link class "blockdev"; once. */
@@ -17,8 +18,9 @@ CTX_CONTROL BlkNode *drives_open_medium(const char *file, const char *format, co
 CTX_CONTROL bool drives_plug_all(Machine *m, Error **errp);
 /* As -drive @text, which says if=none, while the guest runs. */
 CTX_CONTROL bool drives_hot_add(const char *text, Error **errp);
-/* Closes the node of -drive @id, or the block node of that name; nothing uses it. */
-CTX_CONTROL bool drives_hot_del(const char *id, Error **errp);
+/* Takes -drive @id from its device, which stays without a medium, and closes its node; or closes the block
+ * node of that name, which nothing uses. @pending is told when that is done, unless it fails at once. */
+CTX_CONTROL bool drives_hot_del(const char *id, QmpPending *pending, Error **errp);
 /* Closes every node; all devices are gone. */
 CTX_CONTROL void drives_close_all(void);
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include "block/front.h"
 #include "block/graph.h"
+#include "block/graph.h"
 #include "qapi/commands.h"
 #include "system/qmp-bitmap.h"
 #include "system/qmp-histogram.h"
@@ -175,6 +176,10 @@ static BlockInfo *front_info(BlkFront *f)
     i->locked = i->has_tray_open && f->tray->is_locked(f);
     i->has_io_status = blk_front_may_stop(f);
     i->io_status = states[blk_front_io_status(f)];
+    if (n != NULL && blk_is_gone(n)) {
+        n = NULL;
+        i->has_io_status = false;
+    }
     i->inserted = n != NULL ? node_info(n, true) : NULL;
     if (n != NULL) {
         throttle_tell(f, i->inserted);
@@ -212,9 +217,17 @@ bool qmp_query_block(BlockInfoList *ret, Error **errp)
     return true;
 }
 
+static BlkNode *next_shown(BlkNode *n)
+{
+    do {
+        n = blk_next(n);
+    } while (n != NULL && blk_is_gone(n));
+    return n;
+}
+
 bool qmp_query_named_block_nodes(bool flat, BlockDeviceInfoList *ret, Error **errp)
 {
-    for (BlkNode *n = blk_next(NULL); n != NULL; n = blk_next(n)) {
+    for (BlkNode *n = next_shown(NULL); n != NULL; n = next_shown(n)) {
         qapi_append(ret, node_info(n, !flat));
     }
     return true;
@@ -266,7 +279,7 @@ static BlockStats *node_stats(BlkNode *n, uint64_t highest)
 
 bool qmp_query_blockstats(bool query_nodes, BlockStatsList *ret, Error **errp)
 {
-    for (BlkNode *n = query_nodes ? blk_next(NULL) : NULL; n != NULL; n = blk_next(n)) {
+    for (BlkNode *n = query_nodes ? next_shown(NULL) : NULL; n != NULL; n = next_shown(n)) {
         qapi_append(ret, node_stats(n, 0));
     }
     for (BlkNode *n = query_nodes ? NULL : blk_next(NULL); n != NULL; n = blk_next(n)) {
@@ -279,6 +292,7 @@ bool qmp_query_blockstats(bool query_nodes, BlockStatsList *ret, Error **errp)
     }
     for (BlkFront *f = query_nodes ? NULL : blk_front_next(NULL); f != NULL; f = blk_front_next(f)) {
         BlkNode *n = __atomic_load_n(&f->node, __ATOMIC_RELAXED);
+        n = n != NULL && blk_is_gone(n) ? NULL : n;
         BlockStats *s = node_stats(n, 0);
 
         s->device = g_strdup(n != NULL ? blk_drive_id(n) : "");

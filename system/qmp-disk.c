@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include "block/front.h"
+#include "block/graph.h"
 #include "qapi/commands.h"
 #include "qapi/events.h"
 #include "system/drives.h"
@@ -16,7 +17,7 @@ static void on_error(const BlkFront *f, const BlkNode *node, bool read, BlkError
         [BLK_ERROR_STOP] = BLOCK_ERROR_ACTION_STOP,
     };
 
-    qmp_event_block_io_error(f->drive, node != NULL ? blk_name(node) : NULL,
+    qmp_event_block_io_error(f->drive, node != NULL && !blk_is_gone(node) ? blk_name(node) : NULL,
                              read ? IO_OPERATION_TYPE_READ : IO_OPERATION_TYPE_WRITE, actions[action], true,
                              err == -ENOSPC, errno_text(-err));
 }

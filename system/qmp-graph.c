@@ -267,6 +267,11 @@ static bool drive_act(Step *s, Error **errp)
     return true;
 }
 
+static void drive_settle(Step *s)
+{
+    blk_close_unused(s->node);
+}
+
 bool qmp_set_drive(const BlkFront *f, const char *name, QmpPending *pending, Error **errp)
 {
     const BlkUser *u = blk_front_user(f);
@@ -283,7 +288,9 @@ bool qmp_set_drive(const BlkFront *f, const char *name, QmpPending *pending, Err
         return true;
     }
     Change *c = change_new(pending);
-    change_step(c, drive_act, u->node, to)->text = g_strdup(f->qdev);
+    Step *s = change_step(c, drive_act, u->node, to);
+    s->text = g_strdup(f->qdev);
+    s->settle = blk_is_gone(u->node) ? drive_settle : NULL;
     return change_go(c);
 }
 

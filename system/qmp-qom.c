@@ -1,6 +1,7 @@
 /* qmp-qom.c: the commands of the object tree, and of objects in it. */
 #include <string.h>
 #include "accel/kvm/kvm.h"
+#include "block/graph.h"
 #include "qapi/commands.h"
 #include "system/objects.h"
 #include "system/qmp-graph.h"
@@ -69,10 +70,11 @@ bool qmp_qom_get(const char *path, const char *property, json_t **ret, Error **e
         return false;
     }
     const BlkFront *f = front_at(&n, property);
-    if (f != NULL && f->node != NULL) {
-        const char *drive = blk_drive_id(f->node);
+    if (f != NULL) {
+        const BlkNode *there = f->node != NULL && !blk_is_gone(f->node) ? f->node : NULL;
+        const char *drive = there != NULL ? blk_drive_id(there) : "";
 
-        *ret = json_string(*drive != '\0' ? drive : blk_name(f->node));
+        *ret = json_string(*drive != '\0' || there == NULL ? drive : blk_name(there));
         return true;
     }
     if (!qom_get(&n, property, value, errp)) {

@@ -96,7 +96,7 @@ static bool change(Medium *m, BlkNode *n, Error **errp)
     bool closed = !m->tray.open;
     bool full = m->node != NULL;
     lock_drop(&m->lock);
-    if (closed && full && !m->no_tray) {
+    if (closed && full && n != NULL && !m->no_tray) {
         return error_set(errp, "Tray of device '%s' is not open", m->dev->id);
     }
     detach_old(m, other);

@@ -839,7 +839,7 @@ bool ide_cd_change(Device *dev, BlkNode *n, Error **errp)
     if (!is_cd(dev, errp)) {
         return false;
     }
-    if (!d->cd.tray.open && d->node != NULL) {
+    if (!d->cd.tray.open && d->node != NULL && n != NULL) {
         return error_set(errp, "Tray of device '%s' is not open", dev->id);
     }
     if (d->held[other]) {

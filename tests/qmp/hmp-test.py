@@ -15,6 +15,7 @@ import tempfile
 import termios
 
 from qmp import HERE, LIMIT, Failed, Machine, Nothing, Stream, check, main, same, still
+from virtio import FLUSH, IN, OUT, Blk
 
 PROMPT = b"(qemu) "
 
@@ -397,9 +398,70 @@ def test_drives():
         like(m, "drive_add -n 0 driver=null-co", r"Error: 'node-name' must be specified.*\n")
         says(m, "drive_del nn", "")
         same(m.qmp.cmd("query-named-block-nodes"), [])
-    with still("-S", "-drive", "if=none,id=x,format=raw,file=" + Machine.rom,
-               "-device", "virtio-blk-pci,drive=x,id=d") as m:
-        like(m, "drive_del x", r".*in use.*\n")
+
+def test_drives_in_use():
+    """drive_del of what a device has: the device stays, without a medium; the id is its until it goes."""
+    with tempfile.NamedTemporaryFile() as f:
+        f.truncate(1 << 20)
+        image = "format=raw,file=" + f.name
+        with Machine("-drive", "if=none,id=d0,werror=stop,rerror=stop," + image,
+                     "-device", "virtio-blk-pci,drive=d0,id=v,addr=5", machine="pc") as m:
+            blk = Blk(m, 5)
+            blk.request(OUT)
+            says(m, "drive_del d0", "")
+            same(m.qmp.cmd("query-named-block-nodes"), [])
+            for kind in (IN, OUT, FLUSH):
+                blk.request(kind, status=1)
+            for operation in ("read", "write"):
+                event = m.qmp.event("BLOCK_IO_ERROR")
+                same((event["operation"], event["action"], event["device"]), (operation, "report", ""))
+            same(m.qmp.status(), "running")
+            like(m, "info block", r"/machine/peripheral/v/virtio-backend: \[not inserted\]\n"
+                                  r"    Attached to:      /machine/peripheral/v/virtio-backend\n")
+            same(m.qmp.cmd("qom-get", path="/machine/peripheral/v", property="drive"), "")
+            same(["node-name" in row for row in m.qmp.cmd("query-blockstats")], [False])
+            same(m.qmp.cmd("query-blockstats", **{"query-nodes": True}), [])
+            says(m, "drive_del d0", "Device 'd0' not found\n")
+            says(m, "drive_add 0 if=none,id=d0," + image, "Duplicate ID 'd0' for drive\n")
+            human(m, "info qtree")
+            says(m, "device_del v", "")
+            m.qmp.cmd("system_reset")
+            m.qmp.event("DEVICE_DELETED")
+            says(m, "drive_add 0 if=none,id=d0," + image, "OK\n")
+
+
+def test_media_in_use():
+    """drive_del of media, and of nodes that are in use."""
+    with tempfile.NamedTemporaryFile() as f, tempfile.NamedTemporaryFile() as g:
+        for file in (f, g):
+            file.truncate(1 << 20)
+        with still("-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=d1,id=cd", "-drive",
+                   "if=none,id=d1,media=cdrom,format=raw,file=" + f.name, "-device", "ide-cd,drive=d2,id=ide",
+                   "-drive", "if=none,id=d2,media=cdrom,format=raw,file=" + f.name,
+                   "-drive", "if=none,id=d3,node-name=n3,format=raw,file=" + g.name,
+                   "-device", "scsi-hd,drive=d3",
+                   "-blockdev", "null-co,node-name=n5,size=1M", "-blockdev", "raw,node-name=n4,file=n5",
+                   "-device", "scsi-hd,drive=n4,id=hd", "-blockdev", "null-co,node-name=n6,size=1M") as m:
+            for node in "n3", "n4":
+                says(m, "drive_del " + node, "Node %s is in use\n" % node)
+            says(m, "drive_del n5", "Block device n5 is in use\n")
+            same(human(m, "info block").count("not inserted"), 0)
+            m.qmp.cmd("blockdev-mirror", device="d3", target="n6", sync="none", **{"job-id": "j"})
+            says(m, "drive_del d3", "Node 'd3' is busy: block device is in use by block job: mirror\n")
+            m.qmp.cmd("block-job-cancel", device="j", force=True)
+            m.qmp.event("BLOCK_JOB_CANCELLED")
+            for drive in "d1", "d2", "d3":
+                says(m, "drive_del " + drive, "")
+                says(m, "drive_del " + drive, "Device '%s' not found\n" % drive)
+            for device in "cd", "ide":
+                like(m, "info block " + device, device + r": \[not inserted\]\n    Attached to:      .*\n"
+                                                r"    Removable device: not locked, tray closed\n")
+            same({n["node-name"] for n in m.qmp.cmd("query-named-block-nodes")}, {"n4", "n5", "n6"})
+            m.qmp.cmd("blockdev-open-tray", id="cd")
+            m.qmp.cmd("blockdev-add", driver="null-co", **{"node-name": "d1", "read-only": True})
+            m.qmp.cmd("blockdev-insert-medium", id="cd", **{"node-name": "d1"})
+            like(m, "info block cd", r".*null-co.*tray open.*")
+            says(m, "drive_del d1", "Node d1 is in use\n")
 
 
 def rsp(stream, packet):
