@@ -14,8 +14,7 @@ typedef struct File {
     bool no_punch, no_zero_range;      /* atomic: the host said it cannot */
     int flush_error;           /* atomic: see file_flush() */
 
-    bool ordered;              /* direct with blocks above 512: writes pass the gate of file-io.c */
-    Lock gate;                 /* guards the two lists */
+    Lock gate;                 /* guards the two lists: direct writes that pass the gate of file-io.c */
     FileAux *writing, *waiting;
     Lock data_lock;            /* guards the two below */
     uint64_t data_from, data_to;       /* no hole is there: see file-status.c */

@@ -4,8 +4,8 @@
  *    error, a misaligned write, zeroing, discarding) is done by file_blocking() on the pool, from
  *    the start: repeating a transfer is harmless.  So every odd case has one piece of code,
  *    straight down.
- * 2. With O_DIRECT blocks above 512 bytes a guest's write may be part of a block, and we write
- *    whole ones: the gate keeps overlapping writes, of which one is partial, from running at once.
+ * 2. With O_DIRECT a write may be part of a block (a guest's of 512 bytes, an NBD client's of one), and we
+ *    write whole ones: the gate keeps overlapping writes, of which one is partial, from running at once.
  * 3. A bounce buffer is at most BOUNCE_MAX; longer transfers go through it in pieces on the
  *    pool. */
 #include <errno.h>
@@ -422,13 +422,26 @@ static void gate_start(Post *p)
     file_start(container_of(p, FileAux, start)->r);
 }
 
+static bool is_partial(const File *f, const BlkReq *r)
+{
+    return ((r->pos | r->left) & (f->align - 1)) != 0;
+}
+
+/* Writes of guests are of whole sectors: where these are whole blocks, only other people's need the gate. */
+static bool is_ordered(const BlkNode *n, const BlkReq *r)
+{
+    const File *f = n->state;
+
+    return n->direct && r->op != BLK_READ && (f->align > 512 || is_partial(f, r));
+}
+
 /* True if @r may start now; else it is started when those in its way are done. */
 static bool gate_enter(File *f, BlkReq *r)
 {
     FileAux *a = aux_of(r);
 
     a->gated = true;
-    a->partial = ((r->pos | r->left) & (f->align - 1)) != 0;
+    a->partial = is_partial(f, r);
     a->start.run = gate_start;
     lock_take(&f->gate);
     bool wait = conflict(f, f->writing, NULL, a) || conflict(f, f->waiting, NULL, a);
@@ -643,7 +656,7 @@ void file_submit(BlkLane *l, BlkReq *r)
         file_to_pool(r);
         break;
     default:
-        if (f->ordered && r->op != BLK_READ && !gate_enter(f, r)) {
+        if (is_ordered(n, r) && !gate_enter(f, r)) {
             break;
         }
         file_start(r);

@@ -198,7 +198,6 @@ static void find_limits(BlkNode *n)
 
     direct_limits(n);
     n->limits.align = MAX(f->align, f->mem_align);
-    f->ordered = n->direct && f->align > 512;
     n->limits.can_zero = true;
     n->limits.can_grow = !f->is_device;
     if (f->is_device) {
