@@ -31,6 +31,7 @@ typedef struct Blkdebug {
     GArray *rules;
     int64_t state;
     Gate gate;
+    Breaks breaks;
     uint64_t align, max_transfer, opt_zero, max_zero, opt_discard, max_discard;    /* 0: no limit */
 } Blkdebug;
 
@@ -67,6 +68,14 @@ void blk_event_slow(BlkNode *n, BlkdebugEvent event)
     lock_take(&d->lock);
     event_locked(d, event);
     lock_drop(&d->lock);
+    if (breaks_any(&d->breaks)) {
+        breaks_wait(&d->breaks, event);
+    }
+}
+
+Breaks *blkdebug_breaks(BlkNode *n)
+{
+    return &((Blkdebug *)n->state)->breaks;
 }
 
 /* The error that waits for such a request, or 0. */
@@ -279,33 +288,31 @@ static bool in_pieces(const Blkdebug *d, const BlkReq *r)
            ((r->pos | r->left) % d->align || (d->max_transfer && r->left > d->max_transfer));
 }
 
-static void events_of(BlkNode *n, const BlkReq *r)
-{
-    /* What a thread waits for is said by whoever asks: see blk_event() in the formats. */
-    bool data = r->loop != blk_bridge_loop();
+/* A request that breakpoints stop, then on its way down. */
+typedef struct Parked {
+    BreakStop stop;
+    Post post;
+    BlkNode *node;
+    BlkReq *up;
+    BlkReq req;
+} Parked;
 
-    if (r->op == BLK_READ && data) {
-        blk_event_slow(n, BLKDEBUG_EVENT_READ_AIO);
-    } else if (r->op == BLK_WRITE) {
-        if (data) {
-            blk_event_slow(n, BLKDEBUG_EVENT_WRITE_AIO);
-        }
-        blk_event_slow(n, BLKDEBUG_EVENT_PWRITEV);
-    } else if (r->op == BLK_ZERO) {
-        blk_event_slow(n, BLKDEBUG_EVENT_PWRITEV_ZERO);
-    } else if (r->op == BLK_FLUSH) {
-        blk_event_slow(n, BLKDEBUG_EVENT_FLUSH_TO_OS);
-        blk_event_slow(n, BLKDEBUG_EVENT_FLUSH_TO_DISK);
-    }
+static void parked_done(BlkReq *r, int ret)
+{
+    Parked *p = container_of(r, Parked, req);
+    BlkReq *up = p->up;
+
+    g_free(p);
+    blk_complete_later(up, ret);
 }
 
-static bool blkdebug_intercept(BlkLane *l, BlkReq *r)
+/* After the events of @r: true if this node ends it. */
+static bool request_taken(BlkNode *n, BlkReq *r)
 {
-    Blkdebug *d = l->node->state;
+    Blkdebug *d = n->state;
 
-    events_of(l->node, r);
     if (in_pieces(d, r)) {
-        blk_filter_pass(l->node, r, d->align, r->op != BLK_READ, &d->gate, d->worker, pass_run);
+        blk_filter_pass(n, r, d->align, r->op != BLK_READ, &d->gate, d->worker, pass_run);
         return true;
     }
     int error = injected(d, r->op, r->pos, r->left);
@@ -313,6 +320,83 @@ static bool blkdebug_intercept(BlkLane *l, BlkReq *r)
         blk_complete_later(r, error);
     }
     return error;
+}
+
+static void parked_on(Post *post)
+{
+    Parked *p = container_of(post, Parked, post);
+    const BlkReq *up = p->up;
+
+    if (request_taken(p->node, p->up)) {
+        g_free(p);
+        return;
+    }
+    p->req = (BlkReq){ .op = up->op, .flags = up->flags, .off = up->pos, .len = up->left, .iov = up->cur,
+                       .niov = up->ncur, .loop = up->loop, .done = parked_done };
+    blk_submit_below(p->node->child, &p->req);
+}
+
+static void parked_go(BreakStop *s)
+{
+    Parked *p = container_of(s, Parked, stop);
+
+    loop_post(p->up->loop, &p->post);
+}
+
+/* Tells of @event; true: breakpoints stop @r. */
+static bool tell(BlkNode *n, BlkdebugEvent event, Parked *p)
+{
+    Blkdebug *d = n->state;
+
+    lock_take(&d->lock);
+    event_locked(d, event);
+    lock_drop(&d->lock);
+    return p && breaks_hit(&d->breaks, event, &p->stop);
+}
+
+/* True: breakpoints stop @r. */
+static bool events_of(BlkNode *n, BlkReq *r)
+{
+    /* What a thread waits for is said by whoever asks: see blk_event() in the formats. */
+    bool data = r->loop != blk_bridge_loop();
+    BlkdebugEvent events[2];
+    unsigned count = 0;
+
+    if (r->op == BLK_READ && data) {
+        events[count++] = BLKDEBUG_EVENT_READ_AIO;
+    } else if (r->op == BLK_WRITE) {
+        if (data) {
+            events[count++] = BLKDEBUG_EVENT_WRITE_AIO;
+        }
+        events[count++] = BLKDEBUG_EVENT_PWRITEV;
+    } else if (r->op == BLK_ZERO) {
+        events[count++] = BLKDEBUG_EVENT_PWRITEV_ZERO;
+    } else if (r->op == BLK_FLUSH) {
+        events[count++] = BLKDEBUG_EVENT_FLUSH_TO_OS;
+        events[count++] = BLKDEBUG_EVENT_FLUSH_TO_DISK;
+    }
+    Parked *p = NULL;
+    bool stopped = false;
+
+    if (count && breaks_any(&((Blkdebug *)n->state)->breaks)) {
+        p = g_new0(Parked, 1);
+        /* One hold is ours, so that it does not go on before all is told. */
+        *p = (Parked){ .stop = { .holds = 1, .go = parked_go }, .post.run = parked_on, .node = n, .up = r };
+    }
+    for (unsigned i = 0; i < count; i++) {
+        stopped |= tell(n, events[i], p);
+    }
+    if (p && !stopped) {
+        g_free(p);
+    } else if (p) {
+        breaks_release(&((Blkdebug *)n->state)->breaks, &p->stop);
+    }
+    return stopped;
+}
+
+static bool blkdebug_intercept(BlkLane *l, BlkReq *r)
+{
+    return events_of(l->node, r) || request_taken(l->node, r);
 }
 
 static int blkdebug_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s)
@@ -363,6 +447,7 @@ static void blkdebug_close(BlkNode *n)
     blk_filter_worker_end(d->worker);
     g_array_unref(d->rules);
     gate_end(&d->gate);
+    breaks_fini(&d->breaks);
     lock_destroy(&d->lock);
 }
 
@@ -380,6 +465,7 @@ static bool blkdebug_open(BlkNode *n, const BlkOptions *o, Error **errp)
     d->align = 1;
     lock_init(&d->lock, RANK_LEAF, "blkdebug");
     gate_init(&d->gate);
+    breaks_init(&d->breaks);
     blk_filter_open(n);
     if (own && (!set_limits(n, own, errp) || !add_rules(d, (const BlkdebugRules *)own, errp) ||
                 (own->config && *own->config && !add_config(d, own->config, errp)))) {

@@ -66,6 +66,7 @@ static int open_image(Session *s, const char *name, const char *format, const ch
 
 static int run_close(Session *s, int argc, char **argv)
 {
+    aio_end(s);
     return image_close(&s->image) ? 0 : -EIO;
 }
 
@@ -267,7 +268,7 @@ static int run_abort(Session *s, int argc, char **argv)
 
 static const IoCommand *find(const char *name)
 {
-    const IoCommand *tables[] = { io_transfer_commands, io_image_commands };
+    const IoCommand *tables[] = { io_transfer_commands, io_image_commands, io_break_commands };
 
     for (unsigned i = 0; i < ARRAY_LEN(tables); i++) {
         for (const IoCommand *c = tables[i]; c->name; c++) {
@@ -281,7 +282,7 @@ static const IoCommand *find(const char *name)
 
 static int run_help(Session *s, int argc, char **argv)
 {
-    const IoCommand *tables[] = { io_transfer_commands, io_image_commands };
+    const IoCommand *tables[] = { io_transfer_commands, io_image_commands, io_break_commands };
     const IoCommand *one = argc > 1 ? find(argv[1]) : NULL;
 
     if (argc > 1 && !one) {
@@ -353,6 +354,7 @@ static int run_line(Session *s, const char *line)
         }
         return -EINVAL;
     }
+    aio_reap(s);
     int ret = c->run(s, argc, argv);
     fflush(stdout);
     return ret;
@@ -416,6 +418,17 @@ static bool take_aio(Session *s, const char *mode)
     return true;
 }
 
+static bool take_discard(Session *s, const char *mode)
+{
+    if (!strcmp(mode, "ignore") || !strcmp(mode, "off")) {
+        s->flags &= ~(unsigned)OPEN_UNMAP;
+    } else if (strcmp(mode, "unmap") != 0 && strcmp(mode, "on") != 0) {
+        fprintf(stderr, "%s: Invalid discard option: %s\n", g_get_prgname(), mode);
+        return false;
+    }
+    return true;
+}
+
 /* The patterns in the lines of @path. */
 static bool trace_events_file(const char *path, Error **errp)
 {
@@ -459,20 +472,21 @@ static bool take_trace(const char *text, Error **errp)
     return ok;
 }
 
+static const struct option longs[] = {
+    { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+    { "cmd", required_argument, NULL, 'c' }, { "format", required_argument, NULL, 'f' },
+    { "read-only", no_argument, NULL, 'r' }, { "nocache", no_argument, NULL, 'n' },
+    { "native-aio", no_argument, NULL, 'k' }, { "aio", required_argument, NULL, 'i' },
+    { "cache", required_argument, NULL, 't' }, { "discard", required_argument, NULL, 'd' },
+    { "force-share", no_argument, NULL, 'U' }, { "image-opts", no_argument, NULL, 256 },
+    { "object", required_argument, NULL, 257 }, { "snapshot", no_argument, NULL, 's' },
+    { "copy-on-read", no_argument, NULL, 'C' }, { "misalign", no_argument, NULL, 'm' },
+    { "trace", required_argument, NULL, 'T' }, { 0 },
+};
+
 /* Takes the options; -1: go on, else the exit status. */
 static int start_read(Start *st, int argc, char **argv)
 {
-    static const struct option longs[] = {
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
-        { "cmd", required_argument, NULL, 'c' }, { "format", required_argument, NULL, 'f' },
-        { "read-only", no_argument, NULL, 'r' }, { "nocache", no_argument, NULL, 'n' },
-        { "native-aio", no_argument, NULL, 'k' }, { "aio", required_argument, NULL, 'i' },
-        { "cache", required_argument, NULL, 't' }, { "discard", required_argument, NULL, 'd' },
-        { "force-share", no_argument, NULL, 'U' }, { "image-opts", no_argument, NULL, 256 },
-        { "object", required_argument, NULL, 257 }, { "snapshot", no_argument, NULL, 's' },
-        { "copy-on-read", no_argument, NULL, 'C' }, { "misalign", no_argument, NULL, 'm' },
-        { "trace", required_argument, NULL, 'T' }, { 0 },
-    };
     Session *s = &st->s;
     Error *err = NULL;
     int got;
@@ -507,10 +521,7 @@ static int start_read(Start *st, int argc, char **argv)
             }
             break;
         case 'd':
-            if (!strcmp(optarg, "ignore") || !strcmp(optarg, "off")) {
-                s->flags &= ~(unsigned)OPEN_UNMAP;
-            } else if (strcmp(optarg, "unmap") != 0 && strcmp(optarg, "on") != 0) {
-                fprintf(stderr, "%s: Invalid discard option: %s\n", g_get_prgname(), optarg);
+            if (!take_discard(s, optarg)) {
                 return 1;
             }
             break;
@@ -540,6 +551,7 @@ int main(int argc, char **argv)
     g_set_prgname(name);
     error_set_program(argv[0]);
     thread_become_control();
+    aio_init(&st.s);
     int status = start_read(&st, argc, argv);
     if (status >= 0) {
         return status;
@@ -558,6 +570,7 @@ int main(int argc, char **argv)
     if (!lines->len) {
         ret = interact(&st.s);
     }
+    aio_end(&st.s);
     bool closed = image_close(&st.s.image);
     return ret < 0 || !closed ? 1 : 0;
 }

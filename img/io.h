@@ -1,16 +1,24 @@
 /* io.h: what the parts of rhea-io share: a command is a row of a table, its words are split at spaces.
  *
- * 1. Commands run one after another; the aio_ ones too, so that aio_flush has nothing to wait for. */
+ * 1. Commands run one after another.  An aio_ command waits for its request, too, unless a breakpoint has
+ *    stopped one: then they go on by themselves, and the commands that follow tell of those that are done. */
 #ifndef IMG_IO_H
 #define IMG_IO_H
 
+#include <pthread.h>
 #include "img/img.h"
+#include "util/lock.h"
 
 typedef struct Session {
     Image image;
     const char *format, *cache;
     unsigned flags;            /* OPEN_* */
     bool quit, misalign;
+    Lock lock;                 /* guards what follows: requests that the aio_ commands have started */
+    LockCond changed;
+    unsigned turn;             /* counts what happened: a request is done, or was stopped */
+    unsigned busy;             /* started and not told of */
+    struct Aio *done, **done_tail;
 } Session;
 
 typedef struct IoCommand {
@@ -22,7 +30,30 @@ typedef struct IoCommand {
     int (*run)(Session *s, int argc, char **argv);
 } IoCommand;
 
-extern const IoCommand io_transfer_commands[], io_image_commands[];
+/* A request on a thread of its own. */
+typedef struct Aio Aio;
+struct Aio {
+    void (*run)(Aio *a);       /* on that thread */
+    void (*tell)(Aio *a);      /* on main, afterwards; frees it */
+    Session *s;
+    pthread_t thread;
+    bool over;
+    Aio *next;
+};
+
+extern const IoCommand io_transfer_commands[], io_image_commands[], io_break_commands[];
+
+/* --- io-break.c --- */
+
+void aio_init(Session *s);
+/* Runs @a, which tell() frees.  False: it cannot; it was said. */
+bool aio_start(Session *s, Aio *a);
+/* Tells of the requests that are done. */
+void aio_reap(Session *s);
+/* Waits for all of them.  False: a breakpoint has stopped one. */
+bool aio_wait(Session *s);
+/* Lets all go on, and waits for them: the image is to be closed. */
+void aio_end(Session *s);
 
 /* Can the image be written to?  Says so if not. */
 bool io_writable(const Session *s);

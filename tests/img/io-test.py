@@ -55,6 +55,70 @@ def options():
     io("-s", "--image-opts", "driver=qcow2,file.filename=top.qcow2", *write)
 
 
+def debug(name="top.qcow2", below='{"driver":"file","filename":"%s"}'):
+    return 'json:{"driver":"qcow2","file":{"driver":"blkdebug","image":' + below % name + "}}"
+
+
+def breakpoints():
+    """What stops, what goes on, and what is refused: the same on either side."""
+    aio = "aio_write 0 64k"
+    for lines in (
+            ["break write_aio A", aio, "wait_break A", "resume A", "aio_flush", "read -P 0xcd 0 64k"],
+            ["break read_aio A", "write 0 64k", "aio_read -P 0xcd 0 64k", "wait_break A", "resume A",
+             "aio_flush"],
+            ["break pwritev A", aio, "wait_break A", "resume A", "aio_flush"],
+            ["break cluster_alloc A", aio, "wait_break A", "resume A", "aio_flush"],
+            ["break l2_alloc_write A", aio, "wait_break A", "resume A", "aio_flush"],
+            # Two that stop one request.
+            ["break write_aio A", "break write_aio B", aio, "wait_break A", "resume A", "wait_break B",
+             "resume B", "aio_flush", "resume A"],
+            # A breakpoint stops one request only.
+            ["break write_aio A", aio, "wait_break A", "resume A", "aio_flush", "aio_write 64k 64k",
+             "aio_flush", "write 128k 4k", "resume A"],
+            # Others go on meanwhile; the last that was stopped goes on first.
+            ["break write_aio A", aio, "wait_break A", "write -P 5 128k 64k", "read -P 5 128k 64k",
+             "resume A", "aio_flush"],
+            ["break write_aio A", aio, "wait_break A", "break write_aio B", "aio_write 64k 64k",
+             "wait_break B", "resume A", "resume B", "aio_flush", "read -P 0xcd 0 128k"],
+            ["break write_aio A", aio, "wait_break A", "remove_break A", "aio_flush"],
+            ["break write_aio A", "break write_aio A", "remove_break A", "remove_break A", aio,
+             "aio_flush"],
+            ["break none A", "remove_break A"], ["break foo A"], ["break foo"], ["break"], ["resume"],
+            ["resume A"], ["remove_break A"], ["wait_break"], ["break write_aio A", "resume A"],
+            ["aio_write 100M 4k", "aio_flush"], ["aio_read -P 99 0 4k", "aio_flush"]):
+        got = {}
+        for side in ("ours", "theirs"):
+            prepare(side)
+            status, out, err = outcome(side, [*commands(*lines), debug()], io=True)
+            got[side] = status, sorted(out.splitlines()), err
+            run(IMG["theirs"], "check", "-q", "top.qcow2")
+        same(got["ours"], got["theirs"], "\n".join(lines))
+    for line in ("break write_aio A", "resume A", "remove_break A"):
+        io("-c", line, "top.qcow2")
+
+
+def for_ever():
+    """What would never come is said; the end lets all go on.  Debian's waits for ever."""
+    start = ["break write_aio A", "aio_write 0 64k", "wait_break A"]
+    for lines, why in ((["wait_break A"], "No such file"),
+                       (["break read_aio B", "wait_break B"], "none is on"),
+                       (start + ["wait_break B"], "No such file"), (start + ["aio_flush"], "has stopped")):
+        prepare("ours")
+        status, out, _ = run(IO["ours"], *commands(*lines), debug(), status=None)
+        same((status, why in out), (1, True), out)
+    for last in ([], ["quit"], ["close"], ["resume A", "close", "length"]):
+        prepare("ours")
+        out = run(IO["ours"], *commands(*start, *last), debug(), status=1 if "length" in last else 0)[0]
+        same("Resuming request 'A'" in out and "wrote 65536" in out, True, out)
+        run(IO["theirs"], *commands("read -P 0xcd 0 64k"), "top.qcow2")
+    # Through a node that does not let the request's own thread ask the file.
+    prepare("ours")
+    node = debug(below='{"driver":"raw","file":{"driver":"file","filename":"%s"}}')
+    for event in ("pwritev", "flush_to_disk"):
+        run(IO["ours"], "-C", *commands("break %s A" % event, "aio_write -f 0 64k", "wait_break A",
+                                        "resume A", "aio_flush", "read -P 0xcd 0 64k"), node)
+
+
 def trace():
     """Events go where they are told to; one that is not there is refused by its name."""
     prepare("ours")
@@ -73,4 +137,4 @@ def trace():
 
 
 if __name__ == "__main__":
-    main([options, trace])
+    main([options, breakpoints, for_ever, trace])
