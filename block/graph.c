@@ -408,7 +408,7 @@ void blk_move_drive(BlkNode *from, BlkNode *to)
 void blk_lose_drive(BlkNode *n)
 {
     assert_control();
-    blk_rename_drive(n, "");
+    g_clear_pointer(&n->drive_id, g_free);
     n->kept = false;
     blk_close_unused(n);
 }

@@ -450,12 +450,16 @@ def test_media_in_use():
             says(m, "drive_del d3", "Node 'd3' is busy: block device is in use by block job: mirror\n")
             m.qmp.cmd("block-job-cancel", device="j", force=True)
             m.qmp.event("BLOCK_JOB_CANCELLED")
+            m.qmp.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": m.folder.name + "/nbd"}})
+            m.qmp.cmd("block-export-add", type="nbd", id="e", **{"node-name": "n3"})
             for drive in "d1", "d2", "d3":
                 says(m, "drive_del " + drive, "")
                 says(m, "drive_del " + drive, "Device '%s' not found\n" % drive)
             for device in "cd", "ide":
                 like(m, "info block " + device, device + r": \[not inserted\]\n    Attached to:      .*\n"
                                                 r"    Removable device: not locked, tray closed\n")
+            m.qmp.cmd("block-export-del", id="e")
+            says(m, "drive_del n3", "")                # what else had it has let it go
             same({n["node-name"] for n in m.qmp.cmd("query-named-block-nodes")}, {"n4", "n5", "n6"})
             m.qmp.cmd("blockdev-open-tray", id="cd")
             m.qmp.cmd("blockdev-add", driver="null-co", **{"node-name": "d1", "read-only": True})
