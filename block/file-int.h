@@ -3,8 +3,7 @@
 #define BLOCK_FILE_INT_H
 
 #include "block/block-int.h"
-
-typedef struct FileAux FileAux;
+#include "block/gate.h"
 
 typedef struct File {
     bool is_device;            /* a block device: ioctls instead of fallocate */
@@ -14,8 +13,7 @@ typedef struct File {
     bool no_punch, no_zero_range;      /* atomic: the host said it cannot */
     int flush_error;           /* atomic: see file_flush() */
 
-    Lock gate;                 /* guards the two lists: direct writes that pass the gate of file-io.c */
-    FileAux *writing, *waiting;
+    Gate gate;                 /* of direct writes, see file-io.c */
     Lock data_lock;            /* guards the two below */
     uint64_t data_from, data_to;       /* no hole is there: see file-status.c */
 } File;
@@ -32,6 +30,7 @@ int file_lock_copy(BlkNode *n, int fd);
 
 /* file-io.c */
 void file_submit(BlkLane *l, BlkReq *r);
+/* The whole of a request in the caller's thread, beside requests in flight. */
 int file_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov,
                   unsigned niov, uint64_t len);
 

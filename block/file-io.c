@@ -359,8 +359,8 @@ static int file_zero(BlkNode *n, unsigned flags, uint64_t off, uint64_t len)
     return ret;
 }
 
-int file_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov,
-                  unsigned niov, uint64_t len)
+static int file_do(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov, unsigned niov,
+                   uint64_t len)
 {
     switch (op) {
     case BLK_READ:
@@ -380,16 +380,15 @@ int file_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const stru
 /* --- the gate --- */
 
 /* What a request keeps while it is bounced or gated; r->aux. */
-struct FileAux {
+typedef struct FileAux {
     BlkReq *r;
     struct iovec iov;          /* the bounce buffer, when there is one */
     uint64_t pos, left;        /* what was asked for */
     const struct iovec *cur;
     unsigned ncur;
-    bool gated, partial;
-    Post start;
-    FileAux *next;             /* of the gate's list */
-};
+    bool gated;
+    GateRange range;
+} FileAux;
 
 static void file_start(BlkReq *r);
 
@@ -404,78 +403,69 @@ static FileAux *aux_of(BlkReq *r)
     return r->aux;
 }
 
-/* True if @b has to wait for one of @list up to @end. */
-static bool conflict(const File *f, const FileAux *list, const FileAux *end, const FileAux *b)
+static bool is_partial(const File *f, uint64_t off, uint64_t len)
 {
-    for (const FileAux *a = list; a != end; a = a->next) {
-        if ((a->partial || b->partial) &&
-            ALIGN_DOWN(a->pos, f->align) < ALIGN_UP(b->pos + b->left, f->align) &&
-            ALIGN_DOWN(b->pos, f->align) < ALIGN_UP(a->pos + a->left, f->align)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void gate_start(Post *p)
-{
-    file_start(container_of(p, FileAux, start)->r);
-}
-
-static bool is_partial(const File *f, const BlkReq *r)
-{
-    return ((r->pos | r->left) & (f->align - 1)) != 0;
+    return ((off | len) & (f->align - 1)) != 0;
 }
 
 /* Writes of guests are of whole sectors: where these are whole blocks, only other people's need the gate. */
-static bool is_ordered(const BlkNode *n, const BlkReq *r)
+static bool is_ordered(const BlkNode *n, BlkOp op, uint64_t off, uint64_t len)
 {
     const File *f = n->state;
 
-    return n->direct && r->op != BLK_READ && (f->align > 512 || is_partial(f, r));
+    return n->direct && (op == BLK_WRITE || op == BLK_ZERO) && (f->align > 512 || is_partial(f, off, len));
+}
+
+/* The blocks of [@off, @off + @len). */
+static GateRange blocks_of(const File *f, uint64_t off, uint64_t len)
+{
+    return (GateRange){ .off = ALIGN_DOWN(off, f->align), .end = ALIGN_UP(off + len, f->align),
+                        .alone = is_partial(f, off, len) };
+}
+
+static void gate_start(GateRange *g)
+{
+    file_start(container_of(g, FileAux, range)->r);
 }
 
 /* True if @r may start now; else it is started when those in its way are done. */
-static bool gate_enter(File *f, BlkReq *r)
+static bool gate_pass(File *f, BlkReq *r)
 {
     FileAux *a = aux_of(r);
 
     a->gated = true;
-    a->partial = is_partial(f, r);
-    a->start.run = gate_start;
-    lock_take(&f->gate);
-    bool wait = conflict(f, f->writing, NULL, a) || conflict(f, f->waiting, NULL, a);
-    FileAux **at = wait ? &f->waiting : &f->writing;
-    while (wait && *at) {
-        at = &(*at)->next;
-    }
-    a->next = *at;
-    *at = a;
-    lock_drop(&f->gate);
-    return !wait;
+    a->range = blocks_of(f, r->pos, r->left);
+    a->range.go = gate_start;
+    a->range.loop = r->loop;
+    return gate_enter(&f->gate, &a->range);
 }
 
-static void gate_leave(File *f, FileAux *gone)
+static void gate_over(BlkReq *r)
 {
-    lock_take(&f->gate);
-    FileAux **at = &f->writing;
-    while (*at != gone) {
-        at = &(*at)->next;
-    }
-    *at = gone->next;
-    for (at = &f->waiting; *at;) {
-        FileAux *a = *at;
+    FileAux *a = r->aux;
+    File *f = r->at->node->state;
 
-        if (conflict(f, f->writing, NULL, a) || conflict(f, f->waiting, a, a)) {
-            at = &a->next;
-            continue;
-        }
-        *at = a->next;
-        a->next = f->writing;
-        f->writing = a;
-        loop_post(a->r->loop, &a->start);
+    if (a && a->gated) {
+        gate_leave(&f->gate, &a->range);
+        a->gated = false;
     }
-    lock_drop(&f->gate);
+}
+
+int file_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, const struct iovec *iov, unsigned niov,
+                  uint64_t len)
+{
+    File *f = n->state;
+
+    if (!len || !is_ordered(n, op, off, len)) {
+        return file_do(n, op, flags, off, iov, niov, len);
+    }
+    GateRange range = blocks_of(f, off, len);
+    if (!gate_enter_wait(&f->gate, &range)) {
+        return -ENOMEM;
+    }
+    int ret = file_do(n, op, flags, off, iov, niov, len);
+    gate_leave(&f->gate, &range);
+    return ret;
 }
 
 /* --- ends --- */
@@ -484,10 +474,8 @@ static void file_end(BlkReq *r, int ret)
 {
     FileAux *a = r->aux;
 
+    gate_over(r);
     if (a) {
-        if (a->gated) {
-            gate_leave(r->at->node->state, a);
-        }
         free(a->iov.iov_base);
         g_free(a);
         r->aux = NULL;
@@ -499,7 +487,8 @@ static void pool_transfer(PoolJob *job)
 {
     BlkReq *r = (BlkReq *)((char *)job - offsetof(BlkReq, engine));
 
-    r->ret = file_blocking(r->at->node, r->op, r->flags, r->pos, r->cur, r->ncur, r->left);
+    r->ret = file_do(r->at->node, r->op, r->flags, r->pos, r->cur, r->ncur, r->left);
+    gate_over(r);              /* not on its loop, whose thread may wait for this */
 }
 
 static void pool_transferred(Post *p)
@@ -656,7 +645,7 @@ void file_submit(BlkLane *l, BlkReq *r)
         file_to_pool(r);
         break;
     default:
-        if (is_ordered(n, r) && !gate_enter(f, r)) {
+        if (is_ordered(n, r->op, r->pos, r->left) && !gate_pass(f, r)) {
             break;
         }
         file_start(r);

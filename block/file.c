@@ -234,7 +234,7 @@ static void file_close(BlkNode *n)
         close(n->fd);
         n->fd = -1;
     }
-    lock_destroy(&f->gate);
+    gate_end(&f->gate);
     lock_destroy(&f->data_lock);
 }
 
@@ -243,7 +243,7 @@ static bool file_open(BlkNode *n, const BlkOptions *o, Error **errp)
     File *f = n->state;
 
     f->locking = o->locking;
-    lock_init(&f->gate, RANK_NODE, "blk-file");
+    gate_init(&f->gate);
     lock_init(&f->data_lock, RANK_LEAF, "blk-file-data");
     if (!check_engine(n, errp) || !open_fd(n, errp) || !check_type(n, errp) ||
         !read_size(n, &n->size, errp)) {

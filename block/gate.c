@@ -1,6 +1,6 @@
 /* gate.c: requests of a node that must not overlap, see gate.h. */
 #include "block/gate.h"
-
+#include "block/pool.h"
 #include "util/bytes.h"
 
 void gate_init(Gate *gate)
@@ -13,11 +13,16 @@ void gate_end(Gate *gate)
     lock_destroy(&gate->lock);
 }
 
+static bool apart(const GateRange *a, const GateRange *b)
+{
+    return a->end <= b->off || b->end <= a->off || !(a->alone || b->alone);
+}
+
 static bool has_to_wait(const Gate *gate, const GateRange *g)
 {
     const GateRange *e = gate->first;
 
-    while (e != g && (e->end <= g->off || g->end <= e->off || !(e->alone || g->alone))) {
+    while (e != g && apart(e, g)) {
         e = e->next;
     }
     return e != g;
@@ -45,6 +50,33 @@ bool gate_enter(Gate *gate, GateRange *g)
     return in;
 }
 
+static bool somebody_in(const Gate *gate, const GateRange *g)
+{
+    const GateRange *e = gate->first;
+
+    while (e && (!e->in || apart(e, g))) {
+        e = e->next;
+    }
+    return e != NULL;
+}
+
+bool gate_enter_wait(Gate *gate, GateRange *g)
+{
+    if (!pool_wait_begin()) {
+        return false;
+    }
+    lock_take(&gate->lock);
+    while (somebody_in(gate, g)) {
+        lock_wait(&gate->lock, &gate->left, -1);
+    }
+    g->in = true;
+    g->next = gate->first;
+    gate->first = g;
+    lock_drop(&gate->lock);
+    pool_wait_end();
+    return true;
+}
+
 void gate_leave(Gate *gate, GateRange *g)
 {
     lock_take(&gate->lock);
@@ -59,5 +91,6 @@ void gate_leave(Gate *gate, GateRange *g)
             loop_post(e->loop, &e->post);
         }
     }
+    lock_broadcast(&gate->left);
     lock_drop(&gate->lock);
 }

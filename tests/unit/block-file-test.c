@@ -323,8 +323,7 @@ static void write_parts(uint32_t block, uint32_t part)
         assert_int_equal(seen[s * part], 1 + s % 250);
         assert_int_equal(seen[s * part + part - 1], 1 + s % 250);
     }
-    assert_null(f->writing);
-    assert_null(f->waiting);
+    assert_null(f->gate.first);
     close_ok(n);
     for (unsigned k = 0; k < LOOPS; k++) {
         worker_free(h[k].loop);
@@ -344,6 +343,49 @@ static void test_partial_blocks(void **state)
         write_parts(4096, 512);
         write_parts(512, 64);
     }
+    g_unlink(path);
+}
+
+typedef struct Writer {
+    BlkNode *n;
+    unsigned which;
+    int ret;
+} Writer;
+
+static void *write_every_other(void *arg)
+{
+    Writer *w = arg;
+    uint8_t part[64];
+
+    memset(part, (int)(1 + w->which), sizeof(part));
+    for (unsigned i = w->which; i < 2 * PER_LOOP && w->ret == 0; i += 2) {
+        w->ret = blk_pwrite(w->n, i * sizeof(part), part, sizeof(part));
+    }
+    return NULL;
+}
+
+/* The same of threads that wait, as those that write compressed clusters. */
+static void test_partial_blocks_blocking(void **state)
+{
+    g_autofree char *path = temp_file(2 * PER_LOOP * 64, false);
+    uint8_t *seen = aligned(2 * PER_LOOP * 64);
+
+    if (direct_works(path)) {
+        BlkNode *n = open_ok(&(BlkOptions){ .driver = "file", .filename = path, .cache_direct = true });
+        Writer w[2] = { { .n = n }, { .n = n, .which = 1 } };
+        GThread *other = g_thread_new("other", write_every_other, &w[1]);
+
+        write_every_other(&w[0]);
+        g_thread_join(other);
+        close_ok(n);
+        file_get(path, 0, seen, 2 * PER_LOOP * 64);
+        for (unsigned i = 0; i < 2 * PER_LOOP; i++) {
+            assert_int_equal(seen[64 * i], 1 + i % 2);
+            assert_int_equal(seen[64 * i + 63], 1 + i % 2);
+        }
+        assert_int_equal(w[0].ret | w[1].ret, 0);
+    }
+    free(seen);
     g_unlink(path);
 }
 
@@ -539,6 +581,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_several_loops),
         cmocka_unit_test(test_partial_blocks), cmocka_unit_test(test_partial_blocks_growing),
+        cmocka_unit_test(test_partial_blocks_blocking),
         cmocka_unit_test(test_host_device),
         cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_open_errors),
