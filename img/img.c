@@ -55,7 +55,8 @@ static const Command commands[] = {
     { "measure", "f:O:o:l:U", "object image-opts output size force-share", 0, 1,
       "At most one filename argument is "
       "allowed.", cmd_measure,
-      "[--output=ofmt] [-O output_fmt] [-o options] [--size N | [--image-opts] [-f fmt] filename]" },
+      "[--output=ofmt] [-O output_fmt] [-o options] [--size N | [--image-opts] [-f fmt] "
+      "[-l snapshot_param] [-U] filename]" },
     { "rebase", "f:F:b:uhpt:T:qU", "object image-opts force-share", 1, 1, one_file, cmd_rebase,
       "[--image-opts] [-U] [-q] [-f fmt] [-t cache] [-T src_cache] [-p] [-u] -b backing_file -F backing_fmt "
       "filename" },
@@ -85,9 +86,11 @@ static int print_help(void)
            "    '-V', '--version'    output version information and exit\n\nCommand syntax:\n",
                g_get_prgname());
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
-        printf("  %s %s\n", commands[i].name, commands[i].usage);
+        /* All of them take it. */
+        printf("  %s [--object objectdef] %s\n", commands[i].name, commands[i].usage);
     }
-    printf("\nA size is a number with an optional suffix k, M, G, T, P or E.  A cache mode is none, "
+    printf("\nobjectdef makes an object, 'secret,id=ID,file=FILE' for the key of an encrypted image.\n"
+           "A size is a number with an optional suffix k, M, G, T, P or E.  A cache mode is none, "
            "writeback (the\n"
            "default, but for convert), writethrough, directsync or unsafe (convert's).  '-o help' lists a "
                "format's\n"

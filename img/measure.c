@@ -84,11 +84,15 @@ int cmd_measure(Args *a)
     } else if ((a->count_rest != 0) == (a->size != NULL)) {
         error_set(&err, a->size ? "--size N cannot be used together with a filename"
                                 : "Either --size N or one filename must be specified.");
+    } else if (a->size && (a->image_opts || a->format || a->snapshot)) {
+        error_set(&err, "--image-opts, -f, and -l require a filename argument.");
     } else if (a->size && !size_read(a->size, &o.size)) {
         error_set(&err, "Invalid image size specified. You may use k, M, G, T, P or E suffixes.");
     } else if (a->size || image_open(&image, a->rest[0], a->format, NULL, flags, &err)) {
-        o.size = image.node ? blk_size(image.node) : o.size;
-        ok = measure(a, image.node, &o, &err);
+        if (!a->snapshot || image_show(image.node, a->snapshot, &err)) {
+            o.size = image.node ? blk_size(image.node) : o.size;
+            ok = measure(a, image.node, &o, &err);
+        }
         image_close(&image);
     }
     return ok ? 0 : fail(1, err);

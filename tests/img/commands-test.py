@@ -55,6 +55,8 @@ ALIKE = [
     "convert --bitmaps -O qcow2 broken.qcow2 out",
     "convert --bitmaps --skip-broken-bitmaps -O qcow2 broken.qcow2 out",
     "measure --size 1G -O qcow2 --output=json", "measure -O raw base.qcow2", "measure --size 1T",
+    "measure -O raw -l one kept.qcow2", "measure -O raw -l x kept.qcow2", "measure -l one --size 1M",
+    "measure -f raw --size 1M", "measure -O qcow2 -l one -f raw plain.raw",
     "resize base.qcow2 3M", "resize -q base.qcow2 +1M", "resize base.qcow2",
     "resize -f raw --shrink plain.raw 512k",
     "commit base.qcow2", "commit top.qcow2", "commit -d top.qcow2", "commit -b base.qcow2 top.qcow2",
@@ -243,6 +245,18 @@ def names():
          "argv[0]")
 
 
+def help_names():
+    """Each command of theirs is in our help, with each of its options."""
+    def options(side):
+        text = run(IMG[side], "--help")[0]
+        return {command: set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", rest))
+                for command, rest in re.findall(r"^  (\w+) (\[.*|\(.*)$", text, re.M)}
+    ours, theirs = options("ours"), options("theirs")
+    same(len(theirs) > 10, True, "their commands: " + " ".join(theirs))
+    lacks = {c: o - ours.get(c, set()) for c, o in theirs.items()}
+    same({c: o for c, o in lacks.items() if o}, {}, "not in our help")
+
+
 def locked():
     """A second writer is refused, a reader with -U is not."""
     prepare()
@@ -258,4 +272,4 @@ def locked():
 
 
 if __name__ == "__main__":
-    main([alike(c) for c in dict.fromkeys(ALIKE)] + [requests, raw_data, names, locked])
+    main([alike(c) for c in dict.fromkeys(ALIKE)] + [requests, raw_data, names, help_names, locked])
