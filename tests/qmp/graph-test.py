@@ -136,6 +136,21 @@ def test_write_threshold():
         q.cmd("block-set-write-threshold", **{"node-name": "f", "write-threshold": 0})
 
 
+def test_nested_path():
+    """A wrong option of a node within a node is named by its path from the outermost one."""
+    wrong = (({"locking": "maybe"}, "Parameter 'backing.file.locking' does not accept value 'maybe'"),
+             ({"locking": 5}, "Invalid parameter type for 'backing.file.locking', expected: string"),
+             ({"aio": "x"}, "Parameter 'backing.file.aio' does not accept value 'x'"),
+             ({"x-y": 1}, "Parameter 'backing.file.x-y' is unexpected"))
+    with Disks(*DISK) as m:
+        file = {"driver": "file", "filename": m.folder.name + "/a"}
+        for option, text in wrong:
+            m.qmp.fails("blockdev-add", text=text, driver="qcow2", file=file,
+                        backing={"driver": "raw", "file": {**file, **option}}, **{"node-name": "n"})
+        nodes = [node["node-name"] for node in m.qmp.cmd("query-named-block-nodes")]
+        check("n" not in nodes, "a refused node exists:", nodes)
+
+
 TESTS = [f for name, f in list(globals().items()) if name.startswith("test_")]
 
 if __name__ == "__main__":
