@@ -330,10 +330,10 @@ static int write_zeroes(BlkNode *n, uint64_t off, uint64_t len)
 }
 
 /* Zeroing keeps a file's size: where a format zeroes past the end, what it maps there must be in the file. */
-static int reach(BlkNode *n, uint64_t end)
+static int reach(BlkNode *n, uint64_t off, uint64_t end)
 {
     const File *f = n->state;
-    uint64_t block = MAX(512, f->align);
+    uint64_t last = MIN(end - off, MAX(512, f->align));
 
     if (f->is_device) {
         return 0;
@@ -342,7 +342,7 @@ static int reach(BlkNode *n, uint64_t end)
     if (size < 0 || end <= (uint64_t)size) {
         return 0;
     }
-    return write_zeroes(n, end - MIN(end, block), MIN(end, block));
+    return write_zeroes(n, end - last, last);
 }
 
 static int file_zero(BlkNode *n, unsigned flags, uint64_t off, uint64_t len)
@@ -352,7 +352,7 @@ static int file_zero(BlkNode *n, unsigned flags, uint64_t off, uint64_t len)
     if (ret == -ENOTSUP && !(flags & BLK_NO_FALLBACK)) {
         ret = write_zeroes(n, off, len);
     }
-    ret = ret < 0 || !len ? ret : reach(n, off + len);
+    ret = ret < 0 || !len ? ret : reach(n, off, off + len);
     if (ret == 0 && flags & BLK_FUA) {
         ret = file_flush(n);
     }

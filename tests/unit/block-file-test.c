@@ -346,6 +346,32 @@ static void test_partial_blocks(void **state)
     g_unlink(path);
 }
 
+/* Zeroes past the end of a file: the file reaches to their end, and what is before them stays. */
+static void test_zeroes_past_the_end(void **state)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(modes); i++) {
+        g_autofree char *path = temp_file(512, false);
+        BlkNode *n = open_mode(&modes[i], path);
+        uint8_t *buf = aligned(1024), *seen = aligned(1024);
+
+        if (n) {
+            memset(buf, 7, 1024);
+            blk_grow(n, 64 * KiB);
+            assert_int_equal(blk_pwrite(n, 4096, buf, 700), 0);
+            assert_int_equal(blk_pzero(n, 4096 + 690, 300, 0), 0);
+            assert_int_equal(blk_pread(n, 4096, seen, 990), 0);
+            memset(buf + 690, 0, 300);
+            assert_memory_equal(seen, buf, 990);
+            close_ok(n);
+            file_get(path, 4096, seen, 990);
+            assert_memory_equal(seen, buf, 990);
+        }
+        free(buf);
+        free(seen);
+        g_unlink(path);
+    }
+}
+
 typedef struct Writer {
     BlkNode *n;
     unsigned which;
@@ -582,6 +608,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_several_loops),
         cmocka_unit_test(test_partial_blocks), cmocka_unit_test(test_partial_blocks_growing),
         cmocka_unit_test(test_partial_blocks_blocking),
+        cmocka_unit_test(test_zeroes_past_the_end),
         cmocka_unit_test(test_host_device),
         cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_open_errors),
