@@ -338,7 +338,7 @@ static void test_tray(void **state)
     f->tray->close(f);
     sense(4, 0, READY, 0, 0, 6, 0x28, 0);
     good(4, 0, READY, 0, 0);
-    assert_false(f->tray->change(f, NULL, &e));
+    assert_false(f->tray->change(f, iso, &e));
     error_free(e);
     assert_true(f->tray->open(f, false, NULL));
     assert_true(f->tray->change(f, NULL, NULL));
