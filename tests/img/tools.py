@@ -44,14 +44,15 @@ def same(got, want, what):
         raise Failure("%s\n  got  %r\n  want %r" % (what, got, want))
 
 
-def main(tests):
-    """Runs each in a folder of its own, in memory where there is some; 77: no Debian tools."""
+def main(tests, on_disk=False):
+    """Runs each in a folder of its own, in memory if there is some unless @on_disk; 77: no Debian tools."""
     if not shutil.which(THEIRS) or not shutil.which(THEIR_IO):
         sys.exit(77)
     failed = 0
     for test in tests:
         name = getattr(test, "title", getattr(test, "__name__", "test"))
-        with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+        memory = "/dev/shm" if os.path.isdir("/dev/shm") and not on_disk else None
+        with tempfile.TemporaryDirectory(dir=memory) as folder:
             os.chdir(folder)
             try:
                 test()
