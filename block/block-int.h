@@ -206,6 +206,7 @@ struct BlkLane {
     BlkGrace *grace;
     BlkDrainItem *drains;      /* to be left when in_flight is 0 */
     BlkStats stats;            /* written by the loop alone, read by anyone */
+    unsigned refs;             /* the node's list and drains on their way; atomic */
     EpochItem epoch;
 };
 

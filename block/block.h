@@ -505,7 +505,7 @@ CTX_CONTROL void blk_load_libraries(void);
  * not kept by it. */
 CTX_CONTROL void blk_refuse_aes(void);
 
-/* Takes the nodes' engines off @l; call before loop_free(), with no requests in flight on @l. */
+/* Nothing of any node goes to @l any more; call before loop_free(), with no requests in flight on @l. */
 CTX_CONTROL void blk_forget_loop(Loop *l);
 
 #endif

@@ -163,6 +163,7 @@ static BlkLane *lane_new(BlkNode *n, Loop *loop, bool outside)
     l->node = n;
     l->bl = blk_loop_get(loop);
     l->child = child;
+    l->refs = 1;
     l->bit = l->child ? MIN(l->child->bit + 1, 31) : 0;
     lock_take(&n->lanes_lock);
     if (outside && n->hold) {
@@ -193,9 +194,16 @@ static BlkLane *lane_of(BlkNode *n, Loop *loop, bool outside)
     return l ? l : lane_new(n, loop, outside);
 }
 
-static void lane_free(EpochItem *item)
+static void lane_unref(BlkLane *l)
 {
-    g_free(container_of(item, BlkLane, epoch));
+    if (__atomic_sub_fetch(&l->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        g_free(l);
+    }
+}
+
+static void lane_dropped(EpochItem *item)
+{
+    lane_unref(container_of(item, BlkLane, epoch));
 }
 
 static void stats_add(BlkStats *to, const BlkStats *s)
@@ -218,7 +226,7 @@ void blk_lanes_drop(BlkNode *n, const Loop *l)
         if (!l || lane->loop == l) {
             epoch_store(*at, lane->next);
             stats_add(&n->past, &lane->stats);
-            epoch_defer(&lane->epoch, lane_free);
+            epoch_defer(&lane->epoch, lane_dropped);
         } else {
             at = &lane->next;
         }
@@ -274,7 +282,7 @@ static void grace_here(Post *p)
 void blk_grace(BlkNode *n, BlkGrace *g)
 {
     __atomic_store_n(&g->left, 1, __ATOMIC_RELAXED);
-    epoch_enter();
+    lock_take(&n->lanes_lock);         /* what is posted to a loop is there before the loop is forgotten */
     for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {
         if (__atomic_load_n(&l->in_flight, __ATOMIC_ACQUIRE) == 0) {
             continue;
@@ -284,7 +292,7 @@ void blk_grace(BlkNode *n, BlkGrace *g)
         __atomic_add_fetch(&g->left, 1, __ATOMIC_RELAXED);
         loop_post(l->loop, &item->post);
     }
-    epoch_leave();
+    lock_drop(&n->lanes_lock);
     grace_leave(g);
 }
 
@@ -301,6 +309,7 @@ static void drain_home(BlkDrainItem *d)
 {
     Barrier *home = d->home;
 
+    lane_unref(d->lane);
     g_free(d);
     barrier_leave(home);
 }
@@ -349,6 +358,7 @@ void blk_drain(BlkNode *n, Barrier *home)
 
         d->post.run = drain_here;
         d->lane = l;
+        __atomic_add_fetch(&l->refs, 1, __ATOMIC_RELAXED);
         d->home = home;
         barrier_enter(home);
         loop_post(l->loop, &d->post);

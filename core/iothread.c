@@ -10,6 +10,7 @@
 
 static IoThread *first, *by_default;
 static int64_t default_poll_ns = POLL_MAX_NS;
+static void (*loop_ends)(Loop *l);
 
 static IoThread *start(const char *id, int64_t poll_max_ns, unsigned grow, unsigned shrink, Error **errp)
 {
@@ -58,6 +59,9 @@ bool iothread_remove(IoThread *t, Error **errp)
         at = &(*at)->next;
     }
     *at = t->next;
+    if (loop_ends != NULL) {
+        loop_ends(t->loop);
+    }
     loop_free(t->loop);
     g_free(t->id);
     g_free(t);
@@ -107,12 +111,12 @@ static const char *link_id(void *target)
     return ((IoThread *)target)->id;
 }
 
-void iothread_register(void)
+void iothread_register(void (*ends)(Loop *l))
 {
     static const LinkClass cls = { "iothread", link_find, link_id };
-
     cpu_set_t set;
 
+    loop_ends = ends;
     link_class_register(&cls);
     /* With one processor, whoever might bring work stands still while the worker spins. */
     if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) == 1) {

@@ -30,7 +30,8 @@ CTX_CONTROL IoThread *iothread_find(const char *id);
 CTX_CONTROL IoThread *iothread_default(void);
 /* First of those made by iothread_new(); follow ->next.  The default one is not among them. */
 CTX_CONTROL IoThread *iothread_first(void);
-/* Registers the link class "iothread"; once at start, before the sandbox. */
-CTX_CONTROL void iothread_register(void);
+/* Registers the link class "iothread", and who is told of a loop's end before it ends; once at start, before
+ * the sandbox. */
+CTX_CONTROL void iothread_register(void (*ends)(Loop *l));
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "block/block.h"
 #include "core/iothread.h"
 #include "core/machine.h"
 #include "core/prop.h"
@@ -495,5 +496,5 @@ void objects_init(void)
 
     link_class_register(&rng);
     link_class_register(&memory);
-    iothread_register();
+    iothread_register(blk_forget_loop);
 }

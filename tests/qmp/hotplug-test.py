@@ -6,6 +6,7 @@ The first argument is the program; words behind it choose tests by name.  Status
 import sys
 
 from qmp import Machine, check, main, same, still
+from virtio import IN, Blk
 
 CPUS = {"pc": 0xaf00, "q35": 0x0cd8}
 DIMMS = 0x0a00
@@ -113,6 +114,23 @@ def test_cpu_comes_and_goes():
                 same(m.inb(base + 4), 0, "an empty place")
                 same(indexes(q), [0, 1])
                 same(m.used()[1], tasks, "threads")
+
+
+def test_iothread_of_a_disk_that_went():
+    """What a node knows of the thread that served its device ends with the thread."""
+    with Machine("-object", "iothread,id=io1", "-blockdev", "null-co,node-name=n,read-zeroes=on", "-device",
+                 "virtio-blk-pci,id=vd,drive=n,iothread=io1,addr=5,disable-legacy=off", machine="pc") as m:
+        q = m.qmp
+        Blk(m, 5).request(IN)
+        q.fails("object-del", text="object 'io1' is in use", id="io1")
+        q.cmd("device_del", id="vd")
+        m.outl(0xae10, 0)
+        m.outl(0xae08, 1 << 5)
+        same(q.deleted()["device"], "vd")
+        q.cmd("object-del", id="io1")
+        q.cmd("blockdev-snapshot-sync", **{"node-name": "n", "snapshot-file": m.folder.name + "/over",
+                                           "snapshot-node-name": "over"})
+        q.cmd("blockdev-del", **{"node-name": "n"})
 
 
 def test_cpu_and_reset():
