@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""bytes-test.py: requests of any length at any place, some of them at once, by every kind of host access,
-read back by Debian's tools; and compressed clusters that several threads write.
+"""bytes-test.py: requests of any length at any place, many side by side, by every kind of host access, read
+back by Debian's tools; and compressed clusters that several threads write.
 
 Arguments: rhea-img, rhea-io, the number of seeds [, the first seed].  What a seed does is made from it alone.
 """
@@ -60,7 +60,7 @@ def request(r, image, at, length, word=""):
 
 
 def several(r, image):
-    """Requests beside one another, which overlap in no byte but in blocks, all at once."""
+    """Requests beside one another, which overlap in no byte but in blocks; on threads of their own."""
     at, commands = r.randrange(len(image.model) - 70001), []
     for _ in range(8):
         length = r.choice((1, 64, 200, 512, 4096))
