@@ -8,7 +8,6 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <sys/stat.h>
-#include <sys/stat.h>
 #include "block/block-int.h"
 #include "block/graph.h"
 #include "block/job-int.h"

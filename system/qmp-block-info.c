@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 #include "block/front.h"
 #include "block/graph.h"
-#include "block/graph.h"
 #include "qapi/commands.h"
 #include "system/qmp-bitmap.h"
 #include "system/qmp-histogram.h"
