@@ -139,6 +139,9 @@ struct BlkDriver {
     /* Formats, on the pool: write the metadata out before a flush; with @put_off also what of writes that
      * have ended was put off, which is nothing of one with BLK_FUA.  NULL: there is none. */
     int (*flush_meta)(BlkNode *n, bool put_off);
+    /* Formats, on the pool, after the flush_meta() of a flush: gives back to the host what has no use now.
+     * May wait for the requests in flight, but for flushes.  NULL: nothing to do. */
+    int (*flush_back)(BlkNode *n);
 };
 
 struct BlkNode {
@@ -201,6 +204,7 @@ struct BlkLane {
     BlkLane *child;            /* of node->child, on the same loop */
     BlkLane *next;             /* of node->lanes */
     unsigned in_flight;        /* written by the loop alone, read by blk_close() */
+    unsigned placed;           /* of those, the ones a grace waits for: no flushes; atomic too */
     unsigned phase, bit;       /* requests that come in now carry @phase in bit @bit of phases */
     unsigned older;            /* in flight with the other phase, while a grace waits for them */
     BlkGrace *grace;
@@ -266,7 +270,7 @@ bool blk_wait_woken(BlkNode *n, uint64_t seq);
 /* A request with @key in a format's own reckoning is out of the way.  Any thread. */
 void blk_wake(BlkNode *n, uint64_t key);
 /* Calls g->over, on any thread and at once if there are none, when every request of a loop that is in
- * flight at @n has left it.  One at a time for a node. */
+ * flight at @n has left it, but for flushes and what is still throttled.  One at a time for a node. */
 void blk_grace(BlkNode *n, BlkGrace *g);
 /* A blocking transfer through the graph, for blk_pread() and for formats on the pool. */
 int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len);

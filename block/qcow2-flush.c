@@ -6,15 +6,19 @@
  *    L1.  So a mapping on disk always has its data and its counts on disk, and what a cut leaves is
  *    counted and not mapped: a leak.
  * 3. Then what was unmapped loses its count, after the requests that may still be on their way to
- *    it are done; before that it goes back to the host, if it is to.  Both are part of the next flush. */
+ *    it are done; before that it goes back to the host, if it is to.  Both are part of the same flush, or
+ *    of a later one if these requests take longer than GRACE_NS.  The lowered counts are written by the
+ *    next. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include "block/blkdebug.h"
+#include "block/pool.h"
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
 
 #define MERGE_MAX MiB
+#define GRACE_NS (50 * NS_PER_MS)      /* what a flush waits at most, and once for each grace */
 
 /* Something to write; part of a slice, or a sector of a table. */
 typedef struct Part {
@@ -210,6 +214,7 @@ void qcow2_limbo_over(BlkGrace *g)
 
     lock_take(&q->lock);
     q->limbo_over = true;
+    lock_broadcast(&q->changed);
     lock_drop(&q->lock);
 }
 
@@ -275,6 +280,7 @@ int qcow2_flush_tables(BlkNode *n)
         put_back_locked(q, &f);
     } else {
         q->limbo = f.freed ? f.freed : q->limbo;
+        q->limbo_waited &= !f.freed;
     }
     q->flushing = false;
     lock_broadcast(&q->changed);
@@ -283,6 +289,43 @@ int qcow2_flush_tables(BlkNode *n)
         blk_grace(n, &q->grace);
     }
     flush_free(&f);
+    return ret;
+}
+
+/* Waits for the end of the grace, the first time. */
+static void limbo_wait_locked(Qcow2 *q)
+{
+    int64_t end = clock_now(CLOCK_HOST) + GRACE_NS, left = GRACE_NS;
+
+    while (q->limbo && !q->limbo_over && !q->limbo_waited && left > 0) {
+        lock_wait(&q->lock, &q->changed, left);
+        left = end - clock_now(CLOCK_HOST);
+    }
+    q->limbo_waited = true;
+}
+
+int qcow2_flush_back(BlkNode *n)
+{
+    Qcow2 *q = n->state;
+    int ret = 0;
+
+    lock_take(&q->lock);
+    bool any = q->limbo != NULL;
+    lock_drop(&q->lock);
+    if (!any || !pool_wait_begin()) {
+        return 0;
+    }
+    lock_take(&q->lock);
+    limbo_wait_locked(q);
+    while (q->flushing) {
+        lock_wait(&q->lock, &q->changed, -1);
+    }
+    q->flushing = true;
+    ret = qcow2_release_locked(n);
+    q->flushing = false;
+    lock_broadcast(&q->changed);
+    lock_drop(&q->lock);
+    pool_wait_end();
     return ret;
 }
 

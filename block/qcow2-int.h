@@ -157,6 +157,7 @@ typedef struct Qcow2 {
     GArray *freed;             /* Freed: to be applied after the next flush, */
     GArray *limbo;             /* and, off the disk, after the requests in flight; NULL: none */
     bool limbo_over;           /* they are done */
+    bool limbo_waited;         /* a flush waited for them */
     BlkGrace grace;
     bool pass[BLK_FREED_KINDS];        /* what was freed so goes back to the host */
     GArray *bitmaps;           /* Qcow2Bitmap: as the image has them */
@@ -323,6 +324,9 @@ int qcow2_write_compressed(BlkNode *n, uint64_t off, const uint8_t *buf);
 int qcow2_flush_tables(BlkNode *n);
 /* The same, and with @put_off what was to be done before: afterwards everything is mapped. */
 int qcow2_flush_meta(BlkNode *n, bool put_off);
+/* On the pool, after that: what was freed loses its references and goes back to the host, unless requests
+ * that may be on their way to it take long. */
+int qcow2_flush_back(BlkNode *n);
 /* q->grace is over. */
 void qcow2_limbo_over(BlkGrace *g);
 /* What was freed, flushed and is out of everybody's hands loses its references; on the pool. */

@@ -346,4 +346,5 @@ const BlkDriver blk_qcow2 = {
     .resolve_slow = qcow2_resolve_slow,
     .commit = qcow2_commit,
     .flush_meta = qcow2_flush_meta,
+    .flush_back = qcow2_flush_back,
 };

@@ -242,6 +242,9 @@ static void count(uint64_t *at, uint64_t add)
 static void lane_enter(BlkLane *l, BlkReq *r)
 {
     __atomic_store_n(&l->in_flight, l->in_flight + 1, __ATOMIC_RELAXED);
+    if (r->op != BLK_FLUSH) {
+        __atomic_store_n(&l->placed, l->placed + 1, __ATOMIC_RELAXED);
+    }
     r->phases |= l->phase << l->bit;
     if (G_UNLIKELY(epoch_load(l->node->bitmaps)) && r->op != BLK_READ && r->op != BLK_FLUSH) {
         blk_bitmaps_mark(l->node, r->pos, r->left);
@@ -269,8 +272,8 @@ static void grace_here(Post *p)
     GraceItem *item = container_of(p, GraceItem, post);
     BlkLane *l = lane_find(item->node, item->loop);
 
-    if (l && l->in_flight) {
-        l->older = l->in_flight;
+    if (l && l->placed) {
+        l->older = l->placed;
         l->phase ^= 1;
         l->grace = item->grace;
     } else {
@@ -284,7 +287,7 @@ void blk_grace(BlkNode *n, BlkGrace *g)
     __atomic_store_n(&g->left, 1, __ATOMIC_RELAXED);
     lock_take(&n->lanes_lock);         /* what is posted to a loop is there before the loop is forgotten */
     for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {
-        if (__atomic_load_n(&l->in_flight, __ATOMIC_ACQUIRE) == 0) {
+        if (__atomic_load_n(&l->placed, __ATOMIC_ACQUIRE) == 0) {
             continue;
         }
         GraceItem *item = g_new0(GraceItem, 1);
@@ -339,10 +342,13 @@ static void lane_empty(BlkLane *l)
     }
 }
 
-static void lane_leave(BlkLane *l, uint32_t phases)
+static void lane_leave(BlkLane *l, uint32_t phases, bool placed)
 {
-    if (G_UNLIKELY(l->older) && (phases >> l->bit & 1) != l->phase && --l->older == 0) {
-        grace_leave(l->grace);
+    if (placed) {
+        if (G_UNLIKELY(l->older) && (phases >> l->bit & 1) != l->phase && --l->older == 0) {
+            grace_leave(l->grace);
+        }
+        __atomic_store_n(&l->placed, l->placed - 1, __ATOMIC_RELAXED);
     }
     __atomic_store_n(&l->in_flight, l->in_flight - 1, __ATOMIC_RELAXED);
     if (l->in_flight == 0 && l->drains) {
@@ -489,7 +495,6 @@ static void submit(BlkNode *n, BlkReq *r, bool outside, struct ThrottleMember *l
     r->start = l->bl->now;
     if (G_UNLIKELY(limits) && !(r->flags & BLK_VISIT)) {
         /* While it waits it is in flight, for whoever waits for the lane. */
-        r->phases = l->phase << l->bit;
         __atomic_store_n(&l->in_flight, l->in_flight + 1, __ATOMIC_RELAXED);
         if (throttle_pass(limits, r)) {
             blk_throttled_go(r);
@@ -502,11 +507,10 @@ static void submit(BlkNode *n, BlkReq *r, bool outside, struct ThrottleMember *l
 void blk_throttled_go(BlkReq *r)
 {
     BlkLane *l = r->lane;
-    uint32_t phases = r->phases;
 
     blk_loop_kick(l->bl);
     begin(r, l);
-    lane_leave(l, phases);
+    lane_leave(l, 0, false);
 }
 
 void blk_pass_down(BlkReq *r)
@@ -596,6 +600,7 @@ void blk_complete(BlkReq *r, int ret)
 {
     BlkLane *l = r->lane, *last = r->at;
     uint32_t phases = r->phases;
+    bool placed = r->op != BLK_FLUSH;
 
     if (r->op < BLK_OPS && !(r->flags & BLK_QUIET)) {
         account(l, r, ret);
@@ -604,7 +609,7 @@ void blk_complete(BlkReq *r, int ret)
     for (;; l = l->child) {
         BlkLane *child = l == last ? NULL : l->child;
 
-        lane_leave(l, phases);
+        lane_leave(l, phases, placed);
         if (!child) {
             break;
         }

@@ -117,6 +117,9 @@ static void flush_run(PoolJob *job)
     BlkNode *n = w->lane->node;
 
     w->ret = n->drv->flush_meta ? n->drv->flush_meta(n, true) : 0;
+    if (w->ret == 0 && n->drv->flush_back) {
+        w->ret = n->drv->flush_back(n);
+    }
     lock_take(&n->wait_lock);
     next = n->flushes;
     n->flushes = NULL;

@@ -4,6 +4,7 @@
 #include "tests/unit/tool-helper.h"
 #include <inttypes.h>
 #include <sys/stat.h>
+#include "block/breaks.h"
 
 #define SIZE (8 * MiB)
 #define META MiB               /* more than metadata takes */
@@ -51,18 +52,11 @@ static void run(const Disk *d, BlkOp op, unsigned flags, uint64_t off, uint64_t 
     assert_int_equal(io_run(d->n, d->l, op, flags, off, data ? d->buf : NULL, len), 0);
 }
 
-/* What was freed goes with the second flush: the first makes it so. */
-static void flush_twice(const Disk *d)
-{
-    run(d, BLK_FLUSH, 0, 0, 0);
-    run(d, BLK_FLUSH, 0, 0, 0);
-}
-
 static void fill(const Disk *d, uint8_t v)
 {
     memset(d->buf, v, SIZE);
     run(d, BLK_WRITE, 0, 0, SIZE);
-    flush_twice(d);
+    run(d, BLK_FLUSH, 0, 0, 0);
 }
 
 static void disk_end(Disk *d)
@@ -102,7 +96,6 @@ static void test_requests(void **state)
         fill(&d, 1);
         assert_true(taken(&d) >= SIZE);
         run(&d, cases[i].op, cases[i].op == BLK_ZERO ? BLK_MAY_UNMAP : 0, 0, SIZE);
-        run(&d, BLK_FLUSH, 0, 0, 0);
         assert_true(taken(&d) >= SIZE);
         run(&d, BLK_FLUSH, 0, 0, 0);
         assert_true(cases[i].shrinks ? taken(&d) < META : taken(&d) >= SIZE);
@@ -115,6 +108,48 @@ static void test_requests(void **state)
         run(&d, BLK_DISCARD, 0, SIZE / 2, SIZE / 2);   /* closing sees to it too */
         disk_end(&d);
     }
+}
+
+/* A reader on its way to the cluster gets what it was sent for; the host gets the space with a later flush,
+ * and no flush waits for that reader. */
+static void test_reader(void **state)
+{
+    Disk d;
+    Io reader;
+    sem_t sem;
+    uint8_t *got = aligned(SIZE);
+
+    disk_make(&d, 0);
+    disk_open(&d, true, BLK_FREED_REQUEST, BLK_DEFAULT);
+    fill(&d, 1);
+    close_ok(d.n);
+    BlkOptions file = { .driver = "file", .filename = d.path };
+    BlkOptions debug = { .driver = "blkdebug", .child = &file };
+    d.n = open_ok(&(BlkOptions){ .driver = "qcow2", .child = &debug, .discard_unmap = true });
+    run(&d, BLK_READ, 0, 0, SIZE);
+    sem_init(&sem, 0, 0);
+    assert_int_equal(blk_break_add(d.n, "read_aio", "held"), 0);
+    io_prepare(&reader, d.n, d.l, BLK_READ, 0, 0, got, SIZE);
+    reader.sem = &sem;
+    loop_call_wait(d.l, io_submit_here, &reader);
+    assert_true(blk_break_stopped(d.n, "held"));
+    run(&d, BLK_DISCARD, 0, 0, SIZE);
+    for (unsigned i = 0; i < 3; i++) {
+        run(&d, BLK_FLUSH, 0, 0, 0);
+        assert_true(taken(&d) >= SIZE);
+    }
+    assert_int_equal(blk_break_resume(d.n, "held"), 0);
+    while (sem_wait(&sem) < 0) {
+    }
+    loop_call_wait(d.l, io_nothing, NULL);
+    assert_int_equal(reader.ret, 0);
+    assert_int_equal(got[0], 1);
+    assert_int_equal(got[SIZE - 1], 1);
+    run(&d, BLK_FLUSH, 0, 0, 0);
+    assert_true(taken(&d) < META);
+    sem_destroy(&sem);
+    free(got);
+    disk_end(&d);
 }
 
 /* --- other occasions --- */
@@ -133,7 +168,7 @@ static void test_compressed(void **state)
             }
             assert_int_equal(blk_pwrite_compressed(d.n, at, d.buf, CLUSTER), 0);
         }
-        flush_twice(&d);
+        run(&d, BLK_FLUSH, 0, 0, 0);
         uint64_t packed = taken(&d);
         assert_in_range(packed, META, SIZE);
         fill(&d, 1);
@@ -201,7 +236,6 @@ static void test_used_twice(void **state)
     assert_int_equal(pwrite(fd, &entry, 8, l2 + 8), 8);
     disk_open(&d, true, 0, BLK_DEFAULT);
     run(&d, BLK_DISCARD, 0, 0, 2 * 65536);
-    run(&d, BLK_FLUSH, 0, 0, 0);
     run(&d, BLK_FLUSH, 0, 0, 0);
     uint8_t byte = 0;
     assert_int_equal(pread(fd, &byte, 1, (off_t)(GUINT64_FROM_BE(entry) & ~(UINT64_C(1) << 63))), 1);
@@ -290,7 +324,7 @@ static void test_busy(void **state)
         free(slots[i].buf);
         sem_destroy(&sems[i]);
     }
-    flush_twice(&d);
+    run(&d, BLK_FLUSH, 0, 0, 0);
     assert_true(taken(&d) < SLOTS * SLOT + META);
     worker_free(other);
     g_rand_free(rand);
@@ -301,6 +335,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_reader),
         cmocka_unit_test(test_compressed),
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_refused),
