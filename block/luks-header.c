@@ -322,22 +322,29 @@ static void slot_unread(unsigned i, int ret, Error **errp)
     error_set_errno(errp, -ret, "Unable to read the key material of keyslot %u", i);
 }
 
-/* The first slot that @password opens, or -1. */
+/* The first slot that @password opens, or -1.  One that cannot be read keeps no other from being found. */
 static int slot_find(BlkNode *file, uint64_t base, const Luks *l, const char *password, size_t len,
                      uint8_t *key, Error **errp)
 {
+    unsigned unread = 0;
+    int failed = 0;
+
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
         int ret = slot_open(file, base, l, i, password, len, key);
 
-        if (ret < 0) {
-            slot_unread(i, ret, errp);
-            return -1;
-        }
         if (ret > 0) {
             return (int)i;
         }
+        if (ret < 0 && !failed) {
+            unread = i;
+            failed = ret;
+        }
     }
-    error_set(errp, "Invalid password, cannot unlock any keyslot");
+    if (failed) {              /* it may be the one */
+        slot_unread(unread, failed, errp);
+    } else {
+        error_set(errp, "Invalid password, cannot unlock any keyslot");
+    }
     return -1;
 }
 

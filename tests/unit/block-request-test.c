@@ -338,6 +338,35 @@ static void test_drain(void **state)
     close_ok(n);
 }
 
+/* Whoever waits for the request goes on while this has more to do, and it is still in flight. */
+static void done_slowly(BlkReq *r, int ret)
+{
+    g_autofree guint8 *bytes = g_malloc0(4 * MiB);
+
+    io_done(r, ret);
+    g_free(g_compute_checksum_for_data(G_CHECKSUM_SHA256, bytes, 4 * MiB));
+}
+
+/* Who closes a node as soon as the last request is answered need not wait for more. */
+static void test_close_when_answered(void **state)
+{
+    BlkNode *n = open_ok(&(BlkOptions){ .driver = "null-co", .node_name = "n" });
+    Loop *l = worker_new("w");
+    Io io;
+    sem_t sem;
+
+    sem_init(&sem, 0, 0);
+    io_prepare(&io, n, l, BLK_FLUSH, 0, 0, NULL, 0);
+    io.sem = &sem;
+    io.req.done = done_slowly;
+    loop_call(l, io_submit_here, &io);
+    while (sem_wait(&sem) < 0) {
+    }
+    close_ok(n);
+    sem_destroy(&sem);
+    worker_free(l);
+}
+
 /* --- a format --- */
 
 #define CLUSTER 4096
@@ -502,6 +531,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_users),
         cmocka_unit_test(test_locks),
         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_close_when_answered),
         cmocka_unit_test(test_format),
     };
     int failed = cmocka_run_group_tests_name("block-request", tests, NULL, NULL);

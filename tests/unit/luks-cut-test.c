@@ -2,7 +2,7 @@
  *
  * luks, and qcow2 with LUKS inside, lie in memory (mem-disk.h).  After each cut the disk opens with a
  * password that is meant to open it, and holds what was flushed; a slot that was erased opens no more.
- * Each request of a change of slots fails once, too.
+ * Each request of a change of slots fails once, too; and reading a slot, which keeps no other from opening.
  *
  * CUTS=N: about so many cuts of each case (default 12). */
 #include "tests/unit/job-guest.h"
@@ -208,7 +208,7 @@ static void slots_faults(const Format *f, const Slots *s, const char *name)
             bool ok = amend(n, &s->how, s->force, &err);
             hit = mem_fail_end();
             assert_int_equal(ok, err == NULL);
-            if (ok == (hit > 0)) {
+            if (hit ? ok && !(s->second && kinds[k] == BLK_READ) : !ok) {      /* the other slot may do */
                 fail_msg("%s: request %u failed, and the change did not", name, at);
             }
             error_free(err);
@@ -232,10 +232,57 @@ static void test_slots(void **state)
     }
 }
 
+/* What is wrong with opening the disk with @key while the @at-th read of it fails; NULL: nothing. */
+static char *opened_with_fault(const Format *f, const char *key, unsigned at)
+{
+    BlkOptions file = { .driver = "mem", .filename = "top" };
+    BlkOptions o = { .driver = f->driver, .child = &file, .key_secret = key };
+    Error *err = NULL;
+
+    mem_fail(1u << TOP, 1u << BLK_READ, at, 1, -EIO);
+    BlkNode *n = blk_open(&o, &err);
+    mem_fail_end();
+    if (n) {
+        check_sectors(n, 0, 0, key);
+        close_ok(n);
+        return NULL;
+    }
+    char *text = g_strdup(error_text(err));
+    error_free(err);
+    return text;
+}
+
+/* The material of slot 0 cannot be read: slot 1 opens all the same, and a password that opens none is told
+ * why. */
+static void test_unreadable_slot(void **state)
+{
+    static const char *const why = "Unable to read the key material of keyslot 0: Input/output error";
+
+    for (unsigned i = 0; i < ARRAY_LEN(formats); i++) {
+        GRand *rand = g_rand_new_with_seed(920 + i);
+        unsigned found = 0;
+
+        slots_begin(&formats[i], &(Slots){ .second = true }, rand);
+        for (unsigned at = 1; at < 20; at++) {
+            g_autofree char *old = opened_with_fault(&formats[i], "old", at);
+
+            if (old && strstr(old, why)) {
+                g_autofree char *third = opened_with_fault(&formats[i], "third", at);
+
+                assert_null(opened_with_fault(&formats[i], "new", at));
+                assert_true(third && strstr(third, why));
+                found++;
+            }
+        }
+        assert_int_equal(found, 1);
+        g_rand_free(rand);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_writes), cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_writes), cmocka_unit_test(test_slots), cmocka_unit_test(test_unreadable_slot),
     };
     static const char *const ids[] = { "old", "new", "third" };
 
