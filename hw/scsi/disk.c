@@ -675,12 +675,7 @@ static void inserted(Medium *m)
     says(dev_of(m), SENSE_CHANGED);
 }
 
-static void asked(Medium *m)
-{
-    /* GET EVENT STATUS NOTIFICATION, which the guest polls, tells it. */
-}
-
-static const MediumOps medium_ops = { .resized = resized, .inserted = inserted, .asked = asked };
+static const MediumOps medium_ops = { .resized = resized, .inserted = inserted };
 
 /* --- life --- */
 

@@ -30,7 +30,7 @@ static void resized(Medium *m, unsigned which)
         m->size = blk_size(m->node);
     }
     lock_drop(&m->lock);
-    if (is) {
+    if (is && m->ops->resized != NULL) {
         m->ops->resized(m);
     }
 }
@@ -88,6 +88,13 @@ static void detach_old(Medium *m, unsigned which)
     }
 }
 
+static void tell_inserted(Medium *m)
+{
+    if (m->ops->inserted != NULL) {
+        m->ops->inserted(m);
+    }
+}
+
 static bool change(Medium *m, BlkNode *n, Error **errp)
 {
     assert_control();
@@ -115,7 +122,7 @@ static bool change(Medium *m, BlkNode *n, Error **errp)
     lock_drop(&m->lock);
     detach_old(m, !other);
     if (closed) {
-        m->ops->inserted(m);
+        tell_inserted(m);
     }
     return true;
 }
@@ -165,6 +172,14 @@ bool medium_is_out(Medium *m)
     return is;
 }
 
+bool medium_is_locked(Medium *m)
+{
+    lock_take(&m->lock);
+    bool is = m->tray.locked;
+    lock_drop(&m->lock);
+    return is;
+}
+
 bool medium_is_read_only(Medium *m, unsigned which)
 {
     return blk_read_only(m->users[which].node);
@@ -188,7 +203,13 @@ MmcResult medium_command(Medium *m, uint8_t interface, const uint8_t *cdb, MmcAn
     lock_take(&m->lock);
     d.medium = m->node != NULL;
     d.blocks = (uint32_t)MIN(m->size / CD_SECTOR, UINT32_MAX);
-    MmcResult r = mmc_run(&d, cdb, a);
+    bool out = m->tray.open;
+    MmcResult r = MMC_REFUSED;
+    if (mmc_needs_medium(cdb[0]) && (out || d.blocks == 0)) {
+        a->sense = out ? SENSE_TRAY_OPEN : SENSE_NO_MEDIUM;
+    } else {
+        r = mmc_run(&d, cdb, a);
+    }
     bool open = m->tray.open;
     lock_drop(&m->lock);
     if (a->moved) {
@@ -225,7 +246,6 @@ static bool tray_open(BlkFront *f, bool force, Error **errp)
     if (open) {
         return true;
     }
-    m->ops->asked(m);
     return error_set(errp, "Device '%s' is locked and force was not specified, wait for tray to open and try "
                      "again", m->dev->id);
 }
@@ -244,7 +264,7 @@ static void tray_close(BlkFront *f)
     lock_drop(&m->lock);
     if (was) {
         blk_front_tray_moved(f, false);
-        m->ops->inserted(m);
+        tell_inserted(m);
     }
 }
 
@@ -255,12 +275,7 @@ static bool tray_is_open(const BlkFront *f)
 
 static bool tray_is_locked(const BlkFront *f)
 {
-    Medium *m = medium_of(f);
-
-    lock_take(&m->lock);
-    bool is = m->tray.locked;
-    lock_drop(&m->lock);
-    return is;
+    return medium_is_locked(medium_of(f));
 }
 
 static bool tray_change(BlkFront *f, BlkNode *n, Error **errp)

@@ -14,11 +14,10 @@
 
 typedef struct Medium Medium;
 
-/* What happened to a medium, for its drive; on control, with nothing held. */
+/* What happened to a medium, for its drive; on control, with nothing held.  Any may be NULL. */
 typedef struct MediumOps {
     void (*resized)(Medium *m);
     void (*inserted)(Medium *m);       /* the guest sees another one now, or none */
-    void (*asked)(Medium *m);          /* the host wants a locked tray opened */
 } MediumOps;
 
 struct Medium {
@@ -50,11 +49,13 @@ CTX_ANY void medium_release(Medium *m, unsigned which);
 CTX_ANY uint64_t medium_size(Medium *m);
 /* True if the tray is open. */
 CTX_ANY bool medium_is_out(Medium *m);
+/* True if the guest keeps the tray from opening. */
+CTX_ANY bool medium_is_locked(Medium *m);
 /* True if the medium that is claimed as @which takes no writes. */
 CTX_ANY bool medium_is_read_only(Medium *m, unsigned which);
 /* Takes the note that the medium was changed, for a UNIT ATTENTION. */
 CTX_ANY bool medium_take_attention(Medium *m);
-/* Runs an MMC command on the drive and tells of a moved tray. */
+/* Runs an MMC command on the drive, if there is the medium it needs, and tells of a moved tray. */
 CTX_ANY MmcResult medium_command(Medium *m, uint8_t interface, const uint8_t *cdb, MmcAnswer *a);
 
 #endif

@@ -189,7 +189,7 @@ static void capabilities(ScsiDev *d, uint8_t *p)
     p[2] = 0x3b;                               /* reads CD-R, CD-RW, DVD-ROM, DVD-R, DVD-RAM */
     p[4] = 0x7f;                               /* audio, mode 2, multi-session */
     p[5] = 0xff;
-    p[6] = 0x2d | (d->medium.front.tray->is_locked(&d->medium.front) ? 2 : 0);      /* tray, ejects, locks */
+    p[6] = 0x2d | (medium_is_locked(&d->medium) ? 2 : 0);      /* tray, ejects, locks */
     put16(p + 8, 50 * 176);                    /* KB/s: 50x */
     put16(p + 10, 2);                          /* volume levels */
     put16(p + 12, 2048);                       /* KiB of buffer */

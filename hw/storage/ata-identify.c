@@ -122,9 +122,9 @@ static void sector_sizes(const IdeDrive *d, uint8_t *id)
     }
 }
 
-void ata_identify(const IdeDrive *d, uint8_t *id)
+void ata_identify(IdeDrive *d, uint8_t *id)
 {
-    uint64_t sectors = blk_size(d->node) / IDE_SECTOR;
+    uint64_t sectors = medium_size(&d->medium) / IDE_SECTOR;
     g_autofree char *serial = ata_serial(d);
     bool sata = d->bus->host->sata;
 

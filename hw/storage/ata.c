@@ -23,9 +23,9 @@ typedef struct AtaCommand {
     unsigned flags;
 } AtaCommand;
 
-static uint64_t disk_sectors(const IdeDrive *d)
+static uint64_t disk_sectors(IdeDrive *d)
 {
-    return blk_size(d->node) / IDE_SECTOR;
+    return medium_size(&d->medium) / IDE_SECTOR;
 }
 
 static void put_lba(IdeCmd *c, uint64_t lba, unsigned flags)
@@ -491,7 +491,7 @@ static bool hd_realize(Device *dev, Error **errp)
     if (!ide_drive_open(d, true, errp)) {
         return false;
     }
-    sectors = blk_size(d->node) / IDE_SECTOR;
+    sectors = medium_size(&d->medium) / IDE_SECTOR;
     d->heads = d->heads ? d->heads : 16;
     d->secs = d->secs ? d->secs : 63;
     d->cyls_default = d->cyls ? d->cyls : MIN(sectors / (d->heads * d->secs), 16383);

@@ -20,6 +20,6 @@ void ata_checksum(uint8_t *page);
 /* The serial number of a drive that was given none, as its place tells; owned by the caller. */
 char *ata_serial(const IdeDrive *d);
 /* ATA8-ACS 7.16 (IDENTIFY DEVICE): the 512 bytes of @d; @ncq: it queues. */
-void ata_identify(const IdeDrive *d, uint8_t *id);
+void ata_identify(IdeDrive *d, uint8_t *id);
 
 #endif

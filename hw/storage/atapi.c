@@ -1,8 +1,8 @@
 /* atapi.c: "ide-cd", an ATAPI CD-ROM and DVD-ROM drive (ATA8-ACS packet commands; SPC-3, MMC-5).
  *
- *   no medium --ide_cd_change--> medium, attention --any command--> ready
- *   tray closed --START STOP UNIT, ide_cd_open_tray--> tray open (not ready)
- *   tray open --START STOP UNIT, ide_cd_close_tray--> attention, or no medium
+ *   no medium --medium.c--> medium, attention --any command--> ready
+ *   tray closed --START STOP UNIT, medium.c--> tray open (not ready)
+ *   tray open --START STOP UNIT, medium.c--> attention, or no medium
  *
  * 1. A packet ends by good(), by sense(), or by all its data having moved.
  * 2. The drive shows the medium in blocks of 2048 bytes; a last part of a block is not shown.
@@ -19,14 +19,10 @@
 #define REVISION "2.5+"
 enum { NEEDS_MEDIUM = 1, IGNORES_CHANGE = 2 };
 
-static uint32_t blocks(const IdeDrive *d)
+/* 0: no medium, or it is in an open tray. */
+static uint32_t blocks(IdeDrive *d)
 {
-    return d->node ? MIN(blk_size(d->node) / CD_SECTOR, UINT32_MAX) : 0;
-}
-
-static bool is_there(const IdeDrive *d)
-{
-    return d->node != NULL && !d->cd.tray.open;
+    return (uint32_t)MIN(medium_size(&d->medium) / CD_SECTOR, UINT32_MAX);
 }
 
 /* --- ends of a command --- */
@@ -101,8 +97,7 @@ static void pkt_request_sense(IdeCmd *c)
     AtapiState *s = &c->drive->cd;
     uint8_t *buf = fresh(c);
 
-    if (s->key == 0 && s->tray.attention && is_there(c->drive)) {
-        s->tray.attention = false;
+    if (s->key == 0 && medium_take_attention(&c->drive->medium)) {
         s->key = 0x06;
         s->asc = 0x28;
     }
@@ -151,8 +146,13 @@ static void pkt_inquiry(IdeCmd *c)
 static void pkt_capacity(IdeCmd *c)
 {
     uint8_t *buf = fresh(c);
+    uint32_t all = blocks(c->drive);
 
-    put32(buf, blocks(c->drive) - 1);
+    if (all == 0) {                            /* taken out since the packet was looked at */
+        sense(c, SENSE_NO_MEDIUM);
+        return;
+    }
+    put32(buf, all - 1);
     put32(buf + 4, CD_SECTOR);
     answer(c, 8, 8);
 }
@@ -195,11 +195,9 @@ static void pkt_read_cd(IdeCmd *c)
 /* What is the same behind SCSI. */
 static void pkt_mmc(IdeCmd *c)
 {
-    IdeDrive *d = c->drive;
-    MmcDrive drive = { .tray = &d->cd.tray, .medium = d->node != NULL, .blocks = blocks(d), .interface = 2 };
     MmcAnswer a = { .buf = fresh(c) };
 
-    switch (mmc_run(&drive, c->cdb, &a)) {
+    switch (medium_command(&c->drive->medium, 2, c->cdb, &a)) {
     case MMC_ANSWER:
         answer(c, a.n, a.room);
         return;
@@ -207,16 +205,12 @@ static void pkt_mmc(IdeCmd *c)
         sense(c, a.sense);
         return;
     default:
-        break;
+        good(c);
+        return;
     }
-    if (a.moved) {
-        TRACE(ide_tray, "id=%s open=%d", d->dev.id, d->cd.tray.open);
-        blk_front_tray_moved(&d->front, d->cd.tray.open);
-    }
-    good(c);
 }
 
-static uint32_t mode_page(const IdeDrive *d, uint8_t page, uint8_t *p)
+static uint32_t mode_page(IdeDrive *d, uint8_t page, uint8_t *p)
 {
     switch (page) {
     case 0x01:                                 /* read error recovery */
@@ -233,7 +227,7 @@ static uint32_t mode_page(const IdeDrive *d, uint8_t page, uint8_t *p)
         p[1] = 20;
         p[2] = 0x3b;                           /* reads CD-R, CD-RW, DVD-ROM, DVD-R, DVD-RAM */
         p[4] = 0x70;                           /* mode 2, multi-session */
-        p[6] = 0x29 | (d->cd.tray.locked ? 2 : 0);  /* tray, ejects, locks */
+        p[6] = 0x29 | (medium_is_locked(&d->medium) ? 2 : 0);  /* tray, ejects, locks */
         put16(p + 8, 706);                     /* KB/s: 4x */
         put16(p + 10, 2);
         put16(p + 12, 512);
@@ -247,7 +241,8 @@ static uint32_t mode_page(const IdeDrive *d, uint8_t page, uint8_t *p)
 static void pkt_mode_sense(IdeCmd *c)
 {
     static const uint8_t all[] = { 0x01, 0x0e, 0x2a };
-    const IdeDrive *d = c->drive;
+    IdeDrive *d = c->drive;
+    uint8_t type = medium_is_out(&d->medium) ? 0x71 : medium_size(&d->medium) > 0 ? 0x01 : 0x70;
     bool ten = c->cdb[0] == 0x5a;
     uint8_t page = c->cdb[2] & 0x3f, *buf = fresh(c);
     uint32_t n = ten ? 8 : 4, head = n;
@@ -271,10 +266,10 @@ static void pkt_mode_sense(IdeCmd *c)
     }
     if (ten) {
         put16(buf, n - 2);
-        buf[2] = d->cd.tray.open ? 0x71 : is_there(d) ? 0x01 : 0x70;
+        buf[2] = type;
     } else {
         buf[0] = (uint8_t)(n - 1);
-        buf[1] = d->cd.tray.open ? 0x71 : is_there(d) ? 0x01 : 0x70;
+        buf[1] = type;
     }
     answer(c, n, ten ? get16(c->cdb + 7) : c->cdb[4]);
 }
@@ -333,13 +328,10 @@ static void atapi_packet(IdeCmd *c)
     }
     if (p == NULL) {
         sense(c, SENSE_BAD_OPCODE);
-    } else if (d->cd.tray.attention && is_there(d) && !(p->flags & IGNORES_CHANGE)) {
-        d->cd.tray.attention = false;
+    } else if (!(p->flags & IGNORES_CHANGE) && medium_take_attention(&d->medium)) {
         sense(c, SENSE_CHANGED);
-    } else if ((p->flags & NEEDS_MEDIUM) && d->cd.tray.open) {
-        sense(c, SENSE_TRAY_OPEN);
     } else if ((p->flags & NEEDS_MEDIUM) && blocks(d) == 0) {
-        sense(c, SENSE_NO_MEDIUM);
+        sense(c, medium_is_out(&d->medium) ? SENSE_TRAY_OPEN : SENSE_NO_MEDIUM);
     } else {
         p->run(c);
     }
@@ -495,16 +487,17 @@ static void cd_unrealize(Device *dev)
 static void cd_reset(Device *dev, ResetKind kind)
 {
     IdeDrive *d = (IdeDrive *)dev;
-    bool open = d->cd.tray.open && kind != RESET_POWER;
 
-    d->cd = (AtapiState){ .xfer_mode = 0x45, .tray.open = open };
+    d->cd = (AtapiState){ .xfer_mode = 0x45 };
+    medium_reset(&d->medium, kind != RESET_POWER);
 }
 
 static const StateField atapi_fields[] = {
     STATE_U8(AtapiState, key),
     STATE_U8(AtapiState, asc),
     STATE_U8(AtapiState, ascq),
-    STATE_STRUCT(AtapiState, tray, &mmc_tray_state),
+    { .name = "tray", .kind = ST_STRUCT, .at = offsetof(IdeDrive, medium.tray) - offsetof(IdeDrive, cd),
+      .count = 1, .sub = &mmc_tray_state },
     STATE_U8(AtapiState, xfer_mode),
     { 0 },
 };

@@ -26,7 +26,7 @@ static void submit_post(Post *p)
 {
     IdeCmd *c = container_of(p, IdeCmd, post);
 
-    blk_user_submit(&c->drive->users[c->user], &c->req);
+    blk_user_submit(&c->drive->medium.users[c->user], &c->req);
 }
 
 static void host_idle(IdeHost *h)
@@ -39,23 +39,14 @@ static void host_idle(IdeHost *h)
     }
 }
 
-/* The medium that was taken out has no request in flight any more. */
-static void detach_old(Device *dev, uintptr_t which)
-{
-    IdeDrive *d = (IdeDrive *)dev;
-
-    if (which != d->current && d->in_use[which] == 0) {
-        blk_detach(&d->users[which]);
-        d->held[which] = false;
-    }
-}
-
 /* What the user's policy makes of a host error. */
 static BlkErrorAction policy(const IdeCmd *c, int ret)
 {
+    Medium *m = &c->drive->medium;
+
     TRACE(ide_io_error, "id=%s op=%d off=%" PRIu64 " len=%" PRIu64 " error=%d", c->drive->dev.id,
           c->req.op, c->req.off, c->req.len, -ret);
-    return blk_front_error(&c->drive->front, c->drive->users[c->user].node, c->req.op == BLK_READ, ret);
+    return blk_front_error(&m->front, m->users[c->user].node, c->req.op == BLK_READ, ret);
 }
 
 /* The command stays as it was before its request. */
@@ -110,14 +101,12 @@ static void io_done(BlkReq *r, int ret)
 {
     IdeCmd *c = container_of(r, IdeCmd, req);
     IdeHost *h = c->host;
-    IdeDrive *d = c->drive;
+    Medium *m = &c->drive->medium;
     Domain *domain = h->dev->domain;
+    unsigned user = c->user;                   /* the command may claim the medium again */
 
     domain_enter(domain);
     h->busy--;
-    if (--d->in_use[c->user] == 0 && c->user != d->current) {
-        machine_defer(&d->dev, detach_old, c->user);
-    }
     if (c->direct && r->iov != NULL) {
         dma_unmap(h->dev, c->iov, c->niov, r->op == BLK_READ ? r->len : 0);
     }
@@ -128,13 +117,25 @@ static void io_done(BlkReq *r, int ret)
     } else {
         io_ended(c, ret);
     }
+    medium_release(m, user);
     host_idle(h);
     domain_leave(domain);
 }
 
+/* Until its request has ended; false: there is no medium, and the command has failed. */
+static bool claim(IdeCmd *c)
+{
+    bool is = medium_claim(&c->drive->medium, &c->user);
+
+    if (!is) {
+        ide_ops(c->drive)->failed(c, -ENOMEDIUM);
+    }
+    return is;
+}
+
+/* The medium is claimed. */
 static void submit(IdeCmd *c, BlkOp op, uint64_t off, uint64_t len, unsigned niov)
 {
-    IdeDrive *d = c->drive;
     Loop *loop = c->host->dev->loop;
 
     c->niov = niov;
@@ -147,11 +148,9 @@ static void submit(IdeCmd *c, BlkOp op, uint64_t off, uint64_t len, unsigned nio
     c->req.loop = loop;
     c->req.done = io_done;
     c->phase = IDE_WORK;
-    c->user = d->current;
-    d->in_use[c->user]++;
     c->host->busy++;
     if (loop_here(loop)) {
-        blk_user_submit(&d->users[c->user], &c->req);
+        blk_user_submit(&c->drive->medium.users[c->user], &c->req);
     } else {
         c->post.run = submit_post;
         loop_post(loop, &c->post);
@@ -180,14 +179,14 @@ static void transfer(IdeCmd *c)
         ide_ops(c->drive)->ended(c);
         return;
     }
-    if (c->drive->node == NULL) {              /* the medium was changed under a command */
-        ide_ops(c->drive)->failed(c, -ENOMEDIUM);
+    if (!claim(c)) {
         return;
     }
     if (c->direct) {
         int n = c->host->ops->map(c, MIN(c->left, IDE_CHUNK),
                                   read ? DMA_FROM_DEVICE : DMA_TO_DEVICE, c->iov, IDE_IOV, &got);
         if (n < 0) {
+            medium_release(&c->drive->medium, c->user);
             no_memory(c, n);
             return;
         }
@@ -200,6 +199,7 @@ static void transfer(IdeCmd *c)
     if (read) {
         submit(c, BLK_READ, c->off, c->end, 1);
     } else {
+        medium_release(&c->drive->medium, c->user);
         show(c, IDE_OUT);
     }
 }
@@ -365,7 +365,9 @@ void ide_request(IdeCmd *c, BlkOp op, uint64_t off, uint64_t len)
     c->ask = op;
     c->ask_off = off;
     c->ask_len = len;
-    submit(c, op, off, len, 0);
+    if (claim(c)) {
+        submit(c, op, off, len, 0);
+    }
 }
 
 static void over(IdeCmd *c)
@@ -439,8 +441,10 @@ void ide_cmd_kick(IdeCmd *c)
 /* The guest has filled buf. */
 static void write_buf(IdeCmd *c)
 {
-    c->iov[0] = (struct iovec){ ide_buf(c), c->end };
-    submit(c, BLK_WRITE, c->off, c->end, 1);
+    if (claim(c)) {
+        c->iov[0] = (struct iovec){ ide_buf(c), c->end };
+        submit(c, BLK_WRITE, c->off, c->end, 1);
+    }
 }
 
 void ide_cmd_again(IdeCmd *c)
@@ -450,10 +454,8 @@ void ide_cmd_again(IdeCmd *c)
     }
     c->phase = IDE_IDLE;
     TRACE(ide_again, "id=%s command=0x%02x", c->drive->dev.id, c->command);
-    if (c->drive->node == NULL) {
-        ide_ops(c->drive)->failed(c, -ENOMEDIUM);
-    } else if (c->step == IDE_NO_DATA) {
-        submit(c, c->ask, c->ask_off, c->ask_len, 0);
+    if (c->step == IDE_NO_DATA) {
+        ide_request(c, c->ask, c->ask_off, c->ask_len);
     } else if (c->step == IDE_WRITE && !c->direct) {
         write_buf(c);
     } else {
@@ -464,10 +466,6 @@ void ide_cmd_again(IdeCmd *c)
 void ide_cmd_moved(IdeCmd *c)
 {
     if (c->phase == IDE_OUT && c->step == IDE_WRITE) {
-        if (c->drive->node == NULL) {
-            ide_ops(c->drive)->failed(c, -ENOMEDIUM);
-            return;
-        }
         write_buf(c);
     } else if (c->phase == IDE_OUT || c->phase == IDE_IN) {
         c->at = c->end;
@@ -708,43 +706,11 @@ static bool check_sizes(IdeDrive *d, Error **errp)
     return true;
 }
 
-/* On control: another node is what users[@which] uses. */
-static void medium_moved(IdeDrive *d, unsigned which)
-{
-    domain_enter(d->dev.domain);
-    if (which == d->current && d->node != NULL) {
-        d->node = d->users[which].node;
-        __atomic_store_n(&d->front.node, d->node, __ATOMIC_RELEASE);
-    }
-    domain_leave(d->dev.domain);
-}
-
-static void moved_0(BlkUser *u)
-{
-    medium_moved(container_of(u, IdeDrive, users[0]), 0);
-}
-
-static void moved_1(BlkUser *u)
-{
-    medium_moved(container_of(u, IdeDrive, users[1]), 1);
-}
-
-static bool attach_medium(IdeDrive *d, BlkNode *n, unsigned which, bool write, Error **errp)
-{
-    unsigned share = BLK_PERM_READ | BLK_PERM_RESIZE | (d->share_rw ? BLK_PERM_WRITE : 0);
-    g_autofree char *who = g_strdup_printf("device '%s'", d->dev.id);
-
-    d->users[which].moved = which ? moved_1 : moved_0;
-    d->users[which].front = &d->front;
-    d->held[which] = blk_attach(n, &d->users[which], who,
-                                BLK_PERM_READ | (write ? BLK_PERM_WRITE : 0), share, errp);
-    return d->held[which];
-}
+static const MediumOps medium_ops = { 0 };
 
 bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
 {
     BlkNode *n = d->drive;
-    bool has_id = d->dev.parent == d->dev.machine->peripheral;
 
     if (!check_sizes(d, errp)) {
         return false;
@@ -752,157 +718,22 @@ bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
     if (write && n != NULL && blk_read_only(n)) {
         return error_set(errp, "Block node is read-only");
     }
-    if (n != NULL && !attach_medium(d, n, 0, write, errp)) {
+    d->medium.dev = &d->dev;
+    d->medium.write = write;
+    d->medium.share_rw = d->share_rw;
+    d->medium.front.rerror = (BlkOnError)d->rerror;
+    d->medium.front.werror = (BlkOnError)d->werror;
+    if (!medium_open(&d->medium, n, !write, &medium_ops, errp)) {
         return false;
     }
     if (!machine_bootindex(d->dev.machine, &d->dev, d->bootindex, errp)) {
-        ide_drive_close(d);
+        medium_close(&d->medium);
         return false;
     }
-    d->current = 0;
-    d->node = n;
-    d->front.removable = !write;
-    d->front.tray = write ? NULL : &ide_cd_tray;
-    d->front.rerror = (BlkOnError)d->rerror;
-    d->front.werror = (BlkOnError)d->werror;
-    blk_front_open(&d->front, n, has_id ? d->dev.id : NULL,
-                   has_id ? g_strdup(d->dev.id) : device_path(&d->dev));
     return true;
 }
 
 void ide_drive_close(IdeDrive *d)
 {
-    blk_front_close(&d->front);
-    blk_detach(&d->users[0]);
-    blk_detach(&d->users[1]);
-    d->held[0] = d->held[1] = false;
-    d->node = NULL;
+    medium_close(&d->medium);
 }
-
-static bool is_cd(Device *dev, Error **errp)
-{
-    return dev->type == &ide_cd_type ||
-           error_set(errp, "Device '%s' has no removable medium", dev->id);
-}
-
-bool ide_cd_open_tray(Device *dev, bool force, Error **errp)
-{
-    IdeDrive *d = (IdeDrive *)dev;
-    bool open = false;
-
-    assert_control();
-    if (!is_cd(dev, errp)) {
-        return false;
-    }
-    domain_enter(dev->domain);
-    bool was_open = d->cd.tray.open;
-    if (d->cd.tray.locked && !force && !was_open) {
-        d->cd.tray.eject_wanted = true;
-    } else {
-        d->cd.tray.open = open = true;
-        d->cd.tray.eject_wanted = false;
-    }
-    domain_leave(dev->domain);
-    if (open && !was_open) {
-        blk_front_tray_moved(&d->front, true);
-    }
-    if (!open) {
-        error_set(errp, "Device '%s' is locked and force was not specified, wait for tray to open "
-                  "and try again", dev->id);
-    }
-    return open;
-}
-
-void ide_cd_close_tray(Device *dev)
-{
-    IdeDrive *d = (IdeDrive *)dev;
-
-    assert_control();
-    domain_enter(dev->domain);
-    bool was_open = d->cd.tray.open;
-    if (was_open) {
-        d->cd.tray.open = false;
-        d->cd.tray.attention = d->cd.tray.changed = d->node != NULL;
-    }
-    domain_leave(dev->domain);
-    if (was_open) {
-        blk_front_tray_moved(&d->front, false);
-    }
-}
-
-bool ide_cd_change(Device *dev, BlkNode *n, Error **errp)
-{
-    IdeDrive *d = (IdeDrive *)dev;
-    unsigned other = !d->current;
-
-    assert_control();
-    if (!is_cd(dev, errp)) {
-        return false;
-    }
-    if (!d->cd.tray.open && d->node != NULL && n != NULL) {
-        return error_set(errp, "Tray of device '%s' is not open", dev->id);
-    }
-    if (d->held[other]) {
-        return error_set(errp, "The last medium of device '%s' is still in use", dev->id);
-    }
-    if (n != NULL && !attach_medium(d, n, other, false, errp)) {
-        return false;
-    }
-    domain_enter(dev->domain);
-    d->current = other;
-    d->node = n;
-    __atomic_store_n(&d->front.node, n, __ATOMIC_RELEASE);
-    if (!d->cd.tray.open) {
-        d->cd.tray.attention = d->cd.tray.changed = n != NULL;
-    }
-    domain_leave(dev->domain);
-    detach_old(dev, !other);
-    return true;
-}
-
-/* --- the same for whoever knows the front alone --- */
-
-static IdeDrive *drive_of(const BlkFront *f)
-{
-    return container_of((BlkFront *)f, IdeDrive, front);
-}
-
-static bool tray_open(BlkFront *f, bool force, Error **errp)
-{
-    return ide_cd_open_tray(&drive_of(f)->dev, force, errp);
-}
-
-static void tray_close(BlkFront *f)
-{
-    ide_cd_close_tray(&drive_of(f)->dev);
-}
-
-static bool ask_cd(const BlkFront *f, bool locked)
-{
-    IdeDrive *d = drive_of(f);
-
-    domain_enter(d->dev.domain);
-    bool is = locked ? d->cd.tray.locked : d->cd.tray.open;
-    domain_leave(d->dev.domain);
-    return is;
-}
-
-static bool tray_is_open(const BlkFront *f)
-{
-    return ask_cd(f, false);
-}
-
-static bool tray_is_locked(const BlkFront *f)
-{
-    return ask_cd(f, true);
-}
-
-static bool tray_change(BlkFront *f, BlkNode *n, Error **errp)
-{
-    return ide_cd_change(&drive_of(f)->dev, n, errp);
-}
-
-const BlkTrayOps ide_cd_tray = {
-    .open = tray_open, .close = tray_close, .is_open = tray_is_open, .is_locked = tray_is_locked,
-    .change = tray_change,
-};

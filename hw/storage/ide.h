@@ -10,7 +10,7 @@
  *
  * 1. A drive shares the domain of its controller.  Everything here runs under it, except that a
  *    request is handed to the block layer, and comes back, on the controller's device loop with
- *    nothing held.
+ *    nothing held; and the medium and its tray, which have a lock of their own (medium.h).
  * 2. A command is in one IdePhase.  Only IDE_WORK counts as busy in its IdeHost: a controller is
  *    quiet when no command works.  A command in any other phase waits for the guest and is saved as
  *    it is.
@@ -24,7 +24,7 @@
 #include "block/front.h"
 #include "core/dma.h"
 #include "core/state.h"
-#include "hw/scsi/mmc.h"
+#include "hw/scsi/medium.h"
 
 typedef struct IdeHost IdeHost;
 typedef struct IdeCmd IdeCmd;
@@ -128,7 +128,8 @@ struct IdeCmd {
     bool orphan;               /* set by the controller, see 4 */
 
     /* the engine's */
-    uint8_t phase, step, user;
+    uint8_t phase, step;
+    unsigned user;             /* of the medium, while a request claims it */
     bool fua, asked;
     uint64_t off, left;        /* storage: next byte, bytes to go; buf: left only */
     uint32_t at, end, total, drq;      /* of buf: window shown, bytes in all, bytes per window */
@@ -172,22 +173,16 @@ typedef struct AtaState {
 /* What a CD-ROM drive remembers (atapi.c). */
 typedef struct AtapiState {
     uint8_t key, asc, ascq;            /* the sense data of the last command */
-    MmcTray tray;
     uint8_t xfer_mode;
 } AtapiState;
 
 struct IdeDrive {
     Device dev;
     IdeBus *bus;
-    BlkNode *node;                     /* NULL: no medium */
-    BlkUser users[2]; /* of the medium; the other one of a medium that is leaving */
-    bool held[2];                      /* users that are attached; control */
-    unsigned current;                  /* of users */
-    unsigned in_use[2];                /* requests in flight, by user */
-    BlkFront front;
     uint32_t cyls_default;
     AtaState ata;
     AtapiState cd;
+    Medium medium;
     /* properties */
     void *drive;
     char *serial, *model, *ver;
@@ -247,15 +242,5 @@ CTX_DOMAIN void ide_fail(IdeCmd *c, uint8_t error);
 /* In realize: attaches to the medium, if there is one.  @write: it is to be written. */
 CTX_CONTROL bool ide_drive_open(IdeDrive *d, bool write, Error **errp);
 CTX_CONTROL void ide_drive_close(IdeDrive *d);
-
-/* --- removable media, for the control plane --- */
-extern const BlkTrayOps ide_cd_tray;
-/* Opens the tray; with @force even when the guest has locked it.  False: the guest was asked
- * instead. */
-CTX_CONTROL bool ide_cd_open_tray(Device *d, bool force, Error **errp);
-CTX_CONTROL void ide_cd_close_tray(Device *d);
-/* Puts @n (NULL: nothing) in place of the medium; the tray is open, or the drive has none.  The old
- * medium's use ends when its requests have. */
-CTX_CONTROL bool ide_cd_change(Device *d, BlkNode *n, Error **errp);
 
 #endif

@@ -9,7 +9,7 @@
 #define CODE (4 * GiB - CODE_SIZE)
 #define VARS (CODE - VARS_SIZE)
 
-static Medium code, vars;
+static TestMedium code, vars;
 
 static int setup_with(void **state, const CompatProp *globals, bool smm)
 {
@@ -287,7 +287,7 @@ static void closed(void **state)
 static void sizes(void **state)
 {
     Bench *b = *state;
-    Medium odd = medium_new("odd", 5120, true), again = medium_new("big", 8 * MiB + 4096, true);
+    TestMedium odd = medium_new("odd", 5120, true), again = medium_new("big", 8 * MiB + 4096, true);
     Error *e = NULL;
 
     b->m->cfg.pflash[0] = (char *)"odd";

@@ -404,7 +404,7 @@ static void check_data(const Front *f, Case *c, const char *path, bool done)
 static void run_case(const Front *f, BlkOp op, const char *policy, int error)
 {
     Case c = { .b = bench_new(), .policy = policy, .op = op };
-    Medium m = medium_new("unused", DISK, false);
+    TestMedium m = medium_new("unused", DISK, false);
     bool when_full = !strcmp(policy, "enospc") || (!strcmp(policy, "auto") && op != BLK_READ);
     bool stops = !strcmp(policy, "stop") || (error == ENOSPC && when_full);
     bool ignored = !strcmp(policy, "ignore");

@@ -6,9 +6,9 @@
 #define DATA 0x200000
 #define BAD 0xf0000000         /* no RAM is there */
 
-static Medium medium;
+static TestMedium medium;
 static BlkNode *slow;
-static Medium kept;           /* of the disk that stops the machine; made by its test */
+static TestMedium kept;           /* of the disk that stops the machine; made by its test */
 static AhciBench a;
 
 static int setup(void **state)

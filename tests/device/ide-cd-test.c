@@ -4,7 +4,7 @@
 #define BLOCKS 200
 #define DATA 0x200000
 
-static Medium medium, second;
+static TestMedium medium, second;
 static AhciBench a;
 static Device *cd;
 
@@ -27,6 +27,16 @@ static int teardown(void **state)
     medium_free(&medium);
     medium_free(&second);
     return 0;
+}
+
+static BlkFront *front(void)
+{
+    return &((IdeDrive *)cd)->medium.front;
+}
+
+static bool change(BlkNode *n, Error **errp)
+{
+    return front()->tray->change(front(), n, errp);
 }
 
 #define PACKET(len, ...) ahci_packet(&a, 0, (const uint8_t[12]){ __VA_ARGS__ }, DATA, len)
@@ -116,7 +126,7 @@ static void trays(void **state)
     assert_int_equal(PACKET(0, 0x1e, 0, 0, 0, 1), 0x50);
     assert_int_equal(PACKET(0, 0x1b, 0, 0, 0, 2), 0x5451);
     assert_int_equal(sense(b), 0x055302);
-    assert_false(ide_cd_open_tray(cd, false, &e));
+    assert_false(front()->tray->open(front(), false, &e));
     g_clear_pointer(&e, error_free);
     assert_int_equal(PACKET(8, 0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8), 0x50);
     assert_int_equal(p[4], 1);                 /* eject request */
@@ -139,16 +149,16 @@ static void media(void **state)
     uint8_t *p = bench_ram(b, DATA, 512);
     Error *e = NULL;
 
-    assert_false(ide_cd_change(cd, second.node, &e));
+    assert_false(change(second.node, &e));
     assert_string_equal(error_text(e), "Tray of device 'cd' is not open");
     error_free(e);
-    assert_true(ide_cd_open_tray(cd, true, NULL));
-    assert_true(ide_cd_change(cd, NULL, NULL));
-    ide_cd_close_tray(cd);
+    assert_true(front()->tray->open(front(), true, NULL));
+    assert_true(change(NULL, NULL));
+    front()->tray->close(front());
     assert_int_equal(PACKET(0, 0x00), 0x2451);
     assert_int_equal(sense(b), 0x023a00);
     assert_int_equal(PACKET(2048, 0x28, 0, 0, 0, 0, 0, 0, 0, 1), 0x2451);
-    assert_true(ide_cd_change(cd, second.node, NULL));
+    assert_true(change(second.node, NULL));
     assert_int_equal(PACKET(0, 0x00), 0x6451);
     assert_int_equal(PACKET(8, 0x25), 0x50);
     assert_memory_equal(p, "\0\0\0\1", 4);
@@ -170,6 +180,24 @@ static void empty(void **state)
     assert_int_equal(ahci_packet(&a, 1, (const uint8_t[12]){ 0 }, DATA, 0), 0x2451);
     assert_int_equal(ahci_packet(&a, 1, (const uint8_t[12]){ 0x28, [8] = 1 }, DATA, 2048), 0x2451);
     assert_int_equal(ahci_packet(&a, 1, (const uint8_t[12]){ 0x12, [4] = 36 }, DATA, 36), 0x50);
+}
+
+/* A drive that is refused at its last step leaves nothing listed, and its medium to others. */
+static void refused(void **state)
+{
+    Bench *b = *state;
+    Error *e = NULL;
+    BlkUser u = { 0 };
+
+    assert_non_null(bench_device(b, &ide_cd_type, "first", "bootindex", "1", NULL));
+    assert_null(bench_try_device(b, &ide_cd_type, "again", &e, "bootindex", "1", "drive", "iso2", NULL));
+    assert_string_equal(error_text(e), "The bootindex 1 has already been used");
+    error_free(e);
+    assert_true(blk_attach(second.node, &u, "test", BLK_PERM_READ, 0, NULL));
+    blk_detach(&u);
+    for (const BlkFront *f = NULL; (f = blk_front_next(f)) != NULL;) {
+        assert_string_not_equal(f->qdev, "again");
+    }
 }
 
 /* Any packet with any fields: an end, and no memory outside of what was given. */
@@ -196,5 +224,58 @@ static void random_packets(void **state)
     }
 }
 
-RUN_TESTS(TEST(identity), TEST(reading), TEST(tables), TEST(trays), TEST(media), TEST(empty),
-          TEST(random_packets))
+/* What a guest does to the tray, the medium and its lock, over and over. */
+static void guest_turn(Bench *b, unsigned index, void *arg)
+{
+    static const uint8_t cdbs[][12] = {
+        { 0x1b, [4] = 2 }, { 0x00 }, { 0x1b, [4] = 3 }, { 0x25 }, { 0x28, [8] = 1 }, { 0x1e, [4] = 1 },
+        { 0x4a, 1, [4] = 0x10, [8] = 8 }, { 0x1b, [4] = 2 }, { 0x1e }, { 0x5a, [2] = 0x2a, [8] = 64 },
+    };
+    unsigned *turns = arg;
+    AhciCommand c = { .command = 0xa0, .feature = 1, .data = DATA, .len = 2048 };
+
+    if (px(&a, 0, P_TFD) & 0x80 || (px(&a, 0, P_CI) & 1 && !(px(&a, 0, P_TFD) & 1))) {
+        return;
+    }
+    if (px(&a, 0, P_TFD) & 1) {
+        px_set(&a, 0, P_CMD, 0x10);
+        px_set(&a, 0, P_IS, UINT32_MAX);
+        px_set(&a, 0, P_CMD, 0x11);
+    }
+    c.cdb = cdbs[*turns % G_N_ELEMENTS(cdbs)];
+    ahci_prepare(&a, 0, 0, &c);
+    px_set(&a, 0, P_CI, 1);
+    __atomic_fetch_add(turns, 1, __ATOMIC_RELAXED);
+}
+
+static bool turned(void *arg)
+{
+    const unsigned *turns = arg;
+
+    return __atomic_load_n(turns, __ATOMIC_RELAXED) > 2000;
+}
+
+/* The host opens, closes, looks and changes while the guest does the same: ThreadSanitizer has a say. */
+static void both_at_once(void **state)
+{
+    Bench *b = *state;
+    unsigned turns = 0, changes = 0, opened = 0;
+
+    bench_vcpus_start(b, 1, guest_turn, &turns);
+    for (unsigned i = 0; !turned(&turns) || changes < 10 || opened < 10; i++) {
+        opened += front()->tray->open(front(), i % 3 == 0, NULL);
+        changes += change(i % 2 ? medium.node : second.node, NULL);
+        front()->tray->is_locked(front());
+        if (!front()->tray->is_open(front())) {
+            changes += change(NULL, NULL);
+        }
+        front()->tray->close(front());
+        bench_run(b);
+    }
+    bench_vcpus_stop(b);
+    front()->tray->open(front(), true, NULL);
+    assert_true(front()->tray->is_open(front()));
+}
+
+RUN_TESTS(TEST(both_at_once), TEST(identity), TEST(reading), TEST(tables), TEST(trays), TEST(media),
+          TEST(empty), TEST(refused), TEST(random_packets))

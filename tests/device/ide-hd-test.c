@@ -4,7 +4,7 @@
 #define DISK (8 * MiB)
 #define DATA 0x200000
 
-static Medium medium;
+static TestMedium medium;
 static AhciBench a;
 
 static int setup(void **state)
@@ -212,7 +212,7 @@ static void host_errors(void **state)
 static void refused(void **state)
 {
     Bench *b = *state;
-    Medium ro = medium_new("ro", 65536, true);
+    TestMedium ro = medium_new("ro", 65536, true);
     Error *e = NULL;
 
     assert_null(bench_try_device(b, &ide_hd_type, "x", &e, "drive", "ro", NULL));

@@ -32,17 +32,17 @@ static inline const char *helper_node_name(void *n)
     return blk_name(n);
 }
 
-typedef struct Medium {
+typedef struct TestMedium {
     BlkNode *node;
     char path[32];
-} Medium;
+} TestMedium;
 
 /* A file of @size bytes as node @name; 32-bit word i of it is i. */
-static inline Medium medium_new(const char *name, uint64_t size, bool read_only)
+static inline TestMedium medium_new(const char *name, uint64_t size, bool read_only)
 {
     static const LinkClass cls = { "blockdev", helper_find_node, helper_node_name };
     static bool registered;
-    Medium m = { .path = "/tmp/ide-XXXXXX" };
+    TestMedium m = { .path = "/tmp/ide-XXXXXX" };
     int fd = mkstemp(m.path);
     g_autofree uint32_t *words = g_malloc(size);
     Error *e = NULL;
@@ -71,7 +71,7 @@ static inline BlkNode *slow_node(const char *name, uint64_t ns)
 {
     BlkOptions o = { .driver = "null-co", .node_name = name, .size = 16 << 20, .latency_ns = ns,
                      .read_zeroes = true };
-    Medium m = medium_new("unused", 512, true);        /* for the link class */
+    TestMedium m = medium_new("unused", 512, true);        /* for the link class */
     BlkNode *n;
 
     assert_true(blk_close(m.node, NULL));
@@ -81,13 +81,13 @@ static inline BlkNode *slow_node(const char *name, uint64_t ns)
     return n;
 }
 
-static inline void medium_free(Medium *m)
+static inline void medium_free(TestMedium *m)
 {
     assert_true(blk_close(m->node, NULL));
     unlink(m->path);
 }
 
-static inline uint32_t medium_word(Medium *m, uint64_t off)
+static inline uint32_t medium_word(TestMedium *m, uint64_t off)
 {
     uint32_t raw = 0;
 

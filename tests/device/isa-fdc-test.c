@@ -10,7 +10,7 @@ extern const DeviceType isa_fdc_type, floppy_type;
 
 static Bench *b;
 static Device *fdc;
-static Medium medium;
+static TestMedium medium;
 static uint8_t res[16];
 
 static int setup(void **state)
@@ -392,7 +392,7 @@ static void late_dma(void **state)
 
 static void media(void **state)
 {
-    Medium small = medium_new("d1", 737280, true);
+    TestMedium small = medium_new("d1", 737280, true);
     BlkFront *f = blk_front_next(NULL);
 
     assert_true(f->removable && f->tray != NULL && f->tray->is_open == NULL);

@@ -4,7 +4,7 @@
 #define DISK (8 * MiB)
 #define BAD UINT64_C(0xf00000000000)           /* no RAM is there */
 
-static Medium medium;
+static TestMedium medium;
 static BlkNode *slow;
 static Nv v;
 

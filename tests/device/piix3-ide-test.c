@@ -6,9 +6,9 @@
 #define DATA 0x200000
 #define PRD 0x100000
 
-static Medium medium, iso;
+static TestMedium medium, iso;
 static BlkNode *slow;
-static Medium kept;           /* of the disk that stops the machine; made by its test */
+static TestMedium kept;           /* of the disk that stops the machine; made by its test */
 static Device *ide;
 static Gpa bm;
 
