@@ -44,6 +44,7 @@ enum {
     BLK_QUIET = 1 << 8,        /* not counted in the statistics */
     BLK_VISIT = 1 << 9,        /* nothing goes down: r->visit is called */
     JOB_COPY = 1 << 10,        /* at a job's filter: a READ that copies what is marked, see job-int.h */
+    BLK_UNCOVER = 1 << 11,     /* a DISCARD in a layer: what is behind it shows, the same bytes as before */
 };
 
 enum {

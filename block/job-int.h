@@ -49,7 +49,8 @@ struct Job {
     bool finishing;            /* its last step waits for the graph, or is under way */
     bool (*make)(void *arg, Error **errp);     /* of a create job */
     void (*drop)(void *arg);
-    void *arg;
+    void *arg;                 /* of make and drop, or of over, */
+    void (*over)(void *arg, int ret);          /* see JobOptions */
     BlkHold *hold;             /* nothing is in flight: the last copies are made, or the graph is changed */
     Error *err;
 

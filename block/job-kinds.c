@@ -348,6 +348,24 @@ static bool commit_finish(Job *j, Error **errp)
 
 static const JobDriver commit = { .kind = JOB_COMMIT, .run = commit_run, .finish = commit_finish };
 
+/* Makes room in @base for what @top has. */
+static bool grow_base(BlkNode *top, BlkNode *base, Error **errp)
+{
+    bool was = base->read_only;
+
+    if (blk_size(base) >= blk_size(top)) {
+        return true;
+    }
+    if (!blk_set_read_only(base, false, errp)) {
+        return false;
+    }
+    bool ok = blk_truncate(base, blk_size(top), errp);
+    if (was) {
+        blk_set_read_only(base, true, NULL);
+    }
+    return ok;
+}
+
 bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const JobOptions *o, Error **errp)
 {
     if (top == base || !blk_is_above(top, base)) {
@@ -360,10 +378,7 @@ bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const Job
     if (!chain_free(top, base, errp) || !job_node_free(base, errp) || !job_node_free(root, errp)) {
         return false;
     }
-    if (blk_size(base) < blk_size(top) && !blk_truncate(base, blk_size(top), errp)) {
-        return false;
-    }
-    Job *j = job_new(&commit, top, base, o, errp);
+    Job *j = grow_base(top, base, errp) ? job_new(&commit, top, base, o, errp) : NULL;
     if (!j) {
         return false;
     }
@@ -372,6 +387,47 @@ bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const Job
     j->reach = over != NULL ? MIN(blk_size(over), blk_size(base)) : 0;
     j->backing_file = g_strdup(backing_file);
     return job_start(j, o, j->active ? "commit_top" : NULL, errp);
+}
+
+/* The same for good: the source holds nothing afterwards. */
+static int commit_down_run(Job *j)
+{
+    int ret = mirror_run(j);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = blk_blocking(j->source, BLK_DISCARD, BLK_UNCOVER, 0, NULL, blk_size(j->source));
+    return ret < 0 ? ret : blk_pflush(j->source);
+}
+
+static const JobDriver commit_down = { .kind = JOB_COMMIT, .run = commit_down_run };
+
+int job_commit_down(BlkNode *n, void (*over)(void *arg, int ret), void *arg, Error **errp)
+{
+    JobOptions o = { .id = "commit", .over = over, .arg = arg };
+    BlkNode *base = n->backing;
+
+    if (!base) {
+        error_set(errp, "Node '%s' has no backing file", n->name);
+        return -ENOTSUP;
+    }
+    if (n->read_only) {
+        error_set(errp, "Block node is read-only");
+        return -EPERM;
+    }
+    for (BlkNode *i = n; i; i = blk_behind(i)) {
+        if (!job_node_idle(i)) {
+            error_set(errp, "Node '%s' is in use by a job", i->name);
+            return -EBUSY;
+        }
+    }
+    Job *j = grow_base(n, base, errp) ? job_new(&commit_down, n, base, &o, errp) : NULL;
+    if (!j) {
+        return -EIO;
+    }
+    j->active = j->completing = true;
+    return job_start(j, &o, "commit_top", errp) ? 0 : -EACCES;
 }
 
 /* --- backup --- */

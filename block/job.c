@@ -14,16 +14,25 @@ void job_set_listener(const JobListener *l)
     listener = l;
 }
 
+/* Who hears of @j; NULL: nobody. */
+static const JobListener *listener_of(const Job *j)
+{
+    return j->over ? NULL : listener;
+}
+
 Job *job_next(const Job *j)
 {
     assert_control();
-    return j ? j->next_job : jobs;
+    for (j = j ? j->next_job : jobs; j && j->over;) {
+        j = j->next_job;
+    }
+    return (Job *)j;
 }
 
 Job *job_find(const char *id)
 {
     for (Job *j = jobs; j; j = j->next_job) {
-        if (!strcmp(j->id, id)) {
+        if (!j->over && !strcmp(j->id, id)) {
             return j;
         }
     }
@@ -56,7 +65,7 @@ static void set_state(Job *j, JobState s)
     lock_take(&j->lock);
     j->state = s;
     lock_drop(&j->lock);
-    if (listener) {
+    if (listener_of(j)) {
         listener->state(j, s);
     }
 }
@@ -136,12 +145,18 @@ static void dismiss(Job *j)
 
 static void conclude(Job *j)
 {
-    if (listener) {
+    if (listener_of(j)) {
         listener->over(j);
     }
     set_state(j, JOB_CONCLUDED);
+    void (*over)(void *arg, int ret) = j->over;
+    void *arg = j->arg;
+    int ret = j->ret;
     if (!j->keep_concluded) {
         dismiss(j);
+    }
+    if (over) {
+        over(arg, ret);
     }
 }
 
@@ -292,7 +307,7 @@ static void settle(Job *j)
     for (unsigned i = 0; wait && i < all->len; i++) {
         const Job *peer = all->pdata[i];
 
-        if (peer->keep_pending && listener) {
+        if (peer->keep_pending && listener_of(peer)) {
             listener->pending(peer);
         }
     }
@@ -390,7 +405,7 @@ static void tell_ready(void *arg)
     Job *j = arg;
 
     set_state(j, JOB_READY);
-    if (listener) {
+    if (listener_of(j)) {
         listener->ready(j);
     }
 }
@@ -524,7 +539,7 @@ int job_failed(Job *j, bool read, int err, bool *ignored)
         j->io_status = err == -ENOSPC ? BLK_IO_NOSPACE : BLK_IO_FAILED;
         lock_drop(&j->lock);
     }
-    if (listener) {
+    if (listener_of(j)) {
         listener->error(j, read, action);
     }
     *ignored = action == BLK_ERROR_IGNORE;
@@ -812,6 +827,17 @@ bool job_node_free(const BlkNode *n, Error **errp)
     return true;
 }
 
+bool job_node_idle(const BlkNode *n)
+{
+    assert_control();
+    for (const Job *j = jobs; j; j = j->next_job) {
+        if (j->source && j->state < JOB_CONCLUDED && (works_on(j, n) || n == j->target)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool job_id_free(const char *id, Error **errp)
 {
     assert_control();
@@ -826,7 +852,7 @@ Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOpti
     const char *id = o->id ? o->id : source ? blk_drive_id(source) : "";
 
     assert_control();
-    if (!job_id_free(id, errp)) {
+    if (!o->over && !job_id_free(id, errp)) {
         return NULL;
     }
     if (o->speed < 0) {
@@ -839,7 +865,8 @@ Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOpti
     Job *j = g_new0(Job, 1), **at = &jobs;
     *j = (Job){ .drv = d, .id = g_strdup(id), .source = source, .target = target, .speed = o->speed,
                 .keep_pending = o->keep_pending, .keep_concluded = o->keep_concluded,
-                .on_read_error = o->on_read_error, .on_write_error = o->on_write_error,
+                .on_read_error = o->on_read_error, .on_write_error = o->on_write_error, .over = o->over,
+                .arg = o->arg,
                 .buffer = o->buf_size ? o->buf_size : JOB_BUFFER,
                 .copies = o->workers ? MIN(o->workers, JOB_COPIES * 4) : JOB_COPIES };
     j->chunk = o->max_chunk ? o->max_chunk : JOB_CHUNK;

@@ -57,6 +57,10 @@ typedef struct JobOptions {
     bool held;                 /* its moment is now; job_go() or job_undo() follows */
     JobGroup *group;           /* jobs that end together; or NULL */
     Job **made;                /* out, with @held */
+
+    /* Who alone is told of the end, 0 or a negative errno, on control; people do not see such a job. */
+    void (*over)(void *arg, int ret);
+    void *arg;
 } JobOptions;
 
 /* Jobs that end together or fail together; the group lives as long as they do and its maker wants it. */
@@ -95,6 +99,9 @@ CTX_CONTROL Job *job_next(const Job *j);
  * above or below it. */
 CTX_CONTROL bool job_node_free(const BlkNode *n, Error **errp);
 
+/* True if no job of any kind works on it. */
+CTX_CONTROL bool job_node_idle(const BlkNode *n);
+
 /* What people ask of jobs; each fails in a state where it makes no sense. */
 CTX_CONTROL bool job_pause(Job *j, Error **errp);
 CTX_CONTROL bool job_resume(Job *j, Error **errp);
@@ -115,6 +122,10 @@ CTX_CONTROL bool job_stream(BlkNode *n, BlkNode *base, const char *backing_file,
  * and completing makes them users of @base; else what is above @top gets @base behind it. */
 CTX_CONTROL bool job_commit(BlkNode *top, BlkNode *base, const char *backing_file, const JobOptions *o,
                             Error **errp);
+/* Copies what @n has into the image right behind it, which grows at need; then @n holds nothing, and stays.
+ * Over(arg, 0 or a negative errno) on control at its end, which nobody else is told of.  -errno and @errp: it
+ * did not begin. */
+CTX_CONTROL int job_commit_down(BlkNode *n, void (*over)(void *arg, int ret), void *arg, Error **errp);
 /* Keeps @target the same as @n; completing makes the users of @n use @target. */
 CTX_CONTROL bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, Error **errp);
 /* Copies @n as it is now to @target. */

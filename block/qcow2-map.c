@@ -464,6 +464,10 @@ static bool entry_cleared(const Qcow2 *q, const BlkReq *r, const Entry *old, uin
     bool below_shows = !nothing_below(q, g << q->cluster_bits);
     bool keep = r->op == BLK_ZERO && !(r->flags & BLK_MAY_UNMAP) && old->own;
 
+    if (r->flags & BLK_UNCOVER) {
+        *new = (Entry){ 0 };
+        return old->raw || old->subs;
+    }
     if (reads_zero(q, old, g) && !(r->op == BLK_DISCARD && old->there)) {
         return false;
     }
@@ -486,7 +490,7 @@ static int clear_locked(BlkNode *n, const BlkReq *r, uint64_t whole, Extent *e)
     uint64_t g = r->pos >> q->cluster_bits;
     uint64_t count = MIN(whole, entries_left(q, g));
 
-    if (!entry_place(q, g) && nothing_below(q, r->pos)) {
+    if (!entry_place(q, g) && (r->flags & BLK_UNCOVER || nothing_below(q, r->pos))) {
         *e = (Extent){ .is = EXT_ZERO, .len = count << q->cluster_bits };
         return 0;
     }
@@ -536,7 +540,8 @@ static int discard_locked(BlkNode *n, const BlkReq *r, Extent *e)
 {
     const Qcow2 *q = n->state;
     /* Version 2 cannot say "zeroes" where something shows through. */
-    uint64_t whole = n->unmap && (q->h.version >= 3 || nothing_below(q, r->pos)) ? whole_clusters(n, r) : 0;
+    bool unmap = n->unmap && (q->h.version >= 3 || nothing_below(q, r->pos));
+    uint64_t whole = unmap || r->flags & BLK_UNCOVER ? whole_clusters(n, r) : 0;
 
     if (whole) {
         return clear_locked(n, r, whole, e);

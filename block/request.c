@@ -868,7 +868,7 @@ int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, 
     if (G_UNLIKELY((op == BLK_WRITE || op == BLK_ZERO) && blk_threshold(n))) {
         blk_threshold_hit(n, off + len);
     }
-    if (epoch_load(n->bitmaps) && op != BLK_READ && op != BLK_FLUSH) {
+    if (epoch_load(n->bitmaps) && op != BLK_READ && op != BLK_FLUSH && !(flags & BLK_UNCOVER)) {
         blk_bitmaps_mark(n, off, len);
     }
     if (n->drv->blocking) {

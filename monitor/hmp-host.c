@@ -71,20 +71,34 @@ HMP_RUN(hmp_drive_add)
     }
 }
 
+/* A command about a drive that ends later. */
+static void drive_later(Hmp *h, bool (*run)(const char *id, QmpPending *pending, Error **errp),
+                        const char *id)
+{
+    Error *err = NULL;
+    HmpRun *line;
+    QmpPending *pending = hmp_later(h, &line, true);
+
+    if (!run(id, pending, &err)) {
+        qmp_pending_done(pending, err);
+    }
+    hmp_later_started(h, line);
+}
+
 HMP_RUN(hmp_drive_del)
 {
     const HmpHost *host = hmp_host(h);
-    QmpPending *pending;
-    Error *err = NULL;
-    HmpRun *run;
 
-    if (host == NULL) {
-        return;
+    if (host != NULL) {
+        drive_later(h, host->drive_del, hmp_str(a, "id"));
     }
-    pending = hmp_later(h, &run);
-    if (!host->drive_del(hmp_str(a, "id"), pending, &err)) {
-        complain(h, err);
-        qmp_pending_done(pending, NULL);
+}
+
+HMP_RUN(hmp_commit)
+{
+    const HmpHost *host = hmp_host(h);
+
+    if (host != NULL) {
+        drive_later(h, host->commit, hmp_str(a, "device"));
     }
-    hmp_later_started(h, run);
 }

@@ -59,7 +59,8 @@ bool hmp_option(Hmp *h, int opt, unsigned type, const char *text, const char *qm
 /* For a deferred command: its error, if any, is printed when it is done, which ends the line. */
 void hmp_do_later(Hmp *h, const char *name, json_t *take_args);
 /* The line ends when the returned is told, which may be before hmp_later_started(@run), the next call. */
-QmpPending *hmp_later(Hmp *h, HmpRun **run);
+/* @plain: an error it is told of is printed without "Error: ". */
+QmpPending *hmp_later(Hmp *h, HmpRun **run, bool plain);
 void hmp_later_started(Hmp *h, HmpRun *run);
 /* An object of strings: "key", text, ..., NULL; pairs whose text is NULL are left out. */
 json_t *hmp_args_of(const char *key, ...) G_GNUC_NULL_TERMINATED;

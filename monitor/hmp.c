@@ -37,7 +37,8 @@ struct HmpRun {
     Hmp h;
     void (*done)(void *arg, const char *output);   /* NULL: nobody is interested any more */
     void *arg;
-    bool later;                /* a deferred command was started */
+    bool later;                /* a deferred command was started, */
+    bool plain;                /* whose error is printed as it is */
 };
 
 /* --- what a line keeps and prints --- */
@@ -159,7 +160,10 @@ static void later_done(void *arg, const char *value, Error *take_err)
 {
     HmpRun *r = arg;
 
-    if (take_err != NULL) {
+    if (take_err != NULL && r->plain) {
+        hmp_printf(&r->h, "%s\n", error_text(take_err));
+        error_free(take_err);
+    } else if (take_err != NULL) {
         hmp_error(&r->h, take_err);
     }
     r->later = false;
@@ -168,11 +172,12 @@ static void later_done(void *arg, const char *value, Error *take_err)
     }
 }
 
-QmpPending *hmp_later(Hmp *h, HmpRun **run)
+QmpPending *hmp_later(Hmp *h, HmpRun **run, bool plain)
 {
     *run = h->run;
     h->run = NULL;
     (*run)->later = true;
+    (*run)->plain = plain;
     return qmp_pending_new(later_done, *run);
 }
 
@@ -186,7 +191,7 @@ void hmp_do_later(Hmp *h, const char *name, json_t *take_args)
     g_autoptr(json_t) args = take_args;
     const QmpCommand *c = qmp_command_find(name);
     HmpRun *r;
-    QmpPending *p = hmp_later(h, &r);
+    QmpPending *p = hmp_later(h, &r, false);
     Error *err = NULL;
 
     if (!qmp_command_run(c, NULL, qmp_server_state(h->server), args, p, NULL, &err)) {

@@ -55,6 +55,8 @@ typedef struct HmpHost {
     bool (*drive_add)(const char *opts, Error **errp);
     /* Ends one, or a block node; @pending is told when that is done, unless it fails at once. */
     bool (*drive_del)(const char *id, QmpPending *pending, Error **errp);
+    /* Puts what a drive, or all, holds into the image behind it; the same. */
+    bool (*commit)(const char *id, QmpPending *pending, Error **errp);
 } HmpHost;
 /* @host (borrowed) has all of it. */
 CTX_CONTROL void hmp_set_host(const HmpHost *host);

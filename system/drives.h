@@ -21,6 +21,9 @@ CTX_CONTROL bool drives_hot_add(const char *text, Error **errp);
 /* Takes -drive @id from its device, which stays without a medium, and closes its node; or closes the block
  * node of that name, which nothing uses. @pending is told when that is done, unless it fails at once. */
 CTX_CONTROL bool drives_hot_del(const char *id, QmpPending *pending, Error **errp);
+/* Puts what -drive @id ("all": every disk) holds into the image behind it; @pending is told when that is
+ * done, unless it fails at once. */
+CTX_CONTROL bool drives_commit(const char *id, QmpPending *pending, Error **errp);
 /* Closes every node; all devices are gone. */
 CTX_CONTROL void drives_close_all(void);
 

@@ -30,6 +30,7 @@ static const HmpHost host = {
     .boot_set = boot_set,
     .drive_add = drives_hot_add,
     .drive_del = drives_hot_del,
+    .commit = drives_commit,
 };
 
 void monitor_host_init(void)

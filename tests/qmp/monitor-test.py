@@ -12,7 +12,9 @@ The first argument is the program; words behind it choose tests by name.
 import glob
 import os
 import re
+import subprocess
 import sys
+import tempfile
 
 from disks import Disks
 from qmp import HERE, Machine, check, main, same
@@ -46,6 +48,7 @@ FAILS = [
     ("chardev-remove c0", "Error: Chardev 'c0' not found"),
     ("chardev-send-break c0", "Error: Chardev 'c0' not found"),
     ("closefd f0", "Error: File descriptor named 'f0' not found"),
+    ("commit d0", "Device 'd0' not found"),
     ("cpu 1", "invalid CPU index"),
     ("device_add nosuch", "Error: 'nosuch' is not a valid device model name"),
     ("device_del i0", "Error: Device 'i0' not found"),
@@ -181,6 +184,80 @@ def test_jobs():
         reached(q, "null")
         same(human(m, "info block-jobs"), "No active jobs\n")
         check("n: rd_bytes=0 " in human(m, "info blockstats"), "no statistics")
+
+
+def image(*args):
+    subprocess.run(["qemu-img", *args], check=True, stdout=subprocess.DEVNULL)
+
+
+def write(path, *commands):
+    words = [word for command in commands for word in ("-c", command)]
+    subprocess.run(["qemu-io", "-f", "qcow2", *words, path], check=True, stdout=subprocess.DEVNULL)
+
+
+def drive(name, path, *more):
+    return ["-drive", ",".join(["if=none,format=qcow2,id=" + name, "file=" + path, *more])]
+
+
+COMMITS = [[], ["-o", "compat=0.10"], ["-o", "extended_l2=on"]]
+
+
+def test_commit():
+    """Every kind of cluster: the base has it, the overlay nothing, and both look as the overlay did."""
+    with tempfile.TemporaryDirectory() as folder:
+        args = []
+        for i, options in enumerate(COMMITS):
+            base, top, want = (folder + "/%s%d" % (name, i) for name in ("base", "top", "want"))
+            image("create", "-q", "-f", "qcow2", base, "1M")
+            write(base, "write -P 1 0 512k")
+            image("create", "-q", "-f", "qcow2", *options, "-b", base, "-F", "qcow2", top, "2M")
+            write(top, "write -P 2 64k 64k", "write -z 128k 64k", "write -P 3 200k 4k",
+                  "write -c -P 4 1M 64k", "write -P 5 2047k 1k")
+            image("convert", "-f", "qcow2", "-O", "qcow2", top, want)
+            args += drive("d%d" % i, top)
+        with Machine("-S", "-nodefaults", *args) as m:
+            same(human(m, "commit d0"), "")
+            same(m.qmp.cmd("query-jobs"), [])
+            same(human(m, "commit all"), "")
+            check(not any("JOB" in e["event"] for e in m.qmp.events), "events of a job:", m.qmp.events)
+            m.qmp.cmd("quit")
+            m.ends()
+        for i, _ in enumerate(COMMITS):
+            base, top, want = (folder + "/%s%d" % (name, i) for name in ("base", "top", "want"))
+            image("check", "-q", "-f", "qcow2", base)
+            image("check", "-q", "-f", "qcow2", top)
+            image("compare", "-q", "-f", "qcow2", "-F", "qcow2", base, want)
+            image("compare", "-q", "-f", "qcow2", "-F", "qcow2", top, want)
+            image("rebase", "-u", "-f", "qcow2", "-b", "", top)
+            found = subprocess.run(["qemu-img", "map", "-f", "qcow2", top], check=True, capture_output=True,
+                                   text=True).stdout
+            check(found.strip().count("\n") == 0, "clusters of its own:", found)
+
+
+def test_commit_fails():
+    with tempfile.TemporaryDirectory() as folder:
+        base, top, raw, held = (folder + "/" + name for name in ("base", "top", "raw", "held"))
+        image("create", "-q", "-f", "qcow2", base, "1M")
+        for over in (top, held):
+            image("create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", over, "1M")
+        image("create", "-q", "-f", "raw", raw, "1M")
+        with Machine("-S", "-nodefaults", "-drive", "if=none,format=raw,id=raw0,file=" + raw,
+                     "-drive", "if=none,format=raw,id=e0,readonly=on,file=" + raw,
+                     "-device", "ide-cd,id=cd0,drive=e0",
+                     *drive("d0", top), *drive("ro", held, "readonly=on")) as m:
+            not_there = "Device 'x' not found\n"
+            same(human(m, "commit x"), not_there)
+            same(human(m, "commit cd0"), not_there.replace("x", "cd0"))
+            same(human(m, "commit raw0"), "'commit' error for 'raw0': Operation not supported\n")
+            refused = "Block node is read-only\n'commit' error for '%s': Operation not permitted\n"
+            same(human(m, "commit ro"), refused % "ro")
+            same(human(m, "commit all"), refused % "all")
+            same(human(m, "eject e0"), "")
+            same(human(m, "commit e0"), "Device 'e0' has no medium\n")
+            m.qmp.cmd("blockdev-add", driver="null-co", size=1 << 20, **{"node-name": "null"})
+            m.qmp.cmd("blockdev-mirror", device="d0", target="null", sync="full", **{"job-id": "j"})
+            reached(m.qmp, "ready")
+            same(human(m, "commit d0"), "'commit' error for 'd0': Device or resource busy\n")
 
 
 def test_memory():
