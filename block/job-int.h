@@ -39,6 +39,7 @@ struct Job {
     BlkUser source_use, target_use;
     bool active;               /* it gets ready, and follows the guest until it is told to complete */
     bool was_read_only;        /* of @target */
+    bool source_behind;        /* of a mirror: see JobOptions */
     uint64_t reach;            /* of a commit: how much of @target the layer above @source will read */
     JobSync sync;
     struct BlkBitmap *bitmap;  /* of @source, busy with this job; or NULL */

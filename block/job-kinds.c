@@ -216,6 +216,10 @@ static bool mirror_finish(Job *j, Error **errp)
     if (!blk_replace(from, j->target, errp)) {
         return false;
     }
+    if (j->source_behind && !blk_set_backing(j->target, j->source, errp)) {
+        blk_replace(j->target, from, NULL);
+        return false;
+    }
     if (j->replaces) {
         return true;
     }
@@ -251,14 +255,25 @@ bool job_mirror(BlkNode *n, BlkNode *target, JobSync sync, const JobOptions *o, 
     if (!sizes_match(n, target, errp) || !job_node_free(n, errp)) {
         return false;
     }
-    Job *j = job_new(&mirror, n, target, o, errp);
+    if (o->source_behind && o->write_blocking) {       /* a part of a cluster would hide the rest of it */
+        return error_set(errp, "copy-mode=write-blocking is not supported with sync=none into a new image");
+    }
+    JobOptions own = *o;
+    if (o->source_behind) {
+        BlkImageInfo info;
+
+        blk_image_info(target, &info);
+        own.granularity = MAX(o->granularity ? o->granularity : JOB_GRAIN, info.cluster_size);
+    }
+    Job *j = job_new(&mirror, n, target, &own, errp);
     if (!j) {
         return false;
     }
     j->sync = sync;
     j->active = true;
+    j->source_behind = o->source_behind;
     j->replaces = g_strdup(o->replaces);
-    return job_start(j, o, "mirror_top", errp);
+    return job_start(j, &own, "mirror_top", errp);
 }
 
 /* --- commit --- */

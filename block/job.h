@@ -47,6 +47,7 @@ typedef struct JobOptions {
     bool write_blocking;       /* mirror: a guest's write ends when the target has it, too */
     bool no_unmap;             /* mirror: zeroes keep their space in the target */
     const char *replaces;      /* mirror: the node whose users get the target, if not the source's; or NULL */
+    bool source_behind;        /* mirror: the target, once it is used, gets from the source what it lacks */
     bool compress;             /* backup */
     bool break_snapshot;       /* backup: a failed copy before a guest's write fails the job, not the write */
     const char *bitmap;        /* backup: of the source, or NULL */

@@ -82,15 +82,13 @@ bool qmp_drive_mirror(const DriveMirror *a, Error **errp)
                      .keep_concluded = !a->auto_dismiss, .on_read_error = on_error_of(a->on_source_error),
                      .on_write_error = on_error_of(a->on_target_error), .granularity = a->granularity,
                      .replaces = a->replaces, .no_unmap = !a->unmap,
+                     .source_behind = a->sync == MIRROR_SYNC_MODE_NONE && a->mode != NEW_IMAGE_MODE_EXISTING,
                      .write_blocking = a->copy_mode == MIRROR_COPY_MODE_WRITE_BLOCKING };
     BlkNode *n = qmp_find_node(a->device, a->device, errp);
 
     if (n == NULL || !mirror_size(a->has_buf_size, a->buf_size, "buf-size", &o.buf_size, errp) ||
         !job_id_free(a->job_id != NULL ? a->job_id : blk_drive_id(n), errp)) {
         return false;
-    }
-    if (a->sync == MIRROR_SYNC_MODE_NONE && a->mode != NEW_IMAGE_MODE_EXISTING) {
-        return error_set(errp, "sync=none of a new image is not supported: make it with its backing file");
     }
     BlkNode *target = open_target(n, a->target, a->format, a->node_name, a->mode, a->sync, errp);
     if (target == NULL) {

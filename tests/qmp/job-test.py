@@ -204,6 +204,41 @@ def test_opened_targets():
         same(disk_node(m), "to")
 
 
+def test_mirror_of_what_is_written():
+    """sync=none: the new image gets what is written, and the rest from the source, which is behind it."""
+    with Disks("-drive", "if=none,id=d0,format=qcow2,file=@FOLDER/a") as m:
+        q, folder = m.qmp, m.folder.name
+        address = {"type": "unix", "data": {"path": folder + "/s"}}
+        q.cmd("nbd-server-start", addr=address)
+        q.cmd("nbd-server-add", device="d0", writable=True)
+
+        def io(*commands):
+            words = [word for command in commands for word in ("-c", command)]
+            subprocess.run(["qemu-io", "-f", "raw", *words, "nbd+unix:///d0?socket=%s/s" % folder],
+                           check=True, stdout=subprocess.DEVNULL)
+
+        none = {"device": "d0", "sync": "none", "target": folder + "/new"}
+        q.fails("drive-mirror", text="Backing file not supported for file format 'raw'", format="raw", **none)
+        q.fails("drive-mirror", text="copy-mode=write-blocking is not supported",
+                **{"copy-mode": "write-blocking", **none})
+        io("write -P 1 0 1M")
+        q.cmd("drive-mirror", granularity=4096, **none)
+        states(m, "d0", "ready")
+        same(q.cmd("query-block-jobs")[0]["len"], 0)
+        io("write -P 2 8k 4k")
+        q.cmd("block-job-complete", device="d0")
+        states(m, "d0")
+        same(q.cmd("query-block")[0]["inserted"]["backing_file"], folder + "/a")
+        io("write -P 3 512k 4k")
+        io("read -P 1 0 8k", "read -P 2 8k 4k", "read -P 1 12k 500k", "read -P 3 512k 4k",
+           "read -P 1 516k 508k")
+        q.cmd("quit")
+        m.ends()
+        for name, pattern in (("a", 1), ("new", 3)):
+            subprocess.run(["qemu-io", "-f", "qcow2", "-c", "read -P %d 512k 4k" % pattern,
+                            folder + "/" + name], check=True, stdout=subprocess.DEVNULL)
+
+
 def create(m, last="concluded", **options):
     """Runs blockdev-create; the job's error, or None."""
     options = {k.replace("_", "-"): v for k, v in options.items()}
