@@ -1,7 +1,7 @@
 /* qcow2-backing.c: the name an image has for what is behind it.
  *
  * 1. All of it is in the first cluster (the format's "Header extensions" and "Backing file name"), which is
- *    written anew in one request; extensions that are not known are kept as they are. */
+ *    written anew (qcow2_header_put()); extensions that are not known are kept as they are. */
 #include <errno.h>
 #include "block/qcow2-int.h"
 #include "util/bytes.h"
@@ -76,10 +76,7 @@ bool qcow2_set_backing_file(BlkNode *n, const char *file, const char *format, Er
     if (head->len > q->cluster) {
         return error_set(errp, "Backing file name does not fit into the first cluster");
     }
-    memset(old, 0, q->cluster);
-    memcpy(old, head->data, head->len);
-    ret = blk_pwrite(n->child, 0, old, q->cluster);
-    ret = ret < 0 ? ret : blk_pflush(n->child);
+    ret = qcow2_header_put(n, old, (uint32_t)have, head);
     if (ret < 0) {
         return error_set_errno(errp, -ret, "Could not update qcow2 header");
     }

@@ -2,7 +2,9 @@
  *
  * 1. Every number is checked here, once, before anything is allocated or read by it.
  * 2. Feature bits we do not know: incompatible ones refuse the image by name, compatible ones are
- *    left alone, autoclear ones are cleared by the first writer. */
+ *    left alone, autoclear ones are cleared by the first writer.
+ * 3. A header that changes in several sectors is switched by the first: names go to sectors that were not in
+ *    use, and while sectors of extensions change, the first ends them before. */
 #include <errno.h>
 #include <inttypes.h>
 #include "block/qcow2-int.h"
@@ -391,6 +393,70 @@ static GByteArray *with_extension(const uint8_t *head, uint64_t cluster, uint32_
     return out->len <= cluster ? g_steal_pointer(&out) : NULL;
 }
 
+/* Where the extensions of the header cluster @head end that begin at @at, the one that ends them included. */
+static uint64_t extensions_end(const uint8_t *head, uint64_t cluster, uint64_t at)
+{
+    uint64_t name_at = be64(((const RawHeader *)head)->backing_off), end = name_at ? name_at : cluster;
+
+    while (at + 8 <= end && be32(*(const Be32 *)(head + at)) != EXT_END) {
+        at = ALIGN_UP(at + 8 + be32(*(const Be32 *)(head + at + 4)), 8);
+    }
+    return MIN(at + 8, end);
+}
+
+/* A place for @len bytes of a name in sectors of the header cluster @old that it has nothing in, at or after
+ * @from, a sector's start. */
+static uint64_t name_place(const uint8_t *old, uint64_t cluster, uint64_t length, uint64_t from, uint64_t len)
+{
+    const RawHeader *raw = (const RawHeader *)old;
+    uint64_t name = be64(raw->backing_off), end = ALIGN_UP(name + be32(raw->backing_len), SECTOR);
+    uint64_t at = MAX(from, ALIGN_UP(extensions_end(old, cluster, length), SECTOR));
+
+    return name && at < end && ALIGN_DOWN(name, SECTOR) < at + len ? MAX(at, end) : at;
+}
+
+/* Writes sectors [@from, @to) of @bytes, which has @len; durable. */
+static int put_sectors(BlkNode *n, const uint8_t *bytes, uint64_t len, uint64_t from, uint64_t to)
+{
+    g_autofree uint8_t *whole = g_malloc0(to);
+
+    memcpy(whole, bytes, MIN(len, to));
+    int ret = from < to ? blk_pwrite(n->child, from, whole + from, to - from) : 0;
+    return ret < 0 ? ret : blk_pflush(n->child);
+}
+
+int qcow2_header_put(BlkNode *n, const uint8_t *old, uint32_t length, GByteArray *new)
+{
+    const Qcow2 *q = n->state;
+    RawHeader *raw = (RawHeader *)new->data;
+    uint64_t name = be64(raw->backing_off), name_len = name ? be32(raw->backing_len) : 0;
+    uint32_t fixed = be32(raw->version) >= 3 ? be32(raw->length) : HEADER_V2;
+    uint64_t end = extensions_end(new->data, new->len, fixed);
+    uint64_t full = ALIGN_UP(end, SECTOR), room = ALIGN_UP(name_len, SECTOR);
+    g_autoptr(GByteArray) small = g_byte_array_new();
+
+    if (new->len <= SECTOR) {
+        return put_sectors(n, new->data, new->len, 0, SECTOR);
+    }
+    uint64_t at = name_place(old, q->cluster, length, full, room);
+    g_byte_array_append(small, new->data, fixed);
+    copy_extensions(small, new->data, new->len, fixed, EXT_FEATURES);
+    put_extension(small, EXT_END, NULL, 0);
+    if (small->len > SECTOR || at + room > q->cluster) {       /* not to be had in one sector */
+        return put_sectors(n, new->data, new->len, 0, ALIGN_UP(new->len, SECTOR));
+    }
+    g_autofree uint8_t *text = g_memdup2(new->data + name, name_len + !name_len);
+    raw->backing_off = ((RawHeader *)small->data)->backing_off = to_be64(name ? at : 0);
+    g_byte_array_set_size(new, (guint)end);
+    g_autofree uint8_t *padded = g_malloc0(room + 1);
+    memcpy(padded, text, name_len);
+    int ret = name ? blk_pwrite(n->child, at, padded, room) : 0;
+    ret = ret < 0 ? ret : blk_pflush(n->child);
+    ret = ret < 0 ? ret : put_sectors(n, small->data, small->len, 0, SECTOR);
+    ret = ret < 0 || end <= SECTOR ? ret : put_sectors(n, new->data, end, SECTOR, full);
+    return ret < 0 ? ret : put_sectors(n, new->data, end, 0, SECTOR);
+}
+
 int qcow2_header_set_data_file(BlkNode *n, const char *name)
 {
     Qcow2 *q = n->state;
@@ -402,8 +468,7 @@ int qcow2_header_set_data_file(BlkNode *n, const char *name)
         return ret;
     }
     new = with_extension(head, q->cluster, q->h.length, EXT_DATA_FILE, name, strlen(name));
-    ret = new ? blk_pwrite(n->child, 0, new->data, new->len) : -ENOSPC;
-    ret = ret < 0 ? ret : blk_pflush(n->child);
+    ret = new ? qcow2_header_put(n, head, q->h.length, new) : -ENOSPC;
     if (ret == 0) {
         g_free(q->h.data_file);
         q->h.data_file = *name ? g_strdup(name) : NULL;
@@ -433,8 +498,7 @@ int qcow2_header_set_version(BlkNode *n, uint32_t version)
     if (out->len > q->cluster) {
         return -ENOSPC;
     }
-    ret = blk_pwrite(n->child, 0, out->data, out->len);
-    ret = ret < 0 ? ret : blk_pflush(n->child);
+    ret = qcow2_header_put(n, head, q->h.length, out);
     if (ret == 0) {
         q->h.version = version;
         q->h.length = version >= 3 ? sizeof(raw) : HEADER_V2;
@@ -459,9 +523,8 @@ int qcow2_header_set_bitmaps(BlkNode *n, const Qcow2Header *want)
     ret = ret < 0 ? ret : blk_pread(n->child, 0, head, q->cluster);
     if (ret == 0) {
         new = with_extension(head, q->cluster, h.length, EXT_BITMAPS, &raw, want->bitmaps ? sizeof(raw) : 0);
-        ret = new ? blk_pwrite(n->child, 0, new->data, new->len) : -ENOSPC;
+        ret = new ? qcow2_header_put(n, head, h.length, new) : -ENOSPC;
     }
-    ret = ret < 0 ? ret : blk_pflush(n->child);
     h.bitmaps = want->bitmaps;
     h.bitmaps_off = want->bitmaps_off;
     h.bitmaps_size = want->bitmaps_size;

@@ -172,6 +172,11 @@ bool qcow2_header_read(BlkNode *file, Qcow2Header *h, Error **errp);
 void qcow2_header_clear(Qcow2Header *h);
 /* Writes the extension that tells of bitmaps as @h has it, and takes it over into the node's header. */
 int qcow2_header_set_bitmaps(BlkNode *n, const Qcow2Header *h);
+/* The header cluster @old, whose extensions begin at @length, becomes @new, durably; cut off anywhere, also
+ * within a write of several sectors, it is the one or the other, perhaps without the names of features.
+ * (That cannot be where the first sector has no room for the other extensions, or the cluster for two
+ * names.)  @new: extensions and name follow one another; is changed. */
+int qcow2_header_put(BlkNode *n, const uint8_t *old, uint32_t length, GByteArray *new);
 /* Another name for the data file of an image that has one; "": none. */
 int qcow2_header_set_data_file(BlkNode *n, const char *name);
 /* The header becomes one of @version (2, 3) in one write; none of the feature bits are kept. */

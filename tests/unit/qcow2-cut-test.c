@@ -5,7 +5,8 @@
  * again: nothing worse than leaks may be found, and every sector holds what it had at the last
  * flush that was answered, or with the last write with FUA, or something written to it later.  A
  * snapshot that was made is there and
- * holds what the image did.  What the image discards in the file reads as zeroes from then on. */
+ * holds what the image did.  Of a write of several sectors some may be missing.  What the image discards
+ * in the file reads as zeroes from then on. */
 #include "tests/unit/block-helper.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -296,26 +297,33 @@ static void check_cut(unsigned flushed, unsigned done, unsigned reached, const c
     check_snapshots(done, reached, where);
 }
 
-static void apply(const LogEntry *e)
+/* @rand: some of the sectors are not there. */
+static void apply(const LogEntry *e, GRand *rand)
 {
     if (e->len == 0) {
         return;
     }
-    if (e->data) {
-        memcpy(disk.bytes + e->off, e->data, e->len);
-    } else {
-        memset(disk.bytes + e->off, 0, e->len);
+    for (uint64_t at = e->off, next; at < e->off + e->len; at = next) {
+        next = rand ? MIN(ALIGN_DOWN(at, 512) + 512, e->off + e->len) : e->off + e->len;
+        if (rand && g_rand_boolean(rand)) {
+            continue;
+        }
+        if (e->data) {
+            memcpy(disk.bytes + at, e->data + (at - e->off), next - at);
+        } else {
+            memset(disk.bytes + at, 0, next - at);
+        }
     }
     disk.size = MAX(disk.size, e->off + e->len);
 }
 
 /* The disk as it is when the power goes after @cut entries; of those since the last sync only some
- * got there, as @rand has it (NULL: all). */
+ * got there, and of some only a part of the sectors, as @rand has it (NULL: all). */
 static void rebuild(const uint8_t *start, uint64_t start_size, unsigned cut, GRand *rand)
 {
     unsigned sync = 0;
 
-    memset(disk.bytes, 0, FILE_MAX);
+    memset(disk.bytes, 0, disk.size);          /* behind that are zeroes */
     memcpy(disk.bytes, start, start_size);
     disk.size = start_size;
     for (unsigned i = 0; i < cut; i++) {
@@ -325,7 +333,7 @@ static void rebuild(const uint8_t *start, uint64_t start_size, unsigned cut, GRa
         const LogEntry *e = &g_array_index(disk.log, LogEntry, i);
 
         if (i < sync || e->fua || !rand || g_rand_boolean(rand)) {
-            apply(e);
+            apply(e, i < sync || e->fua || !rand || g_rand_boolean(rand) ? NULL : rand);
         }
     }
 }
@@ -516,12 +524,95 @@ static void test_amend_cuts(void **state)
     }
 }
 
+/* --- a cut while the header names something else --- */
+
+static BlkNode *open_names(void)
+{
+    BlkOptions file = { .driver = "mem" };
+
+    return open_ok(&(BlkOptions){ .driver = "qcow2", .child = &file, .backing_none = true });
+}
+
+/* The name of what is behind the image and its format: "NAME:FORMAT", both empty for nothing. */
+static char *names_of(BlkNode *n)
+{
+    BlkImageInfo info = { 0 };
+
+    n->drv->info(n, &info);
+    return g_strdup_printf("%s:%s", info.backing_file ? info.backing_file : "",
+                           info.backing_format ? info.backing_format : "");
+}
+
+/* From the header there is to one that names @to (NULL: nothing) of @format: the one or the other is there
+ * whenever the power goes. */
+static void names_case(const char *options, const char *to, const char *format, GRand *rand)
+{
+    uint64_t start_size = disk.size;
+    g_autofree uint8_t *start = g_memdup2(disk.bytes, start_size);
+    BlkNode *n = open_names();
+    g_autofree char *old = names_of(n);
+    Error *err = NULL;
+
+    disk.logging = true;
+    if (!n->drv->set_backing_file(n, to, format, &err)) {
+        fail_msg("%s: %s", options, error_text(err));
+    }
+    g_autofree char *new = names_of(n);
+    close_ok(n);
+    disk.logging = false;
+    for (unsigned cut = 0; cut <= disk.log->len; cut++) {
+        for (unsigned variant = 0; variant < 12; variant++) {
+            rebuild(start, start_size, cut, variant ? rand : NULL);
+            n = open_names();
+            g_autofree char *is = names_of(n);
+            if (strcmp(is, old) && strcmp(is, new)) {
+                fail_msg("%s cut %u of %u: the image names '%s', not '%s' or '%s'", options, cut,
+                         disk.log->len, is, old, new);
+            }
+            check_image(n, options);
+            close_ok(n);
+        }
+    }
+    rebuild(start, start_size, disk.log->len, NULL);
+    log_clear();
+}
+
+static void test_names_cuts(void **state)
+{
+    static const char *const options[] = {
+        "compat=1.1", "compat=0.10", "cluster_size=4096", "cluster_size=512",
+    };
+    g_autofree char *tool = g_find_program_in_path("qemu-img");
+    g_autofree char *long_name = g_strnfill(900, 'n'), *other = g_strnfill(1000, 'o');
+
+    if (!tool) {
+        print_message("no qemu-img: skipped\n");
+        skip();
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
+        bool small = strstr(options[i], "=512");
+        GRand *rand = g_rand_new_with_seed(500 + i);
+
+        make_image(options[i]);
+        disk.log = g_array_new(false, false, sizeof(LogEntry));
+        names_case(options[i], "first", "raw", rand);
+        names_case(options[i], small ? "second" : long_name, "qcow2", rand);
+        names_case(options[i], small ? "third name" : other, NULL, rand);
+        names_case(options[i], small ? "fourth" : long_name, "raw", rand);
+        names_case(options[i], "fifth", "raw", rand);
+        names_case(options[i], NULL, NULL, rand);
+        g_array_free(disk.log, true);
+        g_rand_free(rand);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cuts),
         cmocka_unit_test(test_backed_cuts),
         cmocka_unit_test(test_amend_cuts),
+        cmocka_unit_test(test_names_cuts),
     };
 
     thread_become_control();
