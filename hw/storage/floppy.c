@@ -1,7 +1,8 @@
 /* floppy.c: floppy drives: their place on the bus, their type, and the diskettes that come and go.
  *
  * 1. A diskette has no format but its size: floppy_format() says what a drive takes it for.
- * 2. The disk change line is set by a new medium, and by none, until the heads step with one in. */
+ * 2. The type that "auto" found is the drive's from then on, whatever medium follows, and is saved.
+ * 3. The disk change line is set by a new medium, and by none, until the heads step with one in. */
 #include "hw/storage/floppy.h"
 
 #include "core/machine.h"
@@ -78,7 +79,7 @@ uint8_t floppy_cmos_type(const FloppyDrive *f)
     static const uint8_t codes[] = { [FLOPPY_144] = 4, [FLOPPY_288] = 5, [FLOPPY_120] = 2,
                                      [FLOPPY_NONE] = 0 };
 
-    return f != NULL && (unsigned)f->type < ARRAY_LEN(codes) ? codes[f->type] : 0;
+    return f != NULL && f->type < ARRAY_LEN(codes) ? codes[f->type] : 0;
 }
 
 void floppy_seek(FloppyDrive *f, unsigned cylinder)
@@ -103,7 +104,7 @@ static void look_at_medium(Medium *m, bool changed)
 
     domain_enter(f->dev.domain);
     if (size > 0) {
-        f->format = floppy_format(size, f->type, f->type);
+        f->format = floppy_format(size, (FloppyType)f->type, (FloppyType)f->type);
     }
     f->changed |= changed;
     TRACE(floppy_medium, "id=%s size=%" PRIu64 " sectors=%u", f->dev.id, size, f->format.sectors);
@@ -215,7 +216,7 @@ static bool floppy_realize(Device *dev, Error **errp)
     }
     wish = wish != FLOPPY_AUTO ? wish : (FloppyType)bus->type[f->unit];
     f->format = floppy_format(n != NULL ? blk_size(n) : 0, wish, (FloppyType)bus->fallback);
-    f->type = wish != FLOPPY_AUTO ? wish : (FloppyType)f->format.type;
+    f->type = wish != FLOPPY_AUTO ? (uint8_t)wish : f->format.type;
     return true;
 }
 
@@ -232,12 +233,27 @@ static void floppy_reset(Device *dev, ResetKind kind)
     f->changed = true;
 }
 
+static bool floppy_check(void *obj, Error **errp)
+{
+    FloppyDrive *f = obj;
+
+    if (f->type > FLOPPY_NONE) {
+        return error_set(errp, "a drive of type %u", f->type);
+    }
+    f->format = floppy_format(medium_size(&f->medium), (FloppyType)f->type, (FloppyType)f->type);
+    return true;
+}
+
 static const StateField floppy_fields[] = {
     STATE_BOOL(FloppyDrive, changed), STATE_U8(FloppyDrive, cylinder),
+    { .name = "type", .kind = ST_U8, .flags = ST_MAY_LACK, .at = field_at(FloppyDrive, type, uint8_t),
+      .count = 1, .stride = 1 },
     { 0 },
 };
 
-static const StateDesc floppy_state = { .name = "floppy", .version = 1, .fields = floppy_fields };
+static const StateDesc floppy_state = {
+    .name = "floppy", .version = 1, .fields = floppy_fields, .check = floppy_check,
+};
 
 static const PropDesc floppy_props[] = {
     PROP_U32(FloppyDrive, unit, "unit", UINT32_MAX, 0, UINT32_MAX,

@@ -34,7 +34,7 @@ typedef struct FloppyBus {
 struct FloppyDrive {
     Device dev;
     Medium medium;
-    FloppyType type;           /* never FLOPPY_AUTO once realized */
+    uint8_t type;              /* FloppyType; never FLOPPY_AUTO once realized */
     FloppyFormat format;       /* of the medium, or what the drive would take its medium for */
     bool changed;              /* the disk change line */
     uint8_t cylinder;          /* where the heads are */

@@ -1,6 +1,7 @@
 /* isa-fdc-test.c: the floppy controller and its drives: registers, seeks, data by DMA and FIFO, media that
  * come and go, errors, resets, state. */
 #include "hw/isa/i8257.h"
+#include "hw/storage/floppy.h"
 #include "tests/device/ide-helper.h"
 
 extern const DeviceType isa_fdc_type, floppy_type;
@@ -485,6 +486,27 @@ static void properties(void **state)
     error_free(e);
 }
 
+/* The type that "auto" took from the first medium goes with the state, into a machine that found another. */
+static void type_is_state(void **state)
+{
+    FloppyDrive *f = container_of(blk_front_next(NULL), FloppyDrive, medium.front);
+    g_autoptr(GByteArray) saved = bench_save(b, fdc);
+    Error *e = NULL;
+
+    assert_int_equal(f->type, FLOPPY_144);
+    f->type = FLOPPY_120;
+    f->format = floppy_format(737280, FLOPPY_120, FLOPPY_120);
+    assert_true(bench_load(b, fdc, saved, NULL));
+    assert_int_equal(f->type, FLOPPY_144);
+    assert_int_equal(f->format.sectors, 18);
+    f->type = FLOPPY_AUTO;
+    g_autoptr(GByteArray) wrong = bench_save(b, fdc);
+    f->type = FLOPPY_144;
+    assert_false(bench_load(b, fdc, wrong, &e));
+    assert_non_null(strstr(error_text(e), "a drive of type 4"));
+    error_free(e);
+}
+
 RUN_TESTS(TEST(registers), TEST(seeks), TEST(reads), TEST(verifies), TEST(writes), TEST(formats),
           TEST(by_fifo), TEST(write_by_fifo), TEST(late_dma), TEST(media), TEST(host_error),
-          TEST(reset_meanwhile), TEST(properties))
+          TEST(reset_meanwhile), TEST(properties), TEST(type_is_state))
