@@ -151,6 +151,7 @@ struct BlkNode {
     char *name, *filename;
     char *drive_id;            /* NULL: not made by -drive */
     BlkOnError rerror, werror;
+    BlkAccount account_failed, account_invalid;
     struct ThrottleRates *rates;       /* what that -drive limits; NULL: nothing */
     char *rates_group;
     uint64_t size;             /* atomic */

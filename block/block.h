@@ -115,6 +115,10 @@ typedef enum BlkOnError {
     BLK_ON_ERROR_AUTO,         /* ENOSPC for writes, REPORT for reads */
 } BlkOnError;
 
+/* Whether requests that failed, or made no sense, are in the times of a device's statistics; in the order of
+ * a property that is auto, on or off. */
+typedef enum BlkAccount { BLK_ACCOUNT_AUTO, BLK_ACCOUNT_ON, BLK_ACCOUNT_OFF } BlkAccount;
+
 typedef struct BlkLimits {
     uint32_t align;            /* what is aligned less than this is bounced (O_DIRECT) */
     uint32_t logical, physical;   /* block sizes of the host device; 512 and 512 for a file */
@@ -133,6 +137,8 @@ CTX_ANY bool blk_is_drive(const BlkNode *n);
 CTX_CONTROL void blk_rename_drive(BlkNode *n, const char *id);
 /* What that -drive said about errors; AUTO: nothing. */
 CTX_ANY BlkOnError blk_drive_on_error(const BlkNode *n, bool read);
+/* What it said about the times of requests that made no sense (@invalid), or failed; AUTO: nothing. */
+CTX_ANY BlkAccount blk_drive_account(const BlkNode *n, bool invalid);
 /* What that -drive limits, and in which group (NULL: its own); NULL: nothing. */
 CTX_ANY const struct ThrottleRates *blk_drive_rates(const BlkNode *n, const char **group);
 CTX_ANY const char *blk_driver_name(const BlkNode *n);
@@ -432,6 +438,7 @@ struct BlkOptions {
     const char *node_name;     /* NULL: one is made up, "#block" and a number */
     const char *drive_id;      /* the -drive that made it, or NULL */
     BlkOnError rerror, werror; /* with a drive_id: what that -drive said */
+    BlkAccount account_failed, account_invalid;        /* the same */
     const struct ThrottleRates *rates;         /* the same, see throttle.h; NULL: no limits */
     const char *rates_group;
     bool read_only;

@@ -7,6 +7,7 @@
 #include "block/graph.h"
 #include "block/throttle.h"
 #include "util/bytes.h"
+#include "util/clock.h"
 
 const char *const blk_on_error_names[] = { "report", "ignore", "enospc", "stop", "auto", NULL };
 
@@ -25,6 +26,14 @@ static BlkOnError settle(BlkOnError own, const BlkNode *n, bool read)
     return own;
 }
 
+static BlkAccount settle_account(BlkAccount own, const BlkNode *n, bool invalid)
+{
+    if (own == BLK_ACCOUNT_AUTO && n != NULL) {
+        own = blk_drive_account(n, invalid);
+    }
+    return own == BLK_ACCOUNT_AUTO ? BLK_ACCOUNT_ON : own;
+}
+
 void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
 {
     BlkFront **at = &first;
@@ -36,6 +45,10 @@ void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
     f->lost = NULL;
     f->rerror = settle(f->rerror, node, true);
     f->werror = settle(f->werror, node, false);
+    f->account_failed = settle_account(f->account_failed, node, false);
+    f->account_invalid = settle_account(f->account_invalid, node, true);
+    f->last = 0;
+    memset(f->invalid, 0, sizeof(f->invalid));
     __atomic_store_n(&f->node, node, __ATOMIC_RELEASE);
     __atomic_store_n(&f->io_status, BLK_IO_OK, __ATOMIC_RELAXED);
     f->next = NULL;
@@ -176,7 +189,7 @@ bool blk_front_histogram(BlkFront *f, BlkTimed what, const uint64_t *bounds, uns
     return true;
 }
 
-void blk_front_account(BlkFront *f, BlkOp op, int64_t ns)
+bool blk_front_account(BlkFront *f, BlkOp op, int64_t ns, int64_t now, bool failed)
 {
     static const int kinds[BLK_OPS] = {
         [BLK_READ] = BLK_TIMED_READ, [BLK_WRITE] = BLK_TIMED_WRITE, [BLK_ZERO] = BLK_TIMED_WRITE,
@@ -184,8 +197,12 @@ void blk_front_account(BlkFront *f, BlkOp op, int64_t ns)
     };
     BlkHistogram *h = kinds[op] >= 0 ? epoch_load(f->histograms[kinds[op]]) : NULL;
 
+    if (failed && f->account_failed == BLK_ACCOUNT_OFF) {
+        return false;
+    }
+    __atomic_store_n(&f->last, now, __ATOMIC_RELAXED);
     if (G_LIKELY(h == NULL)) {
-        return;
+        return true;
     }
     unsigned lo = 0, hi = h->count;          /* the first bound above @ns */
     while (lo < hi) {
@@ -198,6 +215,22 @@ void blk_front_account(BlkFront *f, BlkOp op, int64_t ns)
         }
     }
     __atomic_add_fetch(&h->bins[lo], 1, __ATOMIC_RELAXED);
+    return true;
+}
+
+void blk_front_invalid(BlkFront *f, BlkOp op)
+{
+    __atomic_add_fetch(&f->invalid[op], 1, __ATOMIC_RELAXED);
+    if (f->account_invalid != BLK_ACCOUNT_OFF) {
+        __atomic_store_n(&f->last, clock_now(CLOCK_HOST), __ATOMIC_RELAXED);
+    }
+}
+
+int64_t blk_front_idle(const BlkFront *f, int64_t now)
+{
+    int64_t last = __atomic_load_n(&f->last, __ATOMIC_RELAXED);
+
+    return last == 0 ? -1 : MAX(now - last, 0);
 }
 
 /* --- errors --- */

@@ -6,7 +6,9 @@
  *
  * 1. A front is embedded in its device and listed from blk_front_open() to blk_front_close(), on
  *    control.  Policies do not change in between.
- * 2. blk_front_error() may be called on any thread; io_status is the only field it writes. */
+ * 2. blk_front_error() may be called on any thread; io_status is the only field it writes.
+ * 3. What counts in the statistics of a device is decided here: of a request that failed the time only
+ *    where account_failed is on, of one that made no sense the moment only where account_invalid is. */
 #ifndef BLOCK_FRONT_H
 #define BLOCK_FRONT_H
 
@@ -54,11 +56,14 @@ struct BlkFront {
     BlkNode *node;             /* NULL: no medium; atomic */
     bool removable;
     BlkOnError rerror, werror;         /* never AUTO while open */
+    BlkAccount account_failed, account_invalid;        /* the same */
     const BlkTrayOps *tray;    /* NULL: no tray */
     struct ThrottleMember *throttle;   /* limits that hold, see throttle.h; NULL: none; atomic */
 
     /* Private to block/ from here. */
     unsigned io_status;        /* BlkIoStatus; atomic */
+    int64_t last;              /* CLOCK_HOST at the end of the last request that counts; 0: none; atomic */
+    uint64_t invalid[BLK_OPS]; /* requests that made no sense; atomic */
     struct BlkHistogram *histograms[3];        /* epoch; by BlkTimed */
     struct ThrottleMember *member;     /* once it had limits */
     BlkFront *next;
@@ -103,8 +108,13 @@ CTX_ANY BlkIoStatus blk_front_io_status(const BlkFront *f);
 /* Counts from now on how long requests of @what take, in bins between @bounds (copied); NULL: no more.
  * False: they do not rise from above 0. */
 CTX_CONTROL bool blk_front_histogram(BlkFront *f, BlkTimed what, const uint64_t *bounds, unsigned count);
-/* A request of @f took @ns. */
-CTX_LOOP void blk_front_account(BlkFront *f, BlkOp op, int64_t ns);
+/* A request of @f took @ns until @now (CLOCK_HOST), and @failed or did not.  False: its time is not to be
+ * counted. */
+CTX_LOOP bool blk_front_account(BlkFront *f, BlkOp op, int64_t ns, int64_t now, bool failed);
+/* A request of the guest made no sense: the device answered it itself. */
+CTX_ANY void blk_front_invalid(BlkFront *f, BlkOp op);
+/* Ns since the end of the last request that counts; negative: there was none. */
+CTX_ANY int64_t blk_front_idle(const BlkFront *f, int64_t now);
 /* All fronts are well again: the machine goes on. */
 CTX_CONTROL void blk_fronts_reset_status(void);
 CTX_CONTROL void blk_set_error_listener(BlkErrorListener *l);

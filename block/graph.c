@@ -399,6 +399,8 @@ void blk_move_drive(BlkNode *from, BlkNode *to)
     to->drive_id = g_steal_pointer(&from->drive_id);
     to->rerror = from->rerror;
     to->werror = from->werror;
+    to->account_failed = from->account_failed;
+    to->account_invalid = from->account_invalid;
     to->rates = g_steal_pointer(&from->rates);
     to->rates_group = g_steal_pointer(&from->rates_group);
     from->kept = false;        /* the device's disk goes with the device: it is what is on top now */

@@ -81,6 +81,11 @@ BlkOnError blk_drive_on_error(const BlkNode *n, bool read)
     return !n->drive_id ? BLK_ON_ERROR_AUTO : read ? n->rerror : n->werror;
 }
 
+BlkAccount blk_drive_account(const BlkNode *n, bool invalid)
+{
+    return !n->drive_id ? BLK_ACCOUNT_AUTO : invalid ? n->account_invalid : n->account_failed;
+}
+
 const ThrottleRates *blk_drive_rates(const BlkNode *n, const char **group)
 {
     *group = n->rates_group;
@@ -837,6 +842,8 @@ static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
     n->drive_id = g_strdup(o->drive_id);
     n->rerror = o->rerror;
     n->werror = o->werror;
+    n->account_failed = o->account_failed;
+    n->account_invalid = o->account_invalid;
     n->rates = o->rates ? g_memdup2(o->rates, sizeof(*o->rates)) : NULL;
     n->rates_group = g_strdup(o->rates_group);
     n->read_only = o->read_only;

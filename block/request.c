@@ -581,8 +581,10 @@ static void account(BlkLane *l, const BlkReq *r, int ret)
     BlkStats *s = &l->stats;
     BlkFront *f = r->user ? r->user->front : NULL;
 
-    if (f) {
-        blk_front_account(f, r->op, l->bl->now - r->start);
+    int64_t ns = l->bl->now - r->start;
+
+    if (!f || blk_front_account(f, r->op, ns, l->bl->now, ret < 0)) {
+        count(&s->ns[r->op], ns);
     }
     if (ret < 0) {
         count(&s->failed[r->op], 1);
@@ -590,7 +592,6 @@ static void account(BlkLane *l, const BlkReq *r, int ret)
     }
     count(&s->ops[r->op], 1);
     count(&s->bytes[r->op], r->op == BLK_FLUSH ? 0 : r->len);
-    count(&s->ns[r->op], l->bl->now - r->start);
     if ((r->op == BLK_WRITE || r->op == BLK_ZERO) && r->off + r->len > s->wr_highest) {
         __atomic_store_n(&s->wr_highest, r->off + r->len, __ATOMIC_RELAXED);
     }

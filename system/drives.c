@@ -107,6 +107,7 @@ static char *made_id(const DriveConfig *c)
 static BlkNode *open_temporary(const BlkOptions *o, Error **errp)
 {
     BlkOptions top = { .drive_id = o->drive_id, .rerror = o->rerror, .werror = o->werror,
+                       .account_failed = o->account_failed, .account_invalid = o->account_invalid,
                        .discard_unmap = true };
     BlkOptions base = *o;
 
@@ -119,7 +120,8 @@ static BlkNode *open_copying(const BlkOptions *o, Error **errp)
 {
     BlkOptions image = *o;
     BlkOptions top = { .driver = "copy-on-read", .child = &image, .drive_id = o->drive_id,
-                       .rerror = o->rerror, .werror = o->werror, .rates = o->rates,
+                       .rerror = o->rerror, .werror = o->werror, .account_failed = o->account_failed,
+                       .account_invalid = o->account_invalid, .rates = o->rates,
                        .rates_group = o->rates_group, .cache_direct = o->cache_direct,
                        .cache_no_flush = o->cache_no_flush, .discard_unmap = o->discard_unmap,
                        .detect_zeroes = o->detect_zeroes };
@@ -128,6 +130,11 @@ static BlkNode *open_copying(const BlkOptions *o, Error **errp)
     image.rates = NULL;
     image.detect_zeroes = BLK_DETECT_OFF;
     return blk_open(&top, errp);
+}
+
+static BlkAccount account_of(bool given, bool on)
+{
+    return !given ? BLK_ACCOUNT_AUTO : on ? BLK_ACCOUNT_ON : BLK_ACCOUNT_OFF;
 }
 
 static bool through_of(const DriveConfig *c)
@@ -142,6 +149,8 @@ static void set_words(BlkOptions *o, const DriveConfig *c)
     o->read_only |= c->readonly || c->read_only || c->media == DRIVE_MEDIA_CDROM;
     o->rerror = (BlkOnError)c->rerror;
     o->werror = (BlkOnError)c->werror;
+    o->account_failed = account_of(c->has_stats_account_failed, c->stats_account_failed);
+    o->account_invalid = account_of(c->has_stats_account_invalid, c->stats_account_invalid);
     o->cache_direct = c->has_cache_direct ? c->cache_direct
                       : c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC;
     o->cache_no_flush = c->has_cache_no_flush ? c->cache_no_flush : c->cache == DRIVE_CACHE_UNSAFE;

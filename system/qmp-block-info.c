@@ -7,6 +7,7 @@
 #include "system/qmp-bitmap.h"
 #include "system/qmp-histogram.h"
 #include "system/throttle.h"
+#include "util/clock.h"
 
 /* --- what there is --- */
 
@@ -257,10 +258,25 @@ static BlockDeviceStats *stats_info(BlkNode *n, uint64_t *highest)
     s->failed_wr_operations = b.failed[BLK_WRITE] + b.failed[BLK_ZERO];
     s->failed_flush_operations = b.failed[BLK_FLUSH];
     s->failed_unmap_operations = b.failed[BLK_DISCARD];
-    s->account_failed = true;
     *highest = MAX(*highest, b.wr_highest);
     s->wr_highest_offset = *highest;
     return s;
+}
+
+/* What only a disk has. */
+static void tell_front(const BlkFront *f, BlockDeviceStats *s)
+{
+    int64_t idle = blk_front_idle(f, clock_now(CLOCK_HOST));
+
+    s->account_failed = f->account_failed != BLK_ACCOUNT_OFF;
+    s->account_invalid = f->account_invalid != BLK_ACCOUNT_OFF;
+    s->has_idle_time_ns = idle >= 0;
+    s->idle_time_ns = MAX(idle, 0);
+    s->invalid_rd_operations = __atomic_load_n(&f->invalid[BLK_READ], __ATOMIC_RELAXED);
+    s->invalid_wr_operations = __atomic_load_n(&f->invalid[BLK_WRITE], __ATOMIC_RELAXED) +
+                               __atomic_load_n(&f->invalid[BLK_ZERO], __ATOMIC_RELAXED);
+    s->invalid_flush_operations = __atomic_load_n(&f->invalid[BLK_FLUSH], __ATOMIC_RELAXED);
+    s->invalid_unmap_operations = __atomic_load_n(&f->invalid[BLK_DISCARD], __ATOMIC_RELAXED);
 }
 
 /* Requests are counted where they enter; @highest is carried down, to where the bytes land. */
@@ -296,6 +312,7 @@ bool qmp_query_blockstats(bool query_nodes, BlockStatsList *ret, Error **errp)
 
         s->device = g_strdup(n != NULL ? blk_drive_id(n) : "");
         s->qdev = g_strdup(f->qdev);
+        tell_front(f, s->stats);
         qmp_tell_histograms(f, s->stats);
         qapi_append(ret, s);
     }

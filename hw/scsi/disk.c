@@ -742,6 +742,8 @@ static bool scsi_realize(Device *dev, Error **errp)
     d->medium.share_rw = d->share_rw;
     d->medium.front.rerror = (BlkOnError)d->rerror;
     d->medium.front.werror = (BlkOnError)d->werror;
+    d->medium.front.account_failed = (BlkAccount)d->account_failed;
+    d->medium.front.account_invalid = (BlkAccount)d->account_invalid;
     if (!medium_open(&d->medium, n, t->removable || d->removable, &medium_ops, errp)) {
         return false;
     }
@@ -785,9 +787,9 @@ static void scsi_unrealize(Device *dev)
               "Error handling policy, report/ignore/enospc/stop/auto"), \
     PROP_BOOL(ScsiDev, share_rw, "share-rw", false, "others may write the node too"), \
     PROP_ENUM(ScsiDev, account_invalid, "account-invalid", prop_onoffauto, ONOFF_AUTO, \
-              "kept for configuration files"), \
+              "so do those that make no sense"), \
     PROP_ENUM(ScsiDev, account_failed, "account-failed", prop_onoffauto, ONOFF_AUTO, \
-              "kept for configuration files"), \
+              "requests that fail count in the times"), \
     PROP_ENUM(ScsiDev, backend_defaults, "backend_defaults", prop_onoffauto, ONOFF_AUTO, \
               "kept for configuration files")
 

@@ -95,6 +95,7 @@ static void cmd_rw(IdeCmd *c, unsigned flags)
         drq *= c->drive->ata.mult;
     }
     if (!range(c, flags, &first, &n)) {
+        blk_front_invalid(&c->drive->medium.front, flags & WRITE ? BLK_WRITE : BLK_READ);
         out_of_range(c);
         return;
     }

@@ -207,6 +207,8 @@ static bool floppy_realize(Device *dev, Error **errp)
     f->medium.no_tray = f->medium.write = true;
     f->medium.share_rw = f->share_rw;
     f->medium.front.rerror = f->medium.front.werror = BLK_ON_ERROR_REPORT;
+    f->medium.front.account_failed = (BlkAccount)f->account_failed;
+    f->medium.front.account_invalid = (BlkAccount)f->account_invalid;
     if (!medium_open(&f->medium, n, true, &medium_ops, errp)) {
         return false;
     }
@@ -272,9 +274,9 @@ static const PropDesc floppy_props[] = {
               "kept for configuration files"),
     PROP_BOOL(FloppyDrive, share_rw, "share-rw", false, "others may write to the medium too"),
     PROP_ENUM(FloppyDrive, account_invalid, "account-invalid", prop_onoffauto, ONOFF_AUTO,
-              "kept for configuration files"),
+              "so do those that make no sense"),
     PROP_ENUM(FloppyDrive, account_failed, "account-failed", prop_onoffauto, ONOFF_AUTO,
-              "kept for configuration files"),
+              "requests that fail count in the times"),
     PROP_ENUM(FloppyDrive, backend_defaults, "backend_defaults", prop_onoffauto, ONOFF_AUTO,
               "kept for configuration files"),
     { 0 },

@@ -667,9 +667,9 @@ static const PropDesc slot_props[] = {
     PROP_ENUM(IdeDrive, werror, "werror", blk_on_error_names, BLK_ON_ERROR_AUTO,
               "Error handling policy, report/ignore/enospc/stop/auto"),
     PROP_ENUM(IdeDrive, account_invalid, "account-invalid", prop_onoffauto, ONOFF_AUTO,
-              "kept for configuration files"),
+              "so do those that make no sense"),
     PROP_ENUM(IdeDrive, account_failed, "account-failed", prop_onoffauto, ONOFF_AUTO,
-              "kept for configuration files"),
+              "requests that fail count in the times"),
     PROP_ENUM(IdeDrive, backend_defaults, "backend_defaults", prop_onoffauto, ONOFF_AUTO,
               "kept for configuration files"),
     { 0 },
@@ -723,6 +723,8 @@ bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
     d->medium.share_rw = d->share_rw;
     d->medium.front.rerror = (BlkOnError)d->rerror;
     d->medium.front.werror = (BlkOnError)d->werror;
+    d->medium.front.account_failed = (BlkAccount)d->account_failed;
+    d->medium.front.account_invalid = (BlkAccount)d->account_invalid;
     if (!medium_open(&d->medium, n, !write, &medium_ops, errp)) {
         return false;
     }

@@ -148,6 +148,7 @@ static uint16_t take_data(NvmeReq *q, bool writes)
     uint16_t status = take_range(q, writes);
 
     if (status != NVME_OK) {
+        blk_front_invalid(&q->ns->front, writes ? BLK_WRITE : BLK_READ);
         return status;
     }
     if (q->n->mdts && q->n->mdts < 32 && q->left > UINT64_C(4096) << q->n->mdts) {

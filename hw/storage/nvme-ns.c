@@ -105,6 +105,8 @@ bool nvme_ns_open(NvmeNs *ns, Device *dev, Error **errp)
     }
     ns->front.rerror = (BlkOnError)ns->rerror;
     ns->front.werror = (BlkOnError)ns->werror;
+    ns->front.account_failed = (BlkAccount)ns->account_failed;
+    ns->front.account_invalid = (BlkAccount)ns->account_invalid;
     bool has_id = dev->parent == dev->machine->peripheral;
     blk_front_open(&ns->front, node, has_id ? dev->id : NULL, has_id ? g_strdup(dev->id) : device_path(dev));
     ns->bytes = blk_size(node);

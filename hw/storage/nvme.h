@@ -355,9 +355,9 @@ extern const SlotType nvme_slot;
     PROP_ENUM(T, ns.rerror, "rerror", blk_on_error_names, BLK_ON_ERROR_AUTO, "what a read error does"), \
     PROP_ENUM(T, ns.werror, "werror", blk_on_error_names, BLK_ON_ERROR_AUTO, "what a write error does"), \
     PROP_ENUM(T, ns.account_failed, "account-failed", prop_onoffauto, ONOFF_AUTO, \
-              "kept for configuration files"), \
+              "requests that fail count in the times"), \
     PROP_ENUM(T, ns.account_invalid, "account-invalid", prop_onoffauto, ONOFF_AUTO, \
-              "kept for configuration files"), \
+              "so do those that make no sense"), \
     PROP_ENUM(T, ns.backend_defaults, "backend_defaults", prop_onoffauto, ONOFF_AUTO, \
               "kept for configuration files"), \
     PROP_I32(T, ns.bootindex, "bootindex", -1, -1, INT32_MAX, "place in the boot order"), \

@@ -237,6 +237,7 @@ static void start_rw(VirtQueue *q, BlkQueue *bq, BlkJob *j, uint64_t sector)
 
     j->bytes = in ? j->c.left_in : j->c.left_out;
     if (!range_ok(b, sector, j->bytes) || (!in && b->read_only)) {
+        blk_front_invalid(&b->front, in ? BLK_READ : BLK_WRITE);
         answer_now(q, bq, j, VIRTIO_BLK_S_IOERR);
         return;
     }
@@ -305,6 +306,7 @@ static void start_range(VirtQueue *q, BlkQueue *bq, BlkJob *j)
         status = VIRTIO_BLK_S_UNSUPP;
     } else if (!range_ok(b, sector, count * SECTOR) ||
                count > (zero ? b->max_write_zeroes : b->max_discard)) {
+        blk_front_invalid(&b->front, zero ? BLK_ZERO : BLK_DISCARD);
         status = VIRTIO_BLK_S_IOERR;
     }
     if (status != VIRTIO_BLK_S_OK || count == 0) {
@@ -547,6 +549,8 @@ static bool blk_realize(Device *d, Error **errp)
     }
     b->front.rerror = (BlkOnError)b->rerror;
     b->front.werror = (BlkOnError)b->werror;
+    b->front.account_failed = (BlkAccount)b->account_failed;
+    b->front.account_invalid = (BlkAccount)b->account_invalid;
     blk_front_open(&b->front, b->node, b->v.proxy->id, device_path(d));
     b->may_stop = blk_front_may_stop(&b->front);
     b->sectors = blk_size(b->node) / SECTOR;
@@ -604,9 +608,9 @@ static const PropDesc blk_props[] = {
     PROP_ENUM(VirtioBlk, werror, "werror", blk_on_error_names, BLK_ON_ERROR_AUTO,
               "what a write error does"),
     PROP_ENUM(VirtioBlk, account_failed, "account-failed", prop_onoffauto, ONOFF_AUTO,
-              "kept for configuration files"),
+              "requests that fail count in the times"),
     PROP_ENUM(VirtioBlk, account_invalid, "account-invalid", prop_onoffauto, ONOFF_AUTO,
-              "kept for configuration files"),
+              "so do those that make no sense"),
     PROP_ENUM(VirtioBlk, backend_defaults, "backend_defaults", prop_onoffauto, ONOFF_AUTO,
               "kept for configuration files"),
     PROP_I32(VirtioBlk, bootindex, "bootindex", -1, -1, INT32_MAX, "place in the boot order"),

@@ -105,6 +105,36 @@ def test_stop_flushes():
                 q.cmd("cont")
 
 
+def test_account():
+    """The time of what failed is counted unless the device, or else the -drive, says no."""
+    for drive, device, want in (("", "", True), ("stats-account-failed=off,", "", False),
+                                ("stats-account-failed=off,", ",account-failed=on", True),
+                                ("stats-account-failed=on,", ",account-failed=off", False)):
+        bad = ("-drive", "if=none,id=d0,%srerror=report,driver=blkdebug,image.driver=null-co,image.size=1M,"
+               "inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.once=off" % drive)
+        with Machine(*bad, "-device", "ide-hd,drive=d0" + device, machine="pc") as m:
+            disk = Disk(m)
+
+            def stats():
+                return m.qmp.cmd("query-blockstats")[0]["stats"]
+            same([stats().get(k) for k in ("account_failed", "account_invalid", "idle_time_ns")],
+                 [want, True, None], drive + device)
+            disk.command(0x20, 9)
+            check(disk.wait() & 1, "a read that fails")
+            s = stats()
+            same((s["failed_rd_operations"], s["rd_operations"], "idle_time_ns" in s), (1, 0, want),
+                 drive + device)
+            check(want or s["rd_total_time_ns"] == 0, "time of what does not count")
+            disk.command(0x20, 4000)                   # past the end: refused by the disk itself
+            check(disk.wait() & 1, "a read of what is not there")
+            s = stats()
+            same((s["failed_rd_operations"], s["invalid_rd_operations"], "idle_time_ns" in s), (1, 1, True))
+    for name in ("stats-account-failed", "stats-account-invalid"):
+        got = subprocess.run([sys.argv[1], "-drive", "if=none,id=d,format=raw,file=x,%s=maybe" % name],
+                             stderr=subprocess.PIPE, text=True, check=False)
+        check(got.returncode == 1 and "%s'" % name in got.stderr, "a wrong value", got.stderr)
+
+
 def test_policies():
     rows = (("report", "report", 0x51), ("ignore", "ignore", 0x50))
     for policy, action, status in rows:

@@ -100,15 +100,15 @@ static void test_histogram(void **state)
     }
     assert_true(blk_front_histogram(&front, BLK_TIMED_READ, NULL, 0));
     assert_null(front.histograms[BLK_TIMED_READ]);
-    blk_front_account(&front, BLK_READ, 1);
+    blk_front_account(&front, BLK_READ, 1, 1, false);
     assert_true(blk_front_histogram(&front, BLK_TIMED_FLUSH, bounds, 0));
-    blk_front_account(&front, BLK_FLUSH, 1);
-    blk_front_account(&front, BLK_DISCARD, 1);
+    blk_front_account(&front, BLK_FLUSH, 1, 1, false);
+    blk_front_account(&front, BLK_DISCARD, 1, 1, false);
     assert_int_equal(front.histograms[BLK_TIMED_FLUSH]->bins[0], 1);
     const int64_t times[] = { -1, 0, 999, 1000, NS_PER_MS - 1, NS_PER_MS, 3600 * NS_PER_SEC };
     assert_true(blk_front_histogram(&front, BLK_TIMED_WRITE, bounds, 3));
     for (unsigned i = 0; i < ARRAY_LEN(times); i++) {
-        blk_front_account(&front, i % 2 ? BLK_ZERO : BLK_WRITE, times[i]);
+        blk_front_account(&front, i % 2 ? BLK_ZERO : BLK_WRITE, times[i], 1, false);
     }
     const uint64_t want[] = { 3, 2, 1, 1 };
     assert_memory_equal(front.histograms[BLK_TIMED_WRITE]->bins, want, sizeof(want));
@@ -117,9 +117,43 @@ static void test_histogram(void **state)
     close_ok(n);
 }
 
+/* What counts of a request that failed, and of one that made no sense. */
+static void test_account(void **state)
+{
+    BlkNode *n = open_ok(&(BlkOptions){ .driver = "null-co", .drive_id = "d", .size = MiB,
+                                        .account_failed = BLK_ACCOUNT_OFF });
+    BlkFront f = { 0 };
+
+    blk_front_open(&f, n, "x", g_strdup("x"));
+    assert_int_equal(f.account_failed, BLK_ACCOUNT_OFF);         /* as the -drive says */
+    assert_int_equal(f.account_invalid, BLK_ACCOUNT_ON);
+    assert_true(blk_front_idle(&f, 7) < 0);
+    assert_false(blk_front_account(&f, BLK_READ, 5, 100, true));
+    assert_true(blk_front_idle(&f, 107) < 0);
+    assert_true(blk_front_account(&f, BLK_READ, 5, 200, false));
+    assert_int_equal(blk_front_idle(&f, 207), 7);
+    assert_int_equal(blk_front_idle(&f, 199), 0);                /* another loop's time */
+    int64_t before = clock_now(CLOCK_HOST);
+    blk_front_invalid(&f, BLK_WRITE);
+    assert_in_range(f.last, before, clock_now(CLOCK_HOST));
+    assert_int_equal(f.invalid[BLK_WRITE], 1);
+    blk_front_close(&f);
+    /* The device's own word is stronger. */
+    f = (BlkFront){ .account_failed = BLK_ACCOUNT_ON, .account_invalid = BLK_ACCOUNT_OFF };
+    blk_front_open(&f, n, "x", g_strdup("x"));
+    assert_true(blk_front_account(&f, BLK_READ, 5, 100, true));
+    assert_int_equal(blk_front_idle(&f, 101), 1);
+    blk_front_invalid(&f, BLK_FLUSH);
+    assert_int_equal(f.last, 100);
+    assert_int_equal(f.invalid[BLK_FLUSH], 1);
+    blk_front_close(&f);
+    close_ok(n);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_detect), cmocka_unit_test(test_histogram) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_detect), cmocka_unit_test(test_histogram),
+                                        cmocka_unit_test(test_account) };
 
     thread_become_control();
     worker = worker_new("worker");
