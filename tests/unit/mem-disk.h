@@ -2,7 +2,7 @@
  * power can go at any moment of it, and fail when they are told to.
  *
  * 1. A cut leaves, of what was written to a file since its last sync, any part: all, or what a seed
- *    chooses, and of a write the first sectors only.
+ *    chooses, and of a write any of its sectors.
  * 2. The n-th request of chosen kinds to chosen files fails, and as many after it as were asked for. */
 #ifndef TESTS_UNIT_MEM_DISK_H
 #define TESTS_UNIT_MEM_DISK_H
@@ -178,19 +178,22 @@ static inline void mem_log_start(void)
 
 static inline void mem_apply(const MemEntry *e, GRand *rand)
 {
-    uint64_t len = e->len;
+    bool torn = rand && e->len > 512 && g_rand_int_range(rand, 0, 4) == 0;
 
     if (e->op == MEM_SIZE) {
         mem.size[e->file] = e->off;
         return;
     }
-    if (rand && len > 512 && g_rand_int_range(rand, 0, 4) == 0) {
-        len = (uint64_t)g_rand_int_range(rand, 1, (gint32)(len / 512) + 1) * 512;
-    }
-    if (e->data) {
-        memcpy(mem.bytes[e->file] + e->off, e->data, len);
-    } else {
-        memset(mem.bytes[e->file] + e->off, 0, len);
+    for (uint64_t at = e->off, end = e->off + e->len, next; at < end; at = next) {
+        next = torn ? MIN(ALIGN_DOWN(at, 512) + 512, end) : end;
+        if (torn && g_rand_boolean(rand)) {
+            continue;
+        }
+        if (e->data) {
+            memcpy(mem.bytes[e->file] + at, e->data + (at - e->off), next - at);
+        } else {
+            memset(mem.bytes[e->file] + at, 0, next - at);
+        }
     }
     mem.size[e->file] = MAX(mem.size[e->file], e->off + e->len);
 }
