@@ -178,6 +178,7 @@ struct BlkNode {
     BlkHold *hold;             /* requests from outside wait there; atomic */
     uint64_t threshold;        /* writes that end after it are told once; 0: none; atomic */
     unsigned pins;             /* changes of the graph that wait for their turn */
+    bool ends;                 /* with the last of them, if nobody uses it */
     BlkStats past;             /* of lanes that are gone; under lanes_lock */
     Lock lanes_lock;           /* guards changes of lanes; readers are in an epoch */
     BlkLane *lanes;
@@ -323,6 +324,9 @@ void blk_threshold_hit(BlkNode *n, uint64_t end);
 
 /* True: @r waits until the change of @n is over. */
 bool blk_hold_back(BlkNode *n, BlkReq *r);
+/* A change of the graph that has waited for @n, or had it, is over.  True: it was the last, and whoever calls
+ * closes @n. */
+bool blk_unpin(BlkNode *n);
 /* @n is being closed. */
 void blk_hold_forget(BlkNode *n);
 

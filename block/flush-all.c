@@ -28,7 +28,9 @@ static void one_over(void *arg)
 {
     FlushOne *one = arg;
 
-    one->node->pins--;
+    if (blk_unpin(one->node)) {
+        blk_close_unused(one->node);
+    }
     over(one->all);
     g_free(one);
 }

@@ -166,9 +166,13 @@ static void hold_free(EpochItem *item)
 
 void blk_release(BlkHold *h)
 {
+    g_autoptr(GPtrArray) ended = g_ptr_array_new();
+
     assert_control();
     for (unsigned i = 0; i < h->roots->len; i++) {
-        ((BlkNode *)h->roots->pdata[i])->pins--;
+        if (blk_unpin(h->roots->pdata[i])) {
+            g_ptr_array_add(ended, h->roots->pdata[i]);
+        }
     }
     for (unsigned i = 0; i < h->nodes->len; i++) {
         blk_lanes_drop(h->nodes->pdata[i], NULL);      /* they know the old children */
@@ -196,6 +200,9 @@ void blk_release(BlkHold *h)
     g_ptr_array_unref(h->nodes);
     holds = h->next;
     epoch_defer(&h->epoch, hold_free);
+    for (unsigned i = 0; i < ended->len; i++) {
+        blk_close_unused(ended->pdata[i]);
+    }
     if (holds) {
         hold_start(holds);
     }
@@ -212,9 +219,19 @@ void blk_hold_forget(BlkNode *n)
 
 void blk_close_unused(BlkNode *n)
 {
-    if (!n->kept && !n->users) {
+    if (n->kept || n->users) {
+        return;
+    }
+    if (n->pins) {
+        n->ends = true;        /* when nobody waits for it any more */
+    } else {
         blk_close(n, NULL);
     }
+}
+
+bool blk_unpin(BlkNode *n)
+{
+    return --n->pins == 0 && n->ends;
 }
 
 BlkNode *blk_open_unkept(const BlkOptions *o, Error **errp)

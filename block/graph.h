@@ -62,7 +62,8 @@ CTX_CONTROL BlkNode *blk_overlay_of(const BlkNode *n);
 CTX_CONTROL BlkNode *blk_behind(BlkNode *n);
 /* Opens a node that is closed with its last user; for one that gets users at once. */
 CTX_CONTROL BlkNode *blk_open_unkept(const BlkOptions *o, Error **errp);
-/* Closes @n if it is such a node without users. */
+/* Closes @n if it is such a node without users: at once, or after the changes of the graph that wait
+ * for it. */
 CTX_CONTROL void blk_close_unused(BlkNode *n);
 
 /* Tells, once, of a write to @n that ends after @bytes; 0: no more. */

@@ -208,7 +208,7 @@ static void leave_graph(Job *j)
 static void close_nodes(Job *j)
 {
     if (j->filter) {
-        blk_close(g_steal_pointer(&j->filter), NULL);
+        blk_close_unused(g_steal_pointer(&j->filter));
     } else {
         blk_close_unused(j->source);
     }

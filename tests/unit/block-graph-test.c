@@ -137,6 +137,38 @@ static void test_refused(void **state)
 
 static unsigned told;
 
+static void note_held(BlkHold *h, void *arg)
+{
+    *(BlkHold **)arg = h;
+}
+
+/* Who is done with a node may not know of the next change that waits for it. */
+static void test_unused_but_waited_for(void **state)
+{
+    g_autofree char *path = temp_file(MiB, false);
+    BlkNode *file = open_ok(&(BlkOptions){ .driver = "file", .node_name = "f", .filename = path });
+    BlkNode *n = blk_open_unkept(&(BlkOptions){ .driver = "raw", .node_name = "n", .child_ref = "f" }, NULL);
+    BlkHold *first = NULL, *second = NULL;
+    BlkNode *both[] = { n, n };
+
+    assert_non_null(n);
+    blk_hold(both, 2, note_held, &first);
+    blk_hold(both, 2, note_held, &second);
+    while (!first) {
+        loop_control_iterate(true);
+    }
+    blk_release(first);
+    blk_close_unused(n);
+    assert_ptr_equal(blk_find("n"), n);
+    while (!second) {
+        loop_control_iterate(true);
+    }
+    blk_release(second);
+    assert_null(blk_find("n"));
+    assert_true(blk_close(file, NULL));
+    g_unlink(path);
+}
+
 static void on_threshold(const BlkNode *n, uint64_t threshold, uint64_t exceeded)
 {
     assert_int_equal(threshold, 4096);
@@ -189,7 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_filter), cmocka_unit_test(test_snapshots), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_snapshot_undone),
+        cmocka_unit_test(test_snapshot_undone), cmocka_unit_test(test_unused_but_waited_for),
         cmocka_unit_test(test_threshold), cmocka_unit_test(test_backing_file),
     };
 

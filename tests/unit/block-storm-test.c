@@ -309,9 +309,27 @@ static void (*const steps[])(Storm *) = {
 
 /* --- a storm --- */
 
+/* A mirror may never be ready while the writers are as fast as it is: they rest until all are, or over. */
+static void until_ready(Storm *s)
+{
+    load_stop(&s->load);
+    for (Job *j = job_next(NULL); j;) {
+        if (job_facts(j).ready) {
+            j = job_next(j);
+            continue;
+        }
+        job_resume(j, NULL);
+        job_set_speed(j, 0, NULL);
+        loop_control_iterate(true);
+        j = job_next(NULL);
+    }
+    load_resume(&s->load, chance(s, 1000));
+}
+
 static void end(Storm *s)
 {
     print_message("end\n");
+    until_ready(s);
     for (Job *j; (j = job_next(NULL)) != NULL;) {
         job_resume(j, NULL);
         job_set_speed(j, 0, NULL);
