@@ -1,5 +1,7 @@
 /* measure.c: rhea-img measure: how large a file a new image needs. */
 #include <inttypes.h>
+#include <string.h>
+#include "block/bitmap.h"
 #include "img/img.h"
 #include "util/bytes.h"
 
@@ -26,13 +28,36 @@ static bool count_data(BlkNode *n, uint64_t unit, uint64_t *out, Error **errp)
     return true;
 }
 
-static void print(bool json, uint64_t required, uint64_t full)
+/* Bytes that @n's bitmaps take in a qcow2 image with clusters of @cluster bytes: the bits and a table of 8
+ * bytes for each of their clusters, and one directory (docs/interop/qcow2.txt, Bitmaps extension). */
+static uint64_t bitmaps_size(const BlkNode *n, uint64_t cluster)
 {
+    uint64_t sum = 0, directory = 0, size = blk_size(n);
+
+    for (BlkBitmap *b = blk_bitmap_next(n, NULL); b; b = blk_bitmap_next(n, b)) {
+        BlkBitmapInfo i = blk_bitmap_info(b);
+
+        if (i.persistent) {
+            uint64_t clusters = DIV_ROUND_UP(DIV_ROUND_UP(DIV_ROUND_UP(size, i.granularity), 8), cluster);
+
+            sum += clusters * cluster + ALIGN_UP(clusters * 8, cluster);
+            directory += ALIGN_UP(24 + strlen(i.name), 8);
+        }
+    }
+    return sum + ALIGN_UP(directory, cluster);
+}
+
+/* @bitmaps: -1: of no meaning here. */
+static void print(bool json, uint64_t required, uint64_t full, int64_t bitmaps)
+{
+    g_autofree char *more = bitmaps < 0 ? g_strdup("") :
+        g_strdup_printf(json ? "    \"bitmaps\": %" PRIi64 ",\n" : "bitmaps size: %" PRIi64 "\n", bitmaps);
+
     if (json) {
-        printf("{\n    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64 "\n}\n", required,
-               full);
+        printf("{\n%s    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64 "\n}\n", more,
+               required, full);
     } else {
-        printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", required, full);
+        printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n%s", required, full, more);
     }
 }
 
@@ -42,7 +67,7 @@ static bool measure(const Args *a, BlkNode *n, BlkCreate *o, Error **errp)
     uint64_t data = 0, unit = o->cluster_size ? o->cluster_size : 64 * KiB;
 
     if (!strcmp(o->driver, "raw")) {
-        print(a->json, ALIGN_UP(o->size, 512), ALIGN_UP(o->size, 512));
+        print(a->json, ALIGN_UP(o->size, 512), ALIGN_UP(o->size, 512), -1);
         return true;
     }
     if (!strcmp(o->driver, "luks")) {
@@ -51,7 +76,7 @@ static bool measure(const Args *a, BlkNode *n, BlkCreate *o, Error **errp)
         if (!blk_luks_room(&o->luks, &room, errp)) {
             return false;
         }
-        print(a->json, room + ALIGN_UP(o->size, 512), room + ALIGN_UP(o->size, 512));
+        print(a->json, room + ALIGN_UP(o->size, 512), room + ALIGN_UP(o->size, 512), -1);
         return true;
     }
     if (!m.full) {
@@ -62,7 +87,8 @@ static bool measure(const Args *a, BlkNode *n, BlkCreate *o, Error **errp)
         return false;
     }
     bool all = o->prealloc == BLK_PREALLOC_FULL || o->prealloc == BLK_PREALLOC_FALLOC;
-    print(a->json, all ? m.full : m.metadata + data, m.full);
+    bool kept = n && !o->v2 && blk_bitmaps_kept(n, false);
+    print(a->json, all ? m.full : m.metadata + data, m.full, kept ? (int64_t)bitmaps_size(n, unit) : -1);
     return true;
 }
 
