@@ -1,14 +1,24 @@
 /* io-break.c: rhea-io: requests that go on by themselves, and the breakpoints that stop them. */
 #include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
 #include "block/breaks.h"
 #include "img/io.h"
+#include "util/bytes.h"
+#include "util/clock.h"
 #include "util/thread.h"
 
 /* --- requests --- */
 
 void aio_init(Session *s)
 {
+    Error *err = NULL;
+
     lock_init(&s->lock, RANK_LEAF, "aio");
+    if (!notifier_open(&s->rang, &err)) {
+        error_report(err);
+        exit(1);
+    }
     s->done_tail = &s->done;
 }
 
@@ -16,6 +26,7 @@ static void happened_locked(Session *s)
 {
     s->turn++;
     lock_broadcast(&s->changed);
+    notifier_signal(&s->rang);
 }
 
 static void stopped(void *arg)
@@ -34,7 +45,6 @@ static void aio_thread(void *arg)
 
     a->run(a);
     lock_take(&s->lock);
-    a->over = true;
     *s->done_tail = a;
     s->done_tail = &a->next;
     happened_locked(s);
@@ -51,11 +61,12 @@ static void wait_turn(Session *s, unsigned turn)
     lock_drop(&s->lock);
 }
 
-static unsigned turn_of(Session *s, const Aio *a, bool *over)
+/* Is one @over, and the turn that is true of. */
+static unsigned turn_of(Session *s, bool *over)
 {
     lock_take(&s->lock);
     unsigned turn = s->turn;
-    *over = a ? a->over : s->done != NULL;
+    *over = s->done != NULL;
     lock_drop(&s->lock);
     return turn;
 }
@@ -80,7 +91,6 @@ void aio_reap(Session *s)
 bool aio_start(Session *s, Aio *a)
 {
     Error *err = NULL;
-    bool over = false;
 
     a->s = s;
     if (!thread_start(&a->thread, THREAD_POOL, "aio", true, aio_thread, a, &err)) {
@@ -88,23 +98,34 @@ bool aio_start(Session *s, Aio *a)
         return false;
     }
     s->busy++;
-    while (!over) {
-        unsigned turn = turn_of(s, a, &over);
-
-        if (over || blk_break_stopped(s->image.node, NULL)) {
-            break;
-        }
-        wait_turn(s, turn);
-    }
-    aio_reap(s);
     return true;
+}
+
+void aio_poll(Session *s, int fd, int64_t ms)
+{
+    struct pollfd fds[] = { { .fd = s->rang.fd, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+    int64_t end = ms < 0 ? 0 : clock_now(CLOCK_HOST) + ms * 1000000;
+
+    while (true) {
+        notifier_take(&s->rang);
+        aio_reap(s);
+        fflush(stdout);
+        int64_t left = ms < 0 ? -1 : (end - clock_now(CLOCK_HOST) + 999999) / 1000000;
+        if (ms >= 0 && left <= 0) {
+            return;
+        }
+        poll(fds, ARRAY_LEN(fds), (int)left);
+        if (fds[1].revents) {
+            return;
+        }
+    }
 }
 
 bool aio_wait(Session *s)
 {
     for (aio_reap(s); s->busy; aio_reap(s)) {
         bool over;
-        unsigned turn = turn_of(s, NULL, &over);
+        unsigned turn = turn_of(s, &over);
 
         if (!over && blk_break_stopped(s->image.node, NULL)) {
             return false;
@@ -157,7 +178,7 @@ static int run_wait(Session *s, int argc, char **argv)
 {
     while (!blk_break_stopped(s->image.node, argv[1])) {
         bool over;
-        unsigned turn = turn_of(s, NULL, &over);
+        unsigned turn = turn_of(s, &over);
 
         if (over) {
             aio_reap(s);

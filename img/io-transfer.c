@@ -15,7 +15,7 @@
 #define BUFFER_MAX (2 * GiB)
 
 typedef struct Transfer {
-    bool quiet, machine, dump, verify, zero, compress, fua, unmap, no_fallback, any;
+    bool quiet, machine, dump, verify, zero, compress, fua, unmap, no_fallback, invalid;
     uint64_t pattern, verify_at, verify_len;
     bool has_at, has_len;
     const char *source;
@@ -76,7 +76,7 @@ static bool options_read(Transfer *t, const IoCommand *c, int argc, char **argv,
 
     *t = (Transfer){ .pattern = 0xcd };
     optind = 0;
-    opterr = 0;
+    opterr = 1;
     while ((got = getopt(argc, argv, letters)) != -1) {
         bool ok = true;
 
@@ -103,12 +103,9 @@ static bool options_read(Transfer *t, const IoCommand *c, int argc, char **argv,
         case 'b':
             printf("-b: there is no VM state here\n");
             return false;
-        case 'i':
-            printf("-i: requests are not marked invalid here\n");
-            return false;
+        case 'i': t->invalid = true; break;
         default:
-            fprintf(stderr, "%s: invalid option -- '%c'\n", c->name, optopt);
-            printf("%s %s -- %s\n", c->name, c->args, c->help);
+            io_usage(c);
             return false;
         }
         if (!ok) {
@@ -132,7 +129,7 @@ static const IoCommand *command_of(const char *name)
 static bool range_read(Transfer *t, const IoCommand *c, int argc, char **argv, bool many)
 {
     if (argc - optind < 2 || (!many && argc - optind > 2)) {
-        printf("%s %s -- %s\n", c->name, c->args, c->help);
+        io_usage(c);
         return false;
     }
     if (!io_number(argv[optind], &t->off)) {
@@ -275,12 +272,17 @@ static int read_as(Session *s, int argc, char **argv, const char *letters, bool 
         return -EINVAL;
     }
     if (!t->verify && (t->has_at || t->has_len) && strchr(letters, 'l')) {
-        printf("%s %s -- %s\n", c->name, c->args, c->help);
+        io_usage(c);
         return -EINVAL;
     }
     io.buf = buffer_new(s, t->len, 0xab);
     if (!io.buf) {
         return -ENOMEM;
+    }
+    if (t->invalid) {
+        printf("injecting invalid read request\n");
+        buffer_free(s, io.buf);
+        return 0;
     }
     if (aio) {
         return io_start(&io, aio_read_run, aio_read_tell);
@@ -405,6 +407,10 @@ static int write_as(Session *s, int argc, char **argv, const char *letters, bool
     if (!options_read(t, c, argc, argv, letters) || !write_ok(t) || !range_read(t, c, argc, argv, many)) {
         return -EINVAL;
     }
+    if (t->invalid) {
+        printf("injecting invalid write request\n");
+        return 0;
+    }
     io.buf = t->zero ? NULL : buffer_new(s, t->len, (uint8_t)t->pattern);
     int ret = !t->zero && !io.buf ? -ENOMEM : t->source ? fill_from(t->source, io.buf, t->len) : 0;
     if (ret < 0) {
@@ -467,7 +473,7 @@ static int run_aio_flush(Session *s, int argc, char **argv)
 }
 
 const IoCommand io_transfer_commands[] = {
-    { "aio_flush", NULL, 0, 0, true, "", "completes all outstanding aio requests", run_aio_flush },
+    { "aio_flush", NULL, 0, 0, true, NULL, "completes all outstanding aio requests", run_aio_flush },
     { "aio_read", NULL, 2, -1, true, "[-Ciqv] [-P pattern] off len [len..]",
       "asynchronously reads a number of bytes",
       run_readv },
@@ -475,7 +481,7 @@ const IoCommand io_transfer_commands[] = {
       "asynchronously writes a number of bytes", run_writev },
     { "discard", "d", 2, -1, true, "[-Cq] off len", "discards a number of bytes at a specified offset",
       run_discard },
-    { "flush", "f", 0, 0, true, "", "flush all in-core file state to disk", run_flush },
+    { "flush", "f", 0, 0, true, NULL, "flush all in-core file state to disk", run_flush },
     { "read", "r", 2, -1, true, "[-abCqv] [-P pattern [-s off] [-l len]] off len",
       "reads a number of bytes at a specified offset", run_read },
     { "readv", NULL, 2, -1, true, "[-Cqv] [-P pattern] off len [len..]",

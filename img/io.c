@@ -2,11 +2,11 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "img/io.h"
 #include "img/objects.h"
 #include "util/bytes.h"
@@ -62,6 +62,11 @@ static int open_image(Session *s, const char *name, const char *format, const ch
         return -EINVAL;
     }
     return 0;
+}
+
+void io_usage(const IoCommand *c)
+{
+    printf("%s%s%s -- %s\n", c->name, c->args ? " " : "", c->args ? c->args : "", c->help);
 }
 
 static int run_close(Session *s, int argc, char **argv)
@@ -132,6 +137,10 @@ static int run_truncate(Session *s, int argc, char **argv)
     }
     if (!io_number(argv[1], &size)) {
         return -EINVAL;
+    }
+    if (!aio_wait(s)) {
+        printf("truncate: a breakpoint has stopped a request\n");
+        return -EBUSY;
     }
     if (!blk_truncate(s->image.node, size, &err)) {
         error_report(err);
@@ -241,10 +250,11 @@ static int run_rest(Session *s, int argc, char **argv)
 {
     uint64_t ms;
 
-    if (!io_number(argv[1], &ms) || ms > INT32_MAX) {
+    if (!number_read(argv[1], 0, INT32_MAX, &ms)) {
+        printf("%s is not a valid number\n", argv[1]);
         return -EINVAL;
     }
-    poll(NULL, 0, (int)ms);
+    aio_poll(s, -1, (int64_t)ms);
     return 0;
 }
 
@@ -280,6 +290,11 @@ static const IoCommand *find(const char *name)
     return NULL;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const IoCommand *const *)a)->name, (*(const IoCommand *const *)b)->name);
+}
+
 static int run_help(Session *s, int argc, char **argv)
 {
     const IoCommand *tables[] = { io_transfer_commands, io_image_commands, io_break_commands };
@@ -289,29 +304,37 @@ static int run_help(Session *s, int argc, char **argv)
         printf("command %s not found\n", argv[1]);
         return -EINVAL;
     }
+    if (one) {
+        io_usage(one);
+        return 0;
+    }
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
     for (unsigned i = 0; i < ARRAY_LEN(tables); i++) {
         for (const IoCommand *c = tables[i]; c->name; c++) {
-            if (!one || one == c) {
-                printf("%s %s -- %s\n", c->name, c->args, c->help);
-            }
+            g_ptr_array_add(all, (void *)c);
         }
     }
+    g_ptr_array_sort(all, by_name);
+    for (unsigned i = 0; i < all->len; i++) {
+        io_usage(all->pdata[i]);
+    }
+    printf("\nUse 'help commandname' for extended help.\n");
     return 0;
 }
 
 const IoCommand io_image_commands[] = {
-    { "abort", NULL, 0, 0, false, "", "simulate a program crash using abort(3)", run_abort },
+    { "abort", NULL, 0, 0, false, NULL, "simulate a program crash using abort(3)", run_abort },
     { "alloc", NULL, 1, 2, true, "offset [count]", "checks if offset is allocated in the file", run_alloc },
-    { "close", "c", 0, 0, true, "", "close the current open file", run_close },
+    { "close", "c", 0, 0, true, NULL, "close the current open file", run_close },
     { "help", "?", 0, 1, false, "[command]", "help for one or all commands", run_help },
-    { "info", "i", 0, 0, true, "", "prints information about the current file", run_info },
-    { "length", "l", 0, 0, true, "", "gets the length of the current file", run_length },
+    { "info", "i", 0, 0, true, NULL, "prints information about the current file", run_info },
+    { "length", "l", 0, 0, true, NULL, "gets the length of the current file", run_length },
     { "map", NULL, 0, 0, true, "", "prints the allocated areas of a file", run_map },
     { "open", "o", 0, -1, false, "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]",
       "open the file specified by path", run_open },
-    { "quit", "q", 0, 0, false, "", "exit the program", run_quit },
+    { "quit", "q", 0, 0, false, NULL, "exit the program", run_quit },
     { "sigraise", NULL, 1, 1, false, "signal", "raises a signal", run_raise },
-    { "sleep", NULL, 1, 1, false, "ms", "waits for the given value in milliseconds", run_rest },
+    { "sleep", NULL, 1, 1, false, NULL, "waits for the given value in milliseconds", run_rest },
     { "truncate", "t", 1, 3, true, "off", "truncates the current file at the given offset", run_truncate },
     { 0 },
 };
@@ -366,9 +389,10 @@ static int interact(Session *s)
     size_t room = 0;
     int ret = 0;
 
+    setvbuf(stdin, NULL, _IONBF, 0);       /* aio_poll() sees what is not read yet */
     while (!s->quit) {
         printf("%s> ", g_get_prgname());
-        fflush(stdout);
+        aio_poll(s, STDIN_FILENO, -1);
         if (getline(&line, &room, stdin) < 0) {
             break;
         }

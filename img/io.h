@@ -1,13 +1,15 @@
 /* io.h: what the parts of rhea-io share: a command is a row of a table, its words are split at spaces.
  *
- * 1. Commands run one after another.  An aio_ command waits for its request, too, unless a breakpoint has
- *    stopped one: then they go on by themselves, and the commands that follow tell of those that are done. */
+ * 1. Commands run one after another.  An aio_ command only starts its request, on a thread of its own; main
+ *    tells of it when it is done: before the next command, while it sleeps or waits for a line, or at the
+ *    end.  What changes the image's size or ends it waits for all of them first. */
 #ifndef IMG_IO_H
 #define IMG_IO_H
 
 #include <pthread.h>
 #include "img/img.h"
 #include "util/lock.h"
+#include "util/notifier.h"
 
 typedef struct Session {
     Image image;
@@ -16,6 +18,7 @@ typedef struct Session {
     bool quit, misalign;
     Lock lock;                 /* guards what follows: requests that the aio_ commands have started */
     LockCond changed;
+    Notifier rang;             /* whenever it does: for who waits in poll() */
     unsigned turn;             /* counts what happened: a request is done, or was stopped */
     unsigned busy;             /* started and not told of */
     struct Aio *done, **done_tail;
@@ -37,19 +40,23 @@ struct Aio {
     void (*tell)(Aio *a);      /* on main, afterwards; frees it */
     Session *s;
     pthread_t thread;
-    bool over;
     Aio *next;
 };
+
+/* The one line of @c. */
+void io_usage(const IoCommand *c);
 
 extern const IoCommand io_transfer_commands[], io_image_commands[], io_break_commands[];
 
 /* --- io-break.c --- */
 
 void aio_init(Session *s);
-/* Runs @a, which tell() frees.  False: it cannot; it was said. */
+/* Starts @a, which tell() frees.  False: it cannot; it was said. */
 bool aio_start(Session *s, Aio *a);
 /* Tells of the requests that are done. */
 void aio_reap(Session *s);
+/* Tells of them until @fd can be read (-1: none) or @ms are over (-1: never). */
+void aio_poll(Session *s, int fd, int64_t ms);
 /* Waits for all of them.  False: a breakpoint has stopped one. */
 bool aio_wait(Session *s);
 /* Lets all go on, and waits for them: the image is to be closed. */

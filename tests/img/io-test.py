@@ -3,6 +3,7 @@
 Arguments: rhea-img, rhea-io.
 """
 import os
+import subprocess
 
 from tools import IMG, IO, Failure, main, outcome, run, same
 
@@ -97,6 +98,34 @@ def breakpoints():
         io("-c", line, "top.qcow2")
 
 
+def together():
+    """Many requests under way are all told of, and one that ends while a line is waited for at once."""
+    prepare("ours")
+    places = range(0, 1 << 20, 16384)
+    lines = ["aio_write -P %d %d 16k" % (at >> 14, at) for at in places] + ["aio_flush", "length"]
+    out = run(IO["ours"], *commands(*lines), "top.qcow2")[0].splitlines()
+    same(sorted(line for line in out if line.startswith("wrote")),
+         sorted("wrote 16384/16384 bytes at offset %d" % at for at in places), out)
+    same(out[-1], "1 MiB", "the length after aio_flush")
+    run(IO["theirs"], *commands(*["read -P %d %d 16k" % (at >> 14, at) for at in places]), "top.qcow2")
+    with subprocess.Popen([IO["ours"], "top.qcow2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tool:
+        tool.stdin.write(b"aio_read 0 4k\naio_read 4k 4k\n")
+        tool.stdin.flush()
+        done = 0
+        while done < 2:
+            done += b"ops/sec" in tool.stdout.readline()
+        tool.stdin.write(b"quit\n")
+        tool.stdin.close()
+        same(tool.wait(timeout=30), 0, "quit")
+    for line in ("aio_read -i 0 4k", "aio_write -i 0 4k", "sleep x", "sleep -1", "sleep 1", "sleep", "help",
+                 "help close", "help sleep", "help map", "r -z 0 1", "read -P", "discard -z 0 1"):
+        got, want = (outcome(side, ["-c", line, debug()], io=True) for side in ("ours", "theirs"))
+        if line == "help":
+            got, want = ([r for r in side[1].splitlines() if "reopen" not in r and "truncate" not in r]
+                         for side in (got, want))
+        same(got, want, line)
+
+
 def for_ever():
     """What would never come is said; the end lets all go on.  Debian's waits for ever."""
     start = ["break write_aio A", "aio_write 0 64k", "wait_break A"]
@@ -137,4 +166,4 @@ def trace():
 
 
 if __name__ == "__main__":
-    main([options, breakpoints, for_ever, trace])
+    main([options, together, breakpoints, for_ever, trace])
