@@ -114,10 +114,15 @@ static const CharPortOps ops = { .space = space, .bytes = bytes, .event = event 
 
 RngEgd *rng_egd_new(const char *id, RngSource **source, Error **errp)
 {
-    int fds[2];
+    int fds[2] = { -1, -1 };
 
     if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0 || fcntl(fds[1], F_SETPIPE_SZ, 4096) < 0) {
         error_set(errp, "rng object '%s': %s", id, errno_text(errno));
+        for (unsigned i = 0; i < 2; i++) {
+            if (fds[i] >= 0) {
+                close(fds[i]);
+            }
+        }
         return NULL;
     }
     RngEgd *e = g_new0(RngEgd, 1);
