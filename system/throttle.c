@@ -164,7 +164,7 @@ bool qmp_block_set_io_throttle(const BlockIOThrottle *a, Error **errp)
         return error_set_class(errp, ERROR_DEVICE_NOT_FOUND, "Device '%s' not found",
                                a->device != NULL ? a->device : a->id);
     }
-    if (f->node == NULL) {
+    if (f->node == NULL || (f->tray == NULL && f->lost != NULL)) {     /* drive_del has taken it */
         return error_set(errp, "Device has no medium");
     }
 #define LIMIT(kind, name, old) \

@@ -422,6 +422,8 @@ def test_drives_in_use():
             same(["node-name" in row for row in m.qmp.cmd("query-blockstats")], [False])
             same(m.qmp.cmd("query-blockstats", **{"query-nodes": True}), [])
             says(m, "drive_del d0", "Device 'd0' not found\n")
+            limits = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+            m.qmp.fails("block_set_io_throttle", text="Device has no medium", id="v", **limits)
             says(m, "drive_add 0 if=none,id=d0," + image, "Duplicate ID 'd0' for drive\n")
             human(m, "info qtree")
             says(m, "device_del v", "")
