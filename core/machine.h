@@ -56,7 +56,7 @@ typedef struct BoardConfig {
     bool no_fd_bootchk;        /* -no-fd-bootchk */
     bool cpu_pm;               /* -overcommit cpu-pm=on: HLT, PAUSE and MWAIT do not exit */
     int kernel_irqchip;        /* 0 off, 1 on, 2 split */
-    bool mem_merge, dump_guest_core;
+    bool mem_merge, dump_guest_core, mem_prealloc;
     char *uuid;                /* text, or NULL */
     char *guest_name;          /* -name guest= */
     int64_t rtc_offset_s;      /* guest RTC minus UTC at start */

@@ -506,7 +506,7 @@ static bool read_host(Config *c, const CmdLine *cmd, Error **errp)
         }
     }
     c->mem_path = cmdline_last(cmd, OPT_MEM_PATH);
-    c->mem_prealloc = cmdline_has(cmd, OPT_MEM_PREALLOC);
+    c->board.mem_prealloc = cmdline_has(cmd, OPT_MEM_PREALLOC);
     if (c->mem_path != NULL && c->board.memory_backend != NULL) {
         return error_set(errp, "-mem-path: cannot be used together with -machine memory-backend=");
     }

@@ -14,7 +14,7 @@ typedef struct Config {
     BoardConfig board;
     RunPolicy policy;
     char *accel;               /* "kvm" or "qtest", colon-separated choices */
-    bool one_domain, smbios_entry64, nodefaults, nographic, mem_lock, mem_prealloc, debug_threads;
+    bool one_domain, smbios_entry64, nodefaults, nographic, mem_lock, debug_threads;
     char *process_name;
     const char *mem_path;      /* -mem-path, or NULL */
 } Config;

@@ -239,7 +239,7 @@ static bool make_ram(Machine *m, const Config *config, Error **errp)
     const BoardConfig *c = &m->cfg;
     RamConfig r = { .source = config->mem_path != NULL ? RAM_FILE : RAM_ANON, .path = config->mem_path,
                     .size = c->ram_size, .reserve = true, .merge = c->mem_merge, .dump = c->dump_guest_core,
-                    .prealloc = config->mem_prealloc, .prealloc_threads = c->smp.cpus };
+                    .prealloc = c->mem_prealloc, .prealloc_threads = c->smp.cpus };
 
     m->ram_blocks = g_ptr_array_new();
     if (c->memory_backend != NULL) {

@@ -135,7 +135,21 @@ static void tell_memdev(const char *id, ObjectConfigQomType type, void *arg)
 
 bool qmp_query_memdev(MemdevList *ret, Error **errp)
 {
+    const BoardConfig *c = &machine()->cfg;
+
     objects_each(tell_memdev, ret);
+    if (c->memory_backend == NULL && ram_find("pc.ram") != NULL) {     /* no object of the user's */
+        Memdev *d = qapi_new_memdev();
+
+        d->id = g_strdup("pc.ram");
+        d->size = (int64_t)c->ram_size;
+        d->merge = c->mem_merge;
+        d->dump = c->dump_guest_core;
+        d->prealloc = c->mem_prealloc;
+        d->reserve = true;
+        d->policy = HOST_MEM_POLICY_DEFAULT;
+        qapi_append(ret, d);
+    }
     return true;
 }
 

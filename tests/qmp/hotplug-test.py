@@ -189,8 +189,12 @@ def test_memdev():
                         "share": False, "reserve": True, "host-nodes": [], "policy": "default"})
         same((got["b"]["size"], got["b"]["share"], got["b"]["prealloc"]), (1 << 21, True, True))
         q.cmd("object-del", id="a")
-        same([d["id"] for d in q.cmd("query-memdev")], ["b"])
+        same([d["id"] for d in q.cmd("query-memdev")], ["b", "pc.ram"])
+        same(got["pc.ram"], {**got["a"], "id": "pc.ram", "size": 16 << 20, "merge": True})
         q.fails("query-memdev", text="'id' is unexpected", id="b")
+    with still("-object", "memory-backend-ram,id=a,size=64M", "-m", "64",
+               "-machine", "memory-backend=a") as m:
+        same([d["id"] for d in m.qmp.cmd("query-memdev")], ["a"])
 
 
 def test_cpu_in_the_middle():
