@@ -48,6 +48,7 @@ BEAT = 5              # seconds between two signs of life of the lab
 BEAT_LIMIT = 90       # after so many without one it counts as dead
 START_LIMIT = 180     # until its first test
 END_LIMIT = 15        # between asking it to end and killing it
+STILL_LIMIT = 2       # times that a test is begun again because the lab's own kernel stood still or panicked
 TAIL = 30
 
 # Variants of the build: folder, environment, meson options, the suites run in it (None: all),
@@ -85,7 +86,7 @@ class Test:
         self.name, self.command, self.limit = name, command, limit
         self.env, self.where, self.workdir = env or {}, where, workdir
         self.parallel = parallel
-        self.again = False
+        self.stood_still = 0                 # times that the lab's own kernel did, or panicked
         self.log = os.path.join(LOGS, re.sub(r"[^\w.-]+", "-", name) + ".log")
 
 
@@ -300,8 +301,8 @@ def watch_lab(machine, left, report):
             reason = "still running %d s after its start" % (now - start)
         report.running([t.name for t in left[:1]], start)
     status = machine.end(0 if reason else 30)
-    if running and (silent or machine.panicked()) and not left[0].again:
-        left[0].again = True
+    if running and (silent or machine.panicked()) and left[0].stood_still < STILL_LIMIT:
+        left[0].stood_still += 1
         report.stage("      the lab's own kernel %s under %s: once more, in a fresh machine"
                      % ("stands still" if silent else "panicked", left[0].name))
         return left
