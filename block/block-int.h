@@ -185,6 +185,7 @@ struct BlkNode {
     Lock wait_lock;            /* guards what is below, up to woken */
     bool flushing;             /* a pool thread writes metadata for flushes; */
     struct Walk *flushes;             /* those that came meanwhile, the last first */
+    unsigned graces;           /* posts of blk_grace() that are on their way; atomic */
     uint64_t wakes;            /* calls of blk_wake(); read without the lock, atomic */
     struct Walk *waiting;      /* on a request in flight, oldest first */
     LockCond woken;            /* for blocking requests that wait */

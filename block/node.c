@@ -905,7 +905,7 @@ BlkNode *blk_open(const BlkOptions *o, Error **errp)
 
 static bool idle(BlkNode *n)
 {
-    bool is_idle = true;
+    bool is_idle = __atomic_load_n(&n->graces, __ATOMIC_ACQUIRE) == 0;
 
     epoch_enter();
     for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {

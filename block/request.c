@@ -279,6 +279,7 @@ static void grace_here(Post *p)
     } else {
         grace_leave(item->grace);
     }
+    __atomic_sub_fetch(&item->node->graces, 1, __ATOMIC_RELEASE);      /* from here on it may be closed */
     g_free(item);
 }
 
@@ -293,6 +294,7 @@ void blk_grace(BlkNode *n, BlkGrace *g)
         GraceItem *item = g_new0(GraceItem, 1);
         *item = (GraceItem){ .post.run = grace_here, .loop = l->loop, .node = n, .grace = g };
         __atomic_add_fetch(&g->left, 1, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&n->graces, 1, __ATOMIC_RELAXED);
         loop_post(l->loop, &item->post);
     }
     lock_drop(&n->lanes_lock);

@@ -338,6 +338,12 @@ static void test_drain(void **state)
     close_ok(n);
 }
 
+static void wait_for(sem_t *sem)
+{
+    while (sem_wait(sem) < 0) {
+    }
+}
+
 /* Whoever waits for the request goes on while this has more to do, and it is still in flight. */
 static void done_slowly(BlkReq *r, int ret)
 {
@@ -360,11 +366,66 @@ static void test_close_when_answered(void **state)
     io.sem = &sem;
     io.req.done = done_slowly;
     loop_call(l, io_submit_here, &io);
-    while (sem_wait(&sem) < 0) {
-    }
+    wait_for(&sem);
     close_ok(n);
     sem_destroy(&sem);
     worker_free(l);
+}
+
+typedef struct Late {
+    Io io;
+    sem_t answered, go, busy;
+    BlkGrace grace;
+    bool over;                 /* atomic */
+} Late;
+
+static void late_done(BlkReq *r, int ret)
+{
+    Late *t = container_of(r, Late, io.req);
+
+    sem_post(&t->answered);
+    wait_for(&t->go);
+}
+
+static void late_busy(void *arg)
+{
+    Late *t = arg;
+    g_autofree guint8 *bytes = g_malloc0(4 * MiB);
+
+    sem_post(&t->busy);
+    g_free(g_compute_checksum_for_data(G_CHECKSUM_SHA256, bytes, 4 * MiB));
+}
+
+static void late_over(BlkGrace *g)
+{
+    __atomic_store_n(&container_of(g, Late, grace)->over, true, __ATOMIC_RELEASE);
+}
+
+/* A grace asks a loop about requests that are over by then: the node stays until it has. */
+static void test_close_after_grace(void **state)
+{
+    BlkNode *n = open_ok(&(BlkOptions){ .driver = "null-co", .node_name = "n" });
+    Loop *l = worker_new("w");
+    uint8_t byte = 0;
+    Late t = { .grace.over = late_over };
+
+    sem_init(&t.answered, 0, 0);
+    sem_init(&t.go, 0, 0);
+    sem_init(&t.busy, 0, 0);
+    io_prepare(&t.io, n, l, BLK_READ, 0, 1, &byte, 0);
+    t.io.req.done = late_done;
+    loop_call(l, io_submit_here, &t.io);
+    wait_for(&t.answered);
+    loop_call(l, late_busy, &t);
+    blk_grace(n, &t.grace);
+    sem_post(&t.go);
+    wait_for(&t.busy);
+    close_ok(n);
+    assert_true(__atomic_load_n(&t.over, __ATOMIC_ACQUIRE));
+    worker_free(l);
+    sem_destroy(&t.answered);
+    sem_destroy(&t.go);
+    sem_destroy(&t.busy);
 }
 
 /* --- a format --- */
@@ -532,6 +593,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_locks),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_close_when_answered),
+        cmocka_unit_test(test_close_after_grace),
         cmocka_unit_test(test_format),
     };
     int failed = cmocka_run_group_tests_name("block-request", tests, NULL, NULL);
