@@ -103,22 +103,33 @@ static char *made_id(const DriveConfig *c)
     return g_strdup_printf("%s%u", drive_if_name(plug), made[plug]++);
 }
 
+/* @o for an image that something else is put on, which the words about the disk go to. */
+static BlkOptions below_top(const BlkOptions *o)
+{
+    BlkOptions image = *o;
+
+    image.drive_id = image.rates_group = NULL;
+    image.rates = NULL;
+    image.detect_zeroes = BLK_DETECT_OFF;
+    return image;
+}
+
 /* Writes go to a file that is gone in the end. */
 static BlkNode *open_temporary(const BlkOptions *o, Error **errp)
 {
     BlkOptions top = { .drive_id = o->drive_id, .rerror = o->rerror, .werror = o->werror,
                        .account_failed = o->account_failed, .account_invalid = o->account_invalid,
-                       .discard_unmap = true };
-    BlkOptions base = *o;
+                       .rates = o->rates, .rates_group = o->rates_group, .discard_unmap = true,
+                       .detect_zeroes = o->detect_zeroes };
+    BlkOptions base = below_top(o);
 
-    base.drive_id = NULL;
     return blk_open_temporary(&base, &top, errp);
 }
 
 /* @o, with a filter on it that fills the image. */
 static BlkNode *open_copying(const BlkOptions *o, Error **errp)
 {
-    BlkOptions image = *o;
+    BlkOptions image = below_top(o);
     BlkOptions top = { .driver = "copy-on-read", .child = &image, .drive_id = o->drive_id,
                        .rerror = o->rerror, .werror = o->werror, .account_failed = o->account_failed,
                        .account_invalid = o->account_invalid, .rates = o->rates,
@@ -126,9 +137,6 @@ static BlkNode *open_copying(const BlkOptions *o, Error **errp)
                        .cache_no_flush = o->cache_no_flush, .discard_unmap = o->discard_unmap,
                        .detect_zeroes = o->detect_zeroes };
 
-    image.drive_id = image.rates_group = NULL;
-    image.rates = NULL;
-    image.detect_zeroes = BLK_DETECT_OFF;
     return blk_open(&top, errp);
 }
 

@@ -47,6 +47,16 @@ def test_drive():
         check("group" not in nodes["n"], "a node has no group")
 
 
+def test_layers():
+    """The limits are the disk's, whatever the -drive puts on its image."""
+    for more, driver in (("", "null-co"), (",snapshot=on", "qcow2"), (",copy-on-read=on", "copy-on-read")):
+        drive = "if=none,id=d,driver=null-co,size=1M,bps=1048576,group=g,detect-zeroes=on" + more
+        with still("-drive", drive, "-device", "virtio-blk-pci,drive=d") as m:
+            got = inserted(m.qmp, "d")
+            same((got["drv"], got["detect_zeroes"]), (driver, "on"))
+            same(limits(m.qmp, "d"), {"bps": 1048576, "group": "g"})
+
+
 def test_command():
     with disks() as m:
         q = m.qmp
