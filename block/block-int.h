@@ -88,6 +88,8 @@ struct BlkDriver {
     /* The users' rights changed, taken together; NULL: nothing to do. */
     bool (*rights)(BlkNode *n, unsigned need, unsigned share, Error **errp);
     bool (*truncate)(BlkNode *n, uint64_t size, Error **errp);
+    /* Gives a place to what reads as zeroes and has none, durably; blocks.  NULL: it has no map. */
+    int (*premap)(BlkNode *n, uint64_t from, uint64_t to);
     /* Sets n->size to what the host has after writes past its end; on control.  NULL: none go there. */
     void (*follow_size)(BlkNode *n);
     /* Images: the name they keep of what is behind them; blocks, nothing is in flight. */

@@ -210,6 +210,10 @@ CTX_CONTROL void blk_each_user(BlkNode *n, void (*fn)(const char *who, unsigned 
 /* Changes the size of @n to @size bytes (rounded up to 512); new bytes read as zeroes.  Users hear
  * by resized().  @n has no requests in flight beyond the smaller of both sizes. */
 CTX_CONTROL bool blk_truncate(BlkNode *n, uint64_t size, Error **errp);
+/* Gives what of bytes [@from, @to) reads as zeroes and has no place in the image one, durably; it reads as
+ * zeroes as before.  Blocks; 0 or a negative errno (what was mapped until then stays so), -ENOTSUP: the
+ * format cannot. */
+CTX_CONTROL int blk_premap(BlkNode *n, uint64_t from, uint64_t to);
 
 /* --- what a range is made of --- */
 

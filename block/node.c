@@ -557,6 +557,12 @@ bool blk_truncate(BlkNode *n, uint64_t size, Error **errp)
     return n->drv->truncate(n, size, errp);
 }
 
+int blk_premap(BlkNode *n, uint64_t from, uint64_t to)
+{
+    assert_control();
+    return n->read_only ? -EACCES : !n->drv->premap ? -ENOTSUP : n->drv->premap(n, from, to);
+}
+
 bool blk_amend(BlkNode *n, const BlkAmend *o, bool force, Error **errp)
 {
     assert_control();

@@ -279,6 +279,10 @@ int qcow2_resolve_slow(BlkNode *n, const BlkReq *r, Extent *e);
 int qcow2_commit(BlkNode *n, const BlkReq *r, const Extent *e, int ret);
 int qcow2_status(BlkNode *n, uint64_t off, uint64_t len, BlkStatus *s);
 
+/* On a thread that may block: what of [@from, @to) has no place and reads as zeroes gets one, durably.
+ * -ENOTSUP: the format has no way to say so. */
+int qcow2_premap(BlkNode *n, uint64_t from, uint64_t to);
+
 /* Is a Change under way at guest cluster @g? */
 bool qcow2_changing(const Qcow2 *q, uint64_t g);
 /* On the pool: the slice with the L2 entry of @g, which has a table of its own; pinned. */

@@ -871,6 +871,81 @@ static int slice_alone_locked(BlkNode *n, uint64_t g, Slice **out) LOCK_UNCHECKE
     }
 }
 
+/* The run has a cluster afterwards, for one of @left, and the file reaches to its end, before *@reach: before
+ * anything says that it does. */
+static int run_reach_locked(BlkNode *n, uint64_t left, uint64_t *reach) LOCK_UNCHECKED
+{
+    static const uint8_t zeroes[512] __attribute__((aligned(4096)));
+    Qcow2 *q = n->state;
+    int ret = 0;
+
+    while (ret == 0 && (q->run >= q->run_end || q->run >= *reach)) {
+        ret = q->run >= q->run_end ? qcow2_refill_locked(n) : 0;
+        uint64_t end = MIN(q->run_end, q->run + left);
+
+        if (ret == 0 && end > *reach) {
+            lock_drop(&q->lock);
+            ret = blk_pwrite(n->child, (end << q->cluster_bits) - sizeof(zeroes), zeroes, sizeof(zeroes));
+            lock_take(&q->lock);
+            *reach = end;
+        }
+    }
+    return ret;
+}
+
+/* Gives guest cluster @g, the first of @left, a place if it has none and reads as zeroes, which it does
+ * afterwards too. */
+static int premap_locked(BlkNode *n, uint64_t g, uint64_t left, uint64_t *reach)
+{
+    Qcow2 *q = n->state;
+    Slice *s;
+    int ret = qcow2_keep_bounded_locked(n);
+
+    ret = ret < 0 ? ret : slice_alone_locked(n, g, &s);
+    ret = ret < 0 || q->external ? ret : run_reach_locked(n, left, reach);
+    ret = ret < 0 ? ret : slice_alone_locked(n, g, &s);
+    if (ret < 0) {
+        return ret;
+    }
+    Entry e = entry_read(q, s, g);
+    if (e.there || !reads_zero(q, &e, g)) {
+        return 0;
+    }
+    if (!q->external && (q->run >= q->run_end || q->run >= *reach)) {
+        return -EAGAIN;        /* somebody else took it */
+    }
+    uint64_t host = q->external ? g : q->run++;
+    /* What is at that place of a data file, or what zeroes are when they are decrypted, is not to show. */
+    bool hidden = q->external || q->h.crypt_method;
+    e.raw = host << q->cluster_bits | QCOW2_COPIED | (e.raw & QCOW2_ZERO);
+    if (hidden && q->entry_size == 16) {
+        e.subs = UINT64_C(0xffffffff) << QCOW2_SUBS;
+    } else if (hidden) {
+        e.raw |= QCOW2_ZERO;
+    }
+    entry_write(q, s, g, &e);
+    return 0;
+}
+
+int qcow2_premap(BlkNode *n, uint64_t from, uint64_t to)
+{
+    Qcow2 *q = n->state;
+    uint64_t end = DIV_ROUND_UP(to, q->cluster), reach = 0;
+    int ret = 0;
+
+    if (q->h.version < 3 && q->h.crypt_method) {
+        return -ENOTSUP;       /* it cannot say "zeroes" */
+    }
+    lock_take(&q->lock);
+    for (uint64_t g = from >> q->cluster_bits; ret == 0 && g < end;) {
+        ret = q->corrupt ? -EIO : premap_locked(n, g, end - g, &reach);
+        g += ret == 0;
+        ret = ret == -EAGAIN ? 0 : ret;
+    }
+    lock_drop(&q->lock);
+    return ret < 0 ? ret : blk_pflush(n);
+}
+
 int qcow2_link_compressed(BlkNode *n, uint64_t off, uint64_t entry, int ret)
 {
     Qcow2 *q = n->state;

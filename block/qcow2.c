@@ -209,7 +209,7 @@ static bool qcow2_open(BlkNode *n, const BlkOptions *o, Error **errp)
     }
     if (!qcow2_header_read(n->child, &q->h, errp) || !zip_load((ZipKind)q->h.compression, errp) ||
         !open_tables(n, errp) || (!n->read_only && !claim(n, o, errp)) ||
-        !open_backing(n, o, errp) || !open_data(n, o, errp) || !qcow2_crypt_open(n, o, errp)) {
+        !open_data(n, o, errp) || !open_backing(n, o, errp) || !qcow2_crypt_open(n, o, errp)) {
         qcow2_free(n);
         return false;
     }
@@ -330,6 +330,7 @@ const BlkDriver blk_qcow2 = {
     .close = qcow2_close,
     .rights = qcow2_rights,
     .truncate = qcow2_truncate,
+    .premap = qcow2_premap,
     .check = qcow2_check,
     .write_compressed = qcow2_pack,
     .amend = qcow2_amend,

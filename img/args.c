@@ -181,6 +181,25 @@ bool size_read(const char *text, uint64_t *out)
     return *text != '-' && keyval_size(text, 1, out) && *out <= INT64_MAX;
 }
 
+bool size_too_large(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    uint64_t size;
+
+    return digits && strlen(text + digits) <= 1 && strchr("kKmMgGtTpPeE", text[digits]) &&
+           !size_read(text, &size);
+}
+
+bool image_size_read(const char *text, uint64_t *out, Error **errp)
+{
+    if (size_too_large(text)) {
+        return error_set(errp, "Invalid image size specified. Must be between 0 and %" PRId64 ".", INT64_MAX);
+    }
+    return size_read(text, out) ||
+           error_set(errp, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for "
+                     "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
+}
+
 bool number_read(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
     return g_ascii_string_to_unsigned(text, 10, min, max, out, NULL);

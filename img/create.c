@@ -147,10 +147,7 @@ int cmd_create(Args *a)
         error_set(&err, "Unexpected argument: %s", a->rest[2]);
         return fail(1, err);
     }
-    if (has_size && !size_read(a->rest[1], &o.size)) {
-        error_set(&err, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for "
-                  "kilobytes, "
-                  "megabytes, gigabytes, terabytes, petabytes and exabytes.");
+    if (has_size && !image_size_read(a->rest[1], &o.size, &err)) {
         return fail(1, err);
     }
     if (!can_create(o.driver)) {

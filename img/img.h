@@ -44,6 +44,10 @@ bool args_read(Args *a, int argc, char **argv, const char *letters, const char *
 void args_clear(Args *a);
 /* "1.5G" as bytes. */
 bool size_read(const char *text, uint64_t *out);
+/* Is @text a number of bytes that is too large? */
+bool size_too_large(const char *text);
+/* The size of an image, or an error that says what could be. */
+bool image_size_read(const char *text, uint64_t *out, Error **errp);
 /* A whole number in [@min, @max]. */
 bool number_read(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 /* Reads -o into @o, whose strings stay those of @list; false with a text, or when help was printed: *help.
@@ -95,6 +99,12 @@ bool image_close(Image *i);
 /* The read-only @n shows the internal snapshot that @param names: an id, a name, or "snapshot.id=..." and
  * "snapshot.name=..." joined by a comma. */
 bool image_show(BlkNode *n, const char *param, Error **errp);
+
+/* The image gets @size bytes, with space as @how says: off (or NULL), metadata, falloc or full.  If that
+ * fails it has the size it had, or the error's hint tells which. */
+bool image_resize(BlkNode *n, uint64_t size, const char *how, Error **errp);
+/* Is @how one of those? */
+bool image_prealloc_ok(const char *how, Error **errp);
 
 /* Where the image @of finds the file it calls @name. */
 char *path_beside(const char *of, const char *name);

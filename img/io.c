@@ -35,7 +35,8 @@ bool io_number(const char *text, uint64_t *out)
     if (size_read(text, out)) {
         return true;
     }
-    printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
+    printf("Parsing error: %s -- %s\n", size_too_large(text) ? "argument too large"
+           : "non-numeric argument, or extraneous/unrecognized suffix", text);
     return false;
 }
 
@@ -123,38 +124,55 @@ static int run_length(Session *s, int argc, char **argv)
     return 0;
 }
 
-static int run_truncate(Session *s, int argc, char **argv)
-{
-    Error *err = NULL;
-    uint64_t size;
-
-    if (!io_writable(s)) {
-        return -EACCES;
-    }
-    if (argc != 2) {
-        printf("truncate: preallocation is not supported here\n");
-        return -EINVAL;
-    }
-    if (!io_number(argv[1], &size)) {
-        return -EINVAL;
-    }
-    if (!aio_wait(s)) {
-        printf("truncate: a breakpoint has stopped a request\n");
-        return -EBUSY;
-    }
-    if (!blk_truncate(s->image.node, size, &err)) {
-        error_report(err);
-        return -EIO;
-    }
-    return 0;
-}
-
 /* The image itself, under what -C put on it. */
 static BlkNode *layer(const Session *s)
 {
     BlkNode *n = s->image.node;
 
     return s->image.copying ? blk_child(n, 0) : n;
+}
+
+static int run_truncate(Session *s, int argc, char **argv)
+{
+    const char *how = NULL;
+    Error *err = NULL;
+    uint64_t size;
+    int got;
+
+    if (!io_writable(s)) {
+        return -EACCES;
+    }
+    optind = 0;
+    opterr = 1;
+    while ((got = getopt(argc, argv, "m:")) != -1) {
+        if (got != 'm') {
+            io_usage_of(argv[0]);
+            return -EINVAL;
+        }
+        how = optarg;
+    }
+    if (!image_prealloc_ok(how, &err)) {
+        error_report(err);
+        return -EINVAL;
+    }
+    if (optind == argc) {
+        io_usage_of(argv[0]);
+        return -EINVAL;
+    }
+    if (!io_number(argv[optind], &size)) {
+        return -EINVAL;
+    }
+    if (!aio_wait(s)) {
+        printf("truncate: a breakpoint has stopped a request\n");
+        return -EBUSY;
+    }
+    bool whole = size % 512 == 0 || strcmp(blk_driver_name(layer(s)), "qcow2") != 0 ||
+                 error_set(&err, "The new size must be a multiple of 512");
+    if (!whole || !image_resize(s->image.node, size, how, &err)) {
+        error_report(err);
+        return -EIO;
+    }
+    return 0;
 }
 
 /* Is [@off, @off + *@len) of the image's own layer?  Cuts *@len to what the answer is true of. */
@@ -290,6 +308,11 @@ static const IoCommand *find(const char *name)
     return NULL;
 }
 
+void io_usage_of(const char *name)
+{
+    io_usage(find(name));
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp((*(const IoCommand *const *)a)->name, (*(const IoCommand *const *)b)->name);
@@ -335,7 +358,8 @@ const IoCommand io_image_commands[] = {
     { "quit", "q", 0, 0, false, NULL, "exit the program", run_quit },
     { "sigraise", NULL, 1, 1, false, "signal", "raises a signal", run_raise },
     { "sleep", NULL, 1, 1, false, NULL, "waits for the given value in milliseconds", run_rest },
-    { "truncate", "t", 1, 3, true, "off", "truncates the current file at the given offset", run_truncate },
+    { "truncate", "t", 1, 3, true, "[-m prealloc_mode] off",
+      "truncates the current file at the given offset", run_truncate },
     { 0 },
 };
 

@@ -43,8 +43,9 @@ struct Aio {
     Aio *next;
 };
 
-/* The one line of @c. */
+/* The one line of @c; and of the command that is called @name. */
 void io_usage(const IoCommand *c);
+void io_usage_of(const char *name);
 
 extern const IoCommand io_transfer_commands[], io_image_commands[], io_break_commands[];
 

@@ -112,8 +112,8 @@ int cmd_measure(Args *a)
                                 : "Either --size N or one filename must be specified.");
     } else if (a->size && (a->image_opts || a->format || a->snapshot)) {
         error_set(&err, "--image-opts, -f, and -l require a filename argument.");
-    } else if (a->size && !size_read(a->size, &o.size)) {
-        error_set(&err, "Invalid image size specified. You may use k, M, G, T, P or E suffixes.");
+    } else if (a->size && !image_size_read(a->size, &o.size, &err)) {
+        ok = false;
     } else if (a->size || image_open(&image, a->rest[0], a->format, NULL, flags, &err)) {
         if (!a->snapshot || image_show(image.node, a->snapshot, &err)) {
             o.size = image.node ? blk_size(image.node) : o.size;

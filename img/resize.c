@@ -1,39 +1,84 @@
-/* resize.c: rhea-img resize. */
+/* resize.c: rhea-img resize.
+ *
+ * 1. Space is set aside when the image has its new size; if there is not enough, it gets the old one back. */
+#include <errno.h>
 #include <inttypes.h>
 #include "img/img.h"
 #include "util/bytes.h"
 
-/* Writes zeroes to what was added, so that it has space. */
-static bool preallocate(BlkNode *n, uint64_t from, uint64_t to, const char *how, Error **errp)
+/* Sets space aside for what was added; @how: as image_resize(). */
+static int preallocate(BlkNode *n, uint64_t from, uint64_t to, const char *how)
 {
     static const uint8_t zeroes[MiB];
     bool full = !strcmp(how, "full") || strcmp(blk_driver_name(n), "qcow2") == 0;
     int ret = 0;
 
+    if (!strcmp(how, "metadata")) {
+        return blk_premap(n, from, to);
+    }
     if (!full) {
         ret = from < to ? blk_pzero(n, from, to - from, 0) : 0;
     }
     for (; full && from < to && ret == 0; from += MIN(to - from, sizeof(zeroes))) {
         ret = blk_pwrite(n, from, zeroes, MIN(to - from, sizeof(zeroes)));
     }
-    return ret == 0 || error_set_errno(errp, -ret, "Could not preallocate '%s'", blk_filename(n));
+    return ret < 0 ? ret : blk_pflush(n);
+}
+
+/* True: "off", or NULL. */
+static bool is_off(const char *how)
+{
+    return !how || !strcmp(how, "off");
+}
+
+bool image_prealloc_ok(const char *how, Error **errp)
+{
+    static const char *const modes[] = { "metadata", "falloc", "full" };
+    bool ok = is_off(how);
+
+    for (unsigned i = 0; i < ARRAY_LEN(modes); i++) {
+        ok = ok || !strcmp(how, modes[i]);
+    }
+    return ok || error_set(errp, "Invalid preallocation mode '%s'", how);
+}
+
+bool image_resize(BlkNode *n, uint64_t size, const char *how, Error **errp)
+{
+    uint64_t old = blk_size(n);
+    bool mapped = !strcmp(blk_driver_name(n), "qcow2");
+
+    if (!is_off(how) && size < old) {
+        return error_set(errp, mapped ? "Preallocation can't be used for shrinking an image"
+                                      : "Cannot use preallocation for shrinking files");
+    }
+    if (!is_off(how) && !strcmp(how, "metadata") && !mapped) {
+        return error_set(errp, "Unsupported preallocation mode: metadata");
+    }
+    if (!blk_truncate(n, size, errp)) {
+        return false;
+    }
+    int ret = is_off(how) ? 0 : preallocate(n, old, size, how);
+    if (ret == 0) {
+        return true;
+    }
+    error_set_errno(errp, -ret, "Could not preallocate '%s'", blk_filename(n));
+    return blk_truncate(n, old, NULL) ? false : error_hint(errp, "The image has %" PRIu64 " bytes now.",
+                                                           blk_size(n));
 }
 
 static bool resize(const Args *a, BlkNode *n, char sign, uint64_t by, Error **errp)
 {
     uint64_t old = blk_size(n), size = sign == '+' ? old + by : sign == '-' ? old - by : by;
-    const char *how = a->prealloc && strcmp(a->prealloc, "off") != 0 ? a->prealloc : NULL;
 
+    if (!image_prealloc_ok(a->prealloc, errp)) {
+        return false;
+    }
     if ((sign == '-' && by >= old) || size > INT64_MAX - 511 || (sign && !by)) {
         return error_set(errp, "New image size must be positive");
     }
     size = ALIGN_UP(size, 512);
-    if (size <= old && how) {
+    if (size <= old && !is_off(a->prealloc)) {
         return error_set(errp, "Preallocation can only be used for growing images");
-    }
-    if (how && strcmp(how, "falloc") != 0 && strcmp(how, "full") != 0) {
-        return error_set(errp, strcmp(how, "metadata") == 0 ? "Unsupported preallocation mode '%s'"
-                                                            : "Invalid preallocation mode '%s'", how);
     }
     if (size < old && !a->shrink) {
         error_set(errp, "Use the --shrink option to perform a shrink operation.");
@@ -41,7 +86,7 @@ static bool resize(const Args *a, BlkNode *n, char sign, uint64_t by, Error **er
                           "Before "
                           "performing such an operation, make sure there is no important data there.");
     }
-    return blk_truncate(n, size, errp) && (!how || preallocate(n, old, size, how, errp));
+    return image_resize(n, size, a->prealloc, errp);
 }
 
 int cmd_resize(Args *a)
@@ -53,10 +98,7 @@ int cmd_resize(Args *a)
     Image image;
     uint64_t by;
 
-    if (!size_read(text, &by)) {
-        error_set(&err, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for "
-                  "kilobytes, "
-                  "megabytes, gigabytes, terabytes, petabytes and exabytes.");
+    if (!image_size_read(text, &by, &err)) {
         return fail(1, err);
     }
     if (!image_open(&image, a->rest[0], a->format, NULL, flags, &err)) {
