@@ -1,6 +1,7 @@
 /* null.c: storage that keeps nothing, for tests and for measuring what is above it. */
 #include "block/block-int.h"
 #include "util/bytes.h"
+#include "util/clock.h"
 
 typedef struct Null {
     uint64_t latency_ns;
@@ -50,6 +51,21 @@ static void null_submit(BlkLane *l, BlkReq *r)
     timer_set(t, l->bl->now + (int64_t)null->latency_ns);
 }
 
+/* A request that nobody signals the end of. */
+static void null_wait(uint64_t ns)
+{
+    Lock lock = LOCK_INIT(RANK_LEAF, "null");
+    LockCond never = { 0 };
+    int64_t end = clock_now(CLOCK_HOST) + (int64_t)ns;
+
+    lock_take(&lock);
+    for (int64_t left = (int64_t)ns; left > 0; left = end - clock_now(CLOCK_HOST)) {
+        lock_wait(&lock, &never, left);
+    }
+    lock_drop(&lock);
+    lock_destroy(&lock);
+}
+
 static int null_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off,
                          const struct iovec *iov, unsigned niov, uint64_t len)
 {
@@ -58,6 +74,7 @@ static int null_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off,
     if (op == BLK_READ && null->read_zeroes) {
         blk_iov_zero(iov, niov, 0, len);
     }
+    null_wait(null->latency_ns);
     return 0;
 }
 

@@ -106,6 +106,9 @@ bool image_resize(BlkNode *n, uint64_t size, const char *how, Error **errp);
 /* Is @how one of those? */
 bool image_prealloc_ok(const char *how, Error **errp);
 
+/* Prints what @i has of what only the format of @n has. */
+void specific_print(const BlkNode *n, const BlkImageInfo *i);
+
 /* Where the image @of finds the file it calls @name. */
 char *path_beside(const char *of, const char *name);
 

@@ -69,6 +69,19 @@ static void dump(const uint8_t *p, uint64_t len, uint64_t off)
 
 /* --- options --- */
 
+/* The byte that @text is, or says that it is none. */
+static bool pattern_read(const char *text, uint64_t *out)
+{
+    char *end;
+
+    *out = g_ascii_strtoull(text, &end, 0);
+    if (g_ascii_isdigit(*text) && !*end && *out <= 0xff) {
+        return true;
+    }
+    printf("%s is not a valid pattern byte\n", text);
+    return false;
+}
+
 /* The words of a command before its offset; false: they were wrong, and it was said. */
 static bool options_read(Transfer *t, const IoCommand *c, int argc, char **argv, const char *letters)
 {
@@ -92,7 +105,7 @@ static bool options_read(Transfer *t, const IoCommand *c, int argc, char **argv,
         case 'a': case 'p': break;     /* for older scripts: neither changed anything */
         case 'P':
             t->verify = true;
-            ok = io_number(optarg, &t->pattern) && t->pattern <= 0xff;
+            ok = pattern_read(optarg, &t->pattern);
             break;
         case 'l': t->has_len = true; ok = io_number(optarg, &t->verify_len); break;
         case 's':
@@ -184,10 +197,10 @@ static void buffer_free(const Session *s, uint8_t *buf)
 
 static bool verified(const Transfer *t, const uint8_t *buf)
 {
-    uint64_t at = t->has_at ? t->verify_at : 0, len = t->has_len ? t->verify_len : t->len - MIN(at, t->len);
+    uint64_t at = t->has_at ? t->verify_at : 0, len = t->has_len ? t->verify_len : t->len - at;
 
     for (uint64_t i = 0; i < len; i++) {
-        if (at + i >= t->len || buf[at + i] != t->pattern) {
+        if (buf[at + i] != t->pattern) {
             printf("Pattern verification failed at offset %" PRIu64 ", %" PRIu64 " bytes\n", t->off + at,
                    len);
             return false;
@@ -275,6 +288,10 @@ static int read_as(Session *s, int argc, char **argv, const char *letters, bool 
         io_usage(c);
         return -EINVAL;
     }
+    if (t->verify_at > t->len || t->verify_len > t->len - t->verify_at) {
+        printf("pattern verification range exceeds end of read data\n");
+        return -EINVAL;
+    }
     io.buf = buffer_new(s, t->len, 0xab);
     if (!io.buf) {
         return -ENOMEM;
@@ -329,14 +346,15 @@ static int fill_from(const char *path, uint8_t *buf, uint64_t len)
 }
 
 /* False, said: options that do not go together. */
-static bool write_ok(const Transfer *t)
+static bool write_ok(const Transfer *t, bool aio, int numbers)
 {
     const struct { bool wrong; const char *text; } rules[] = {
+        { aio && t->zero && numbers > 2, "-z supports only a single length parameter" },
         { t->compress && t->zero, "-c and -z cannot be specified at the same time" },
         { t->fua && t->compress, "-f and -c cannot be specified at the same time" },
         { t->no_fallback && !t->zero, "-n requires -z to be specified" },
         { t->unmap && !t->zero, "-u requires -z to be specified" },
-        { t->zero + t->verify + (t->source != NULL) > 1,
+        { !aio && t->zero + t->verify + (t->source != NULL) > 1,
           "Only one of -z, -P, and -s can be specified at the same time" },
     };
 
@@ -404,7 +422,8 @@ static int write_as(Session *s, int argc, char **argv, const char *letters, bool
     if (!io_writable(s)) {
         return -EACCES;
     }
-    if (!options_read(t, c, argc, argv, letters) || !write_ok(t) || !range_read(t, c, argc, argv, many)) {
+    if (!options_read(t, c, argc, argv, letters) || !write_ok(t, aio, argc - optind) ||
+        !range_read(t, c, argc, argv, many)) {
         return -EINVAL;
     }
     if (t->invalid) {

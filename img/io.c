@@ -247,12 +247,13 @@ static int run_info(Session *s, int argc, char **argv)
     BlkImageInfo i;
 
     blk_image_info(layer(s), &i);
-    printf("format name: %s\n", blk_driver_name(layer(s)));
-    if (i.cluster_size) {
-        g_autofree char *text = io_size((double)i.cluster_size);
-
-        printf("cluster size: %s\n", text);
-    }
+    /* State of a machine would begin where the L2 tables of the disk end. */
+    uint64_t table = i.cluster_size / (i.extended_l2 ? 16 : 8) * i.cluster_size;
+    g_autofree char *cluster = io_size((double)i.cluster_size);
+    g_autofree char *state = io_size(table ? (double)ALIGN_UP(blk_size(layer(s)), table) : 0);
+    printf("format name: %s\ncluster size: %s\nvm state offset: %s\n", blk_driver_name(layer(s)), cluster,
+           state);
+    specific_print(layer(s), &i);
     return 0;
 }
 

@@ -209,6 +209,8 @@ static bool take_word(BlkOptions *o, const char *key, const json_t *v, GPtrArray
         return word_size(v, &o->offset);
     } else if (!strcmp(key, "size")) {
         return o->has_size = word_size(v, &o->size);
+    } else if (!strcmp(key, "latency-ns")) {
+        return word_size(v, &o->latency_ns);
     } else if (!strcmp(key, "key-secret")) {
         return (o->key_secret = text) != NULL;
     } else if (!strcmp(key, "encrypt")) {

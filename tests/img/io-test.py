@@ -4,6 +4,7 @@ Arguments: rhea-img, rhea-io.
 """
 import os
 import subprocess
+import time
 
 from tools import IMG, IO, Failure, main, outcome, run, same
 
@@ -148,6 +149,37 @@ def for_ever():
                                         "resume A", "aio_flush", "read -P 0xcd 0 64k"), node)
 
 
+def at_once():
+    """Each request takes its time; many at once take it once: 20 s one after another."""
+    null = "driver=null-co,size=1M,latency-ns=500000000,read-zeroes=on"
+    begin = time.monotonic()
+    reads = ["aio_read -P 0 %dk 4k" % i for i in range(0, 160, 4)]
+    out, _ = run(IO["ours"], "--image-opts", *commands(*reads, "aio_flush"), null)
+    took = time.monotonic() - begin
+    same(out.count("read 4096/4096 bytes"), 40, out)
+    if not 0.5 <= took < 20:
+        raise Failure("it took %f s" % took)
+    for driver in ("null-co", "null-aio"):
+        opts = "driver=%s,size=1M,latency-ns=1000,read-zeroes=on" % driver
+        io("--image-opts", *commands("read -P 0 0 4k", "write 0 4k", "flush", "discard 0 4k", "length"), opts)
+
+
+def words():
+    """Patterns that are none, ranges past the end, and what aio_write and info say."""
+    for line in ("write -P 256 0 512", "write -P -1 0 512", "write -P 1k 0 512", "write -P foo 0 512",
+                 "read -P foo 0 512", "aio_read -P 300 0 512", "readv -P 999 0 512", "aio_write -P x 0 512",
+                 "write -P 0x41 0 512", "write -P 012 0 512", "read -P 7 -s 600 0 512",
+                 "read -P 7 -s 100 -l 500 0 512", "read -P 7 -s 100 -l 412 0 512", "read -P 7 -s 512 0 512",
+                 "read -P 7 -l 513 0 512", "read -P 8 -s 1 0 512", "read -P 7 -l 18446744073709551615 0 512",
+                 "aio_write -z 0 32k 32k", "aio_write -u 0 4k", "write -z -P 3 0 4k", "write -z -s f 0 4k"):
+        io(*commands(line, "read 0 512"), "top.qcow2")
+    io(*commands("aio_write -q -z -P 3 0 64k", "aio_flush", "read -P 0 0 64k"), "top.qcow2")
+    for kind in ("cluster_size=4k", "cluster_size=2M", "compat=0.10", "extended_l2=on", "refcount_bits=1"):
+        run(IMG["theirs"], "create", "-q", "-f", "qcow2", "-o", kind, "one.img", "700M")
+        io(*commands("info"), "one.img")
+    io(*commands("info"), "-f", "raw", "one.img")
+
+
 def trace():
     """Events go where they are told to; one that is not there is refused by its name."""
     prepare("ours")
@@ -166,4 +198,4 @@ def trace():
 
 
 if __name__ == "__main__":
-    main([options, together, breakpoints, for_ever, trace])
+    main([options, together, breakpoints, for_ever, at_once, words, trace])
