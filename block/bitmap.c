@@ -114,7 +114,7 @@ uint64_t blk_bitmap_dirty(const BlkBitmap *b, uint64_t *off, uint64_t most)
     uint64_t end = granules(b), first, last;
 
     epoch_enter();
-    first = seek(b, *off >> b->bits, end, true);
+    first = *off < b->size ? seek(b, *off >> b->bits, end, true) : end;   /* the last granule may be cut */
     last = first < end ? seek(b, first, MIN(end, first + MAX(most >> b->bits, 1)), false) : end;
     epoch_leave();
     if (first == end) {

@@ -104,6 +104,22 @@ static void test_refused(void **state)
     close_ok(n);
 }
 
+/* Of a disk whose size is no multiple of the granularity. */
+static void test_last_granule(void **state)
+{
+    uint64_t size = 3 * 65536 + 32768;
+    BlkNode *n = open_ok(&(BlkOptions){ .driver = "null-co", .has_size = true, .size = size });
+    BlkBitmap *from = add_ok(n, "from", 65536, false), *to = add_ok(n, "to", 4096, false);
+
+    blk_bitmap_set(from, size - 512, 512);
+    expect(from, 0, 3 * 65536, 32768);
+    expect(from, size, 0, 0);
+    expect(from, UINT64_MAX, 0, 0);
+    assert_true(blk_bitmap_merge(to, from, NULL));
+    expect(to, 0, 3 * 65536, 32768);
+    close_ok(n);
+}
+
 /* --- images --- */
 
 static void image_begin(char **path, const char *options)
@@ -308,7 +324,8 @@ static void test_broken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bits),    cmocka_unit_test(test_refused), cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_bits),    cmocka_unit_test(test_last_granule),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_turns),
         cmocka_unit_test(test_kept),    cmocka_unit_test(test_broken),
     };
 
