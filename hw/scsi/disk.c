@@ -413,6 +413,13 @@ static void unmap_next(ScsiCmd *c)
     scsi_good(c);
 }
 
+/* The list makes no sense. */
+static void refuse_unmap(ScsiCmd *c, ScsiSense sense)
+{
+    blk_front_invalid(&c->dev->medium.front, BLK_DISCARD);
+    scsi_check(c, sense);
+}
+
 /* SBC-3, 5.32. */
 static void cmd_unmap(ScsiCmd *c)
 {
@@ -428,11 +435,11 @@ static void cmd_unmap(ScsiCmd *c)
         return;
     }
     if (len < 8) {
-        scsi_check(c, SENSE_BAD_LENGTH);
+        refuse_unmap(c, SENSE_BAD_LENGTH);
         return;
     }
     if (len > 8 + 16 * SCSI_UNMAPS) {
-        scsi_check(c, SENSE_BAD_PARAM);
+        refuse_unmap(c, SENSE_BAD_PARAM);
         return;
     }
     if (!take_list(c, len)) {
@@ -440,7 +447,7 @@ static void cmd_unmap(ScsiCmd *c)
     }
     list = get16(c->buf + 2);
     if (list % 16 != 0 || list + 8 > len || get16(c->buf) < list + 6) {
-        scsi_check(c, SENSE_BAD_PARAM);
+        refuse_unmap(c, SENSE_BAD_PARAM);
         return;
     }
     c->items = list / 16;
@@ -449,12 +456,12 @@ static void cmd_unmap(ScsiCmd *c)
         const uint8_t *p = c->buf + 8 + 16 * i;
         sum += get32(p + 8);
         if (!fits(get64(p), get32(p + 8), all)) {
-            scsi_check(c, SENSE_BAD_LBA);
+            refuse_unmap(c, SENSE_BAD_LBA);
             return;
         }
     }
     if (sum * c->dev->logical > c->dev->max_unmap) {
-        scsi_check(c, SENSE_BAD_PARAM);
+        refuse_unmap(c, SENSE_BAD_PARAM);
         return;
     }
     c->moved = len;

@@ -162,6 +162,7 @@ static void ata_param(IdeCmd *c)
     for (unsigned i = 0; i < c->total / 8; i++) {
         uint64_t entry = ld64(c->buf + 8 * i);
         if (entry >> 48 && !fits(entry & 0xffffffffffff, entry >> 48, sectors)) {
+            blk_front_invalid(&c->drive->medium.front, BLK_DISCARD);
             out_of_range(c);
             return;
         }

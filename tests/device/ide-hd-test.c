@@ -145,6 +145,7 @@ static void trim(void **state)
     st64(ranges, UINT64_C(1) << 48 | 256);
     st64(ranges + 8, UINT64_C(1) << 48 | DISK / 512);
     assert_int_equal(run(0x06, 1, 0, 1, 512) & 1, 1);
+    assert_int_equal(blk_front_next(NULL)->invalid[BLK_DISCARD], 1);
     assert_int_equal(medium_word(&medium, 256 * 512), 256 * 128);
     assert_int_equal(run(0x06, 0, 0, 1, 512), 0x451);
     assert_int_equal(run(0x06, 1, 0, 9, 9 * 512), 0x451);

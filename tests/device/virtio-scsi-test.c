@@ -293,11 +293,13 @@ static void test_data(void **state)
     data()[3] = 15;
     sense(3, 1, CDB(0x42, 0, 0, 0, 0, 0, 0, 0, 24), 0, 24, 5, 0x26, 0);
     sense(3, 1, CDB(0x42, 0, 0, 0, 0, 0, 0, 0, 4), 0, 4, 5, 0x1a, 0);
+    assert_int_equal(blk_front_find("disk")->invalid[BLK_DISCARD], 3);
     good(3, 1, CDB(0x35), 0, 0);
     good(3, 1, CDB(0x91), 0, 0);
     /* Beyond the end; protection information; reservations; a code that is none. */
     sense(3, 1, CDB(0x28, 0, 0, 0, 0x08, 0, 0, 0, 1), 512, 0, 5, 0x21, 0);
     sense(3, 1, CDB(0x88, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 2), 1024, 0, 5, 0x21, 0);
+    assert_int_equal(blk_front_find("disk")->invalid[BLK_READ], 0);
     sense(3, 1, CDB(0x28, 0x20, 0, 0, 0, 0, 0, 0, 1), 512, 0, 5, 0x24, 0);
     sense(3, 1, CDB(0x5e, 0, 0, 0, 0, 0, 0, 0, 8), 8, 0, 5, 0x20, 0);
     sense(3, 1, CDB(0xff), 0, 0, 5, 0x20, 0);
