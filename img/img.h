@@ -93,6 +93,8 @@ bool image_open(Image *i, const char *name, const char *format, const char *cach
 /* The same, with the secret that opens an encrypted one, or NULL. */
 bool image_open_key(Image *i, const char *name, const char *format, const char *cache, unsigned flags,
                     const char *key_secret, Error **errp);
+/* Is @mode a cache mode? */
+bool image_cache_ok(const char *mode, Error **errp);
 /* Nothing happens if it is not open.  False: what was not flushed may be lost; it was said. */
 bool image_close(Image *i);
 

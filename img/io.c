@@ -62,6 +62,13 @@ static int open_image(Session *s, const char *name, const char *format, const ch
         error_report(err);
         return -EINVAL;
     }
+    g_free(s->open_name);
+    g_free(s->open_format);
+    g_free(s->open_cache);
+    s->open_name = g_strdup(name);
+    s->open_format = g_strdup(format);
+    s->open_cache = g_strdup(cache);
+    s->open_flags = flags | OPEN_BARE;
     return 0;
 }
 
@@ -297,7 +304,8 @@ static int run_abort(Session *s, int argc, char **argv)
 
 static const IoCommand *find(const char *name)
 {
-    const IoCommand *tables[] = { io_transfer_commands, io_image_commands, io_break_commands };
+    const IoCommand *tables[] = { io_transfer_commands, io_image_commands, io_break_commands,
+                                  io_reopen_commands };
 
     for (unsigned i = 0; i < ARRAY_LEN(tables); i++) {
         for (const IoCommand *c = tables[i]; c->name; c++) {
@@ -321,7 +329,8 @@ static int by_name(const void *a, const void *b)
 
 static int run_help(Session *s, int argc, char **argv)
 {
-    const IoCommand *tables[] = { io_transfer_commands, io_image_commands, io_break_commands };
+    const IoCommand *tables[] = { io_transfer_commands, io_image_commands, io_break_commands,
+                                  io_reopen_commands };
     const IoCommand *one = argc > 1 ? find(argv[1]) : NULL;
 
     if (argc > 1 && !one) {
@@ -621,5 +630,8 @@ int main(int argc, char **argv)
     }
     aio_end(&st.s);
     bool closed = image_close(&st.s.image);
+    g_free(st.s.open_name);
+    g_free(st.s.open_format);
+    g_free(st.s.open_cache);
     return ret < 0 || !closed ? 1 : 0;
 }

@@ -16,6 +16,8 @@ typedef struct Session {
     const char *format, *cache;
     unsigned flags;            /* OPEN_* */
     bool quit, misalign;
+    char *open_name, *open_format, *open_cache;        /* as the image was opened, */
+    unsigned open_flags;                               /* OPEN_* */
     Lock lock;                 /* guards what follows: requests that the aio_ commands have started */
     LockCond changed;
     Notifier rang;             /* whenever it does: for who waits in poll() */
@@ -47,7 +49,8 @@ struct Aio {
 void io_usage(const IoCommand *c);
 void io_usage_of(const char *name);
 
-extern const IoCommand io_transfer_commands[], io_image_commands[], io_break_commands[];
+extern const IoCommand io_transfer_commands[], io_image_commands[], io_break_commands[],
+                       io_reopen_commands[];
 
 /* --- io-break.c --- */
 

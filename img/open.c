@@ -31,6 +31,14 @@ static bool cache_read(const char *mode, BlkOptions *o, bool *through, Error **e
     return error_set(errp, "Invalid cache option: %s", mode);
 }
 
+bool image_cache_ok(const char *mode, Error **errp)
+{
+    BlkOptions o;
+    bool through;
+
+    return cache_read(mode, &o, &through, errp);
+}
+
 /* --- options in words --- */
 
 static bool word_bool(const json_t *v, bool *out)

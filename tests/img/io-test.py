@@ -180,6 +180,32 @@ def words():
     io(*commands("info"), "-f", "raw", "one.img")
 
 
+def reopen():
+    """Read-only and back, another cache mode, and what cannot be."""
+    for lines in (["reopen -r", "write 0 4k", "reopen -w", "write 0 4k", "read -P 0xcd 0 4k"], ["reopen"],
+                  ["reopen -w", "write 0 4k"], ["reopen -r", "reopen", "write 0 4k"],
+                  ["write -P 3 0 64k", "reopen -c none", "read -P 3 0 64k", "write 0 4k", "info"],
+                  ["write -P 3 0 64k", "reopen -r -c unsafe", "read -P 3 0 64k", "write 0 4k"],
+                  ["reopen -r", "reopen -c writeback", "write 0 4k", "reopen -w", "write 0 4k"],
+                  ["reopen -r", "reopen -o read-only=off", "write 0 4k"], ["reopen -o foo=bar"],
+                  ["reopen -r", "reopen -o read-only=on", "write 0 4k"], ["reopen -o read-only=foo"],
+                  ["reopen -r -w"], ["reopen -r -r"], ["reopen -c foo"], ["reopen -o"], ["reopen x"],
+                  ["reopen -q"], ["reopen -o driver=raw"], ["reopen -r -o read-only=on"], ["reopen -o =x"],
+                  ["reopen -o read-only=on,foo=bar"], ["close", "reopen -r"], ["help quit"]):
+        io(*commands(*lines), "top.qcow2")
+    io("-r", *commands("reopen -w", "write 0 4k", "read -P 0xcd 0 4k"), "top.qcow2")
+    run("truncate", "-s", "1M", "plain.img")
+    io("-f", "raw", *commands("reopen -r", "write 0 4k", "reopen -w", "write 0 4k"), "plain.img")
+    prepare("ours")
+    out, _ = run(IO["ours"], *commands("aio_write -P 5 0 1M", "reopen -r", "read -P 5 0 1M", "reopen -w",
+                                       "write -P 6 0 4k"), "top.qcow2")
+    did = [line.split()[0] for line in out.splitlines() if " bytes at " in line]
+    same(did, ["wrote", "read", "wrote"], out)
+    run(IMG["theirs"], "check", "top.qcow2")
+    for words_, line in ((["-s"], "reopen -c none"), (["-C"], "reopen -r")):
+        same(run(IO["ours"], *words_, "-c", line, "top.qcow2", status=None)[0], 1, line)
+
+
 def trace():
     """Events go where they are told to; one that is not there is refused by its name."""
     prepare("ours")
@@ -198,4 +224,4 @@ def trace():
 
 
 if __name__ == "__main__":
-    main([options, together, breakpoints, for_ever, at_once, words, trace])
+    main([options, together, breakpoints, for_ever, at_once, words, reopen, trace])
