@@ -148,7 +148,6 @@ static uint16_t take_data(NvmeReq *q, bool writes)
     uint16_t status = take_range(q, writes);
 
     if (status != NVME_OK) {
-        blk_front_invalid(&q->ns->front, writes ? BLK_WRITE : BLK_READ);
         return status;
     }
     if (q->n->mdts && q->n->mdts < 32 && q->left > UINT64_C(4096) << q->n->mdts) {
@@ -157,13 +156,20 @@ static uint16_t take_data(NvmeReq *q, bool writes)
     return nvme_data_begin(&q->data, &q->n->p.dev, q->cmd, q->n->page, q->left, true);
 }
 
+/* A transfer that makes no sense. */
+static void refuse(NvmeReq *q, BlkOp op, uint16_t status)
+{
+    blk_front_invalid(&q->ns->front, op);
+    nvme_req_end(q, status, 0);
+}
+
 static void start_rw(NvmeReq *q)
 {
     bool read = q->cmd[SQE_OPCODE] == NVME_READ;
     uint16_t status = take_data(q, !read);
 
     if (status != NVME_OK) {
-        nvme_req_end(q, status, 0);
+        refuse(q, read ? BLK_READ : BLK_WRITE, status);
         return;
     }
     __atomic_store_n(&q->ns->commands[!read], q->ns->commands[!read] + 1, __ATOMIC_RELAXED);
@@ -233,7 +239,7 @@ static void start_zeroes(NvmeReq *q)
     uint32_t flags = cdw(q, SQE_CDW12);
 
     if (status != NVME_OK) {
-        nvme_req_end(q, status, 0);
+        refuse(q, BLK_ZERO, status);
         return;
     }
     q->step = ended;

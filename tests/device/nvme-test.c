@@ -164,6 +164,22 @@ static void sgls(void **state)
     assert_int_equal(nv_run(&v, 0, c), 0x4002);
 }
 
+/* What is counted as invalid: transfers, not what only looks. */
+static void invalid(void **state)
+{
+    static const uint8_t past_end[] = { NVME_READ, NVME_WRITE, NVME_WRITE_ZEROES, NVME_COMPARE, NVME_VERIFY };
+    const BlkFront *f = blk_front_find("nv");
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(past_end); i++) {
+        assert_int_equal(nv_run(&v, 1, nv_rw(past_end[i], DISK / 512, 1, 0, 0)), 0x4080);
+    }
+    for (unsigned op = 0; op < BLK_OPS; op++) {
+        assert_int_equal(f->invalid[op], op == BLK_READ || op == BLK_WRITE || op == BLK_ZERO);
+    }
+    assert_int_equal(nv_run(&v, 1, nv_rw(NVME_READ, 0, 2048, 0, 0)), 0x4002);
+    assert_int_equal(f->invalid[BLK_READ], 2);
+}
+
 static void other_commands(void **state)
 {
     NvCommand c = nv_rw(NVME_COMPARE, 6, 2, 0, 0);
@@ -585,7 +601,8 @@ static void refused(void **state)
     error_free(e);
 }
 
-RUN_TESTS(TEST(registers), TEST(read_write), TEST(prps), TEST(sgls), TEST(other_commands), TEST(queues),
+RUN_TESTS(TEST(registers), TEST(read_write), TEST(prps), TEST(sgls), TEST(invalid), TEST(other_commands),
+          TEST(queues),
           TEST(features_and_logs), TEST(resized), TEST(namespaces), TEST(format), TEST(in_flight_reset),
           TEST(bad_enable), TEST(intx), TEST(shadow_doorbells), TEST(stop_on_error), TEST(saved),
           TEST(saved_by_a_liar),
