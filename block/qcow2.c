@@ -86,8 +86,10 @@ static BlkNode *open_beside(BlkNode *n, const BlkOptions *o, const char *name, c
                             bool read_only, Error **errp)
 {
     g_autofree char *path = beside(blk_filename(n), name);
-    BlkOptions file = { .driver = "file", .filename = path, .aio = n->child->aio, .read_only = read_only,
-                        .locking = format ? o->backing_locking : BLK_LOCKING_AUTO };
+    /* What the name means elsewhere is not guessed: it is a file's, or a device's. */
+    bool device = !strcmp(blk_protocol_of(path), "host_device");
+    BlkOptions file = { .driver = device ? "host_device" : "file", .filename = path, .aio = n->child->aio,
+                        .read_only = read_only, .locking = format ? o->backing_locking : BLK_LOCKING_AUTO };
     BlkOptions whole = { .driver = format, .child = &file, .read_only = read_only, .cache_direct = n->direct,
                          .cache_no_flush = n->no_flush, .depth = o->depth + 1, .no_data = o->no_data };
 

@@ -510,6 +510,31 @@ static void test_host_device(void **state)
     g_unlink(path);
 }
 
+/* An image may name a device as what is behind it. */
+static void test_device_behind(void **state)
+{
+    g_autofree char *path = temp_file(MiB, true), *over = temp_file(0, false);
+    int fd;
+    g_autofree char *device = loop_device(path, &fd);
+
+    if (!device) {
+        g_unlink(path);
+        skip();
+    }
+    BlkOptions file = { .driver = "file", .filename = over };
+    uint8_t got[4096], want[4096];
+    assert_true(blk_create(&(BlkCreate){ .driver = "qcow2", .filename = over, .size = MiB,
+                                         .backing_file = device, .backing_fmt = "raw" }, NULL));
+    BlkNode *n = open_ok(&(BlkOptions){ .driver = "qcow2", .child = &file });
+    file_get(path, 8192, want, sizeof(want));
+    assert_int_equal(blk_pread(n, 8192, got, sizeof(got)), 0);
+    assert_memory_equal(got, want, sizeof(want));
+    close_ok(n);
+    close(fd);
+    g_unlink(path);
+    g_unlink(over);
+}
+
 static void test_read_only(void **state)
 {
     g_autofree char *path = temp_file(4096, true);
@@ -611,6 +636,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_zeroes_past_the_end),
         cmocka_unit_test(test_host_device),
         cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_device_behind),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_truncate),
     };
