@@ -12,7 +12,10 @@ from tools import IMG, IO, Failure, main, run
 
 KINDS = [("qcow2", ""), ("qcow2", "cluster_size=512"), ("qcow2", "cluster_size=4k"), ("raw", ""),
          ("qcow2", "extended_l2=on"), ("qcow2", "backing"), ("qcow2", "cluster_size=4k,backing"),
-         ("qcow2", "lazy_refcounts=on"), ("qcow2", "data_file=bytes.data")]
+         ("qcow2", "lazy_refcounts=on"), ("qcow2", "data_file=bytes.data"),
+         ("luks", "key-secret=key,iter-time=1"),
+         ("qcow2", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=1,cluster_size=4k")]
+SECRET = ("--object", "secret,id=key,data=word")
 LENGTHS = (1, 64, 511, 512, 513, 3000, 4096, 4097, 70001)
 MIB = 1 << 20
 
@@ -45,7 +48,14 @@ class Image:
             write_file(self.name, bytes(size))
         else:
             options = ["-o", ",".join(words)] if words else []
-            run(IMG["ours"], "create", "-q", "-f", "qcow2", *options, *behind, self.name, str(size))
+            run(IMG["ours"], "create", *SECRET, "-q", "-f", self.format, *options, *behind, self.name,
+                str(size))
+        self.key = next((w for w in words if "key-secret" in w), "")
+
+    def opened(self):
+        """As tools name it."""
+        words = "driver=%s,file.filename=%s" % (self.format, self.name)
+        return ",".join(w for w in (words, self.key) if w)
 
     def put(self, at, data):
         self.model[at:at + len(data)] = data
@@ -70,7 +80,8 @@ def several(r, image):
 
 
 def commands(r, image):
-    made = []
+    # A new LUKS disk holds whatever its file's bytes mean.
+    made = ["write -q -P 0 0 %d" % len(image.model)] if image.format == "luks" else []
     for _ in range(40):
         if r.randrange(8) == 0:
             made += several(r, image)
@@ -89,15 +100,16 @@ def one(seed):
     aio = r.choice(("threads", "native", "io_uring"))
     aio = "threads" if aio == "native" and mode not in ("none", "directsync") else aio
     words = [w for c in commands(r, image) for w in ("-c", c)]
-    said = run(IO["ours"], "-f", image.format, "-t", mode, "-i", aio, *words, image.name)
+    said = run(IO["ours"], *SECRET, "-t", mode, "-i", aio, *words, "--image-opts", image.opened())
     write_file("model", image.model + bytes(-len(image.model) % 512))
     if image.format == "raw" and os.path.getsize(image.name) > len(image.model) + 511:
         raise Failure("the file grew to %d bytes" % os.path.getsize(image.name))
-    told = run(IMG["theirs"], "compare", "-f", image.format, "-F", "raw", image.name, "model")
+    told = run(IMG["theirs"], "compare", *SECRET, "--image-opts", image.opened(),
+               "driver=raw,file.filename=model")
     if "identical" not in told[0]:
         raise Failure("seed %d, %s, -t %s -i %s: %s %s" % (seed, image.name, mode, aio, said, told))
     if image.format == "qcow2":
-        run(IMG["theirs"], "check", "-q", image.name)
+        run(IMG["theirs"], "check", *SECRET, "-q", "--image-opts", image.opened())
 
 
 def test_requests():
