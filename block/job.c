@@ -788,11 +788,15 @@ static bool id_ok(const char *id)
     return !*id;
 }
 
-/* True if @j has @n in hand: the layers it copies from, and the last one if it writes there. */
+/* True if @j has @n in hand: the layers it copies from, what it has put above them, and the last one if it
+ * writes there. */
 static bool works_on(const Job *j, const BlkNode *n)
 {
     BlkNode *m = j->source, *over;
 
+    if (n == j->filter) {
+        return true;
+    }
     if (j->drv->kind == JOB_MIRROR) {
         return n == m || n == j->target;
     }
@@ -820,6 +824,7 @@ bool job_node_free(const BlkNode *n, Error **errp)
         JobKind kind = j->drv->kind;
 
         if (kind <= JOB_MIRROR && j->state < JOB_CONCLUDED && works_on(j, n)) {
+            n = n == j->filter ? j->source : n;
             return error_set(errp, "Node '%s' is busy: block device is in use by block job: %s",
                              *blk_drive_id(n) ? blk_drive_id(n) : n->name, kinds[kind]);
         }

@@ -229,6 +229,9 @@ static void test_mirror(void **state)
     chain_begin(&c, 5);
     assert_true(job_mirror(c.n[2], c.n[3], JOB_SYNC_FULL, &job0, NULL));
     until_ready(&c);
+    Error *err = NULL;
+    assert_false(job_node_free(c.load.user.node, &err));       /* the job's filter stands for the disk */
+    assert_error(err, "Node 'top' is busy: block device is in use by block job: mirror");
     load_more(&c.load, 100);
     assert_true(job_complete(job_find("job0"), NULL));
     until_over();
