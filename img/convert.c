@@ -227,6 +227,7 @@ static int work(void *arg, const Piece *p, uint8_t *buf)
         }
         /* Not everything can be copied so; then it is copied by hand. */
         __atomic_store_n(&c->offload, false, __ATOMIC_RELAXED);
+        ret = 0;
     }
     for (Piece part = *p; part.off < p->off + p->len && ret == 0; part.off += part.len) {
         part.len = p->kind == COPY_DATA ? MIN(p->off + p->len - part.off, MAX(PIECE, c->cluster)) : p->len;
@@ -336,6 +337,9 @@ static bool read_numbers(Convert *c, uint64_t *workers, Error **errp)
     }
     if (a->offload && a->sparse) {
         return error_set(errp, "Cannot enable copy offloading when -S is used");
+    }
+    if (a->offload && a->compress) {
+        return error_set(errp, "Cannot enable copy offloading when -c is used");
     }
     if (a->workers && !number_read(a->workers, 1, 16, workers)) {
         return error_set(errp, "Invalid number of coroutines. Allowed number of coroutines is between 1 and "
