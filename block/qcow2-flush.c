@@ -293,7 +293,7 @@ int qcow2_flush_tables(BlkNode *n)
 }
 
 /* Waits for the end of the grace, the first time. */
-static void limbo_wait_locked(Qcow2 *q)
+static void limbo_wait_locked(Qcow2 *q) LOCK_HELD(q->lock)
 {
     int64_t end = clock_now(CLOCK_HOST) + GRACE_NS, left = GRACE_NS;
 
