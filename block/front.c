@@ -49,7 +49,7 @@ void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
     f->account_invalid = settle_account(f->account_invalid, node, true);
     f->last = 0;
     memset(f->invalid, 0, sizeof(f->invalid));
-    __atomic_store_n(&f->node, node, __ATOMIC_RELEASE);
+    __atomic_store_n(&f->node, node != NULL && blk_is_empty(node) ? NULL : node, __ATOMIC_RELEASE);
     __atomic_store_n(&f->io_status, BLK_IO_OK, __ATOMIC_RELAXED);
     f->next = NULL;
     while (*at != NULL) {
@@ -62,13 +62,6 @@ void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
     if (rates != NULL) {
         throttle_front_set(f, group, rates);
     }
-}
-
-void blk_front_name(BlkFront *f, const char *drive)
-{
-    assert_control();
-    g_free(f->drive);
-    f->drive = g_strdup(drive);
 }
 
 void blk_front_lose_drive(BlkFront *f)

@@ -80,10 +80,8 @@ typedef void BlkTrayListener(const BlkFront *f, bool open);
 extern const char *const blk_on_error_names[];
 
 /* Lists @f, whose first fields are set: @qdev is taken.  Policies that are AUTO become what the node's
- * -drive said, or the defaults.  @node may be NULL. */
+ * -drive said, or the defaults.  @node may be NULL; of an empty -drive, only its name and words are taken. */
 CTX_CONTROL void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev);
-/* Names an empty @f after the -drive it was made for. */
-CTX_CONTROL void blk_front_name(BlkFront *f, const char *drive);
 /* Nothing happens if it is not listed. */
 CTX_CONTROL void blk_front_close(BlkFront *f);
 /* The -drive of @f is no longer its; nobody else can have the id as long as @f is there. */

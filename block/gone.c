@@ -1,7 +1,9 @@
 /* gone.c: what is in the place of a medium that was taken from a device which cannot be without one.
  *
  * 1. It is as long as the medium was; each request fails with ENOMEDIUM.
- * 2. No client sees it: to them the device has no node.  It ends with its user. */
+ * 2. No client sees it: to them the device has no node.  It ends with its user.
+ * 3. An empty -drive that no device has yet is one, too: it keeps the drive's name and words, and nobody may
+ *    use it.  The device that gets it takes these and is left without a medium. */
 #include <errno.h>
 #include "block/block-int.h"
 
@@ -11,6 +13,11 @@ static bool gone_open(BlkNode *n, const BlkOptions *o, Error **errp)
     n->limits.discard_align = 1;
     n->limits.can_zero = true;
     return true;
+}
+
+static bool gone_rights(BlkNode *n, unsigned need, unsigned share, Error **errp)
+{
+    return !need || !blk_is_empty(n) || error_set(errp, "Device needs media, but drive is empty");
 }
 
 static void gone_submit(BlkLane *l, BlkReq *r)
@@ -28,6 +35,7 @@ const BlkDriver blk_gone = {
     .name = "gone",
     .options = BLK_OPT_SIZE,
     .open = gone_open,
+    .rights = gone_rights,
     .submit = gone_submit,
     .blocking = gone_blocking,
 };
@@ -35,6 +43,28 @@ const BlkDriver blk_gone = {
 bool blk_is_gone(const BlkNode *n)
 {
     return n->drv == &blk_gone;
+}
+
+bool blk_is_empty(const BlkNode *n)
+{
+    return blk_is_gone(n) && n->drive_id != NULL;
+}
+
+BlkNode *blk_open_empty(const BlkOptions *words, Error **errp)
+{
+    const BlkOptions o = { .driver = "gone", .for_job = true, .has_size = true, .drive_id = words->drive_id,
+                           .rerror = words->rerror, .werror = words->werror, .rates = words->rates,
+                           .rates_group = words->rates_group, .account_failed = words->account_failed,
+                           .account_invalid = words->account_invalid };
+
+    return blk_open(&o, errp);
+}
+
+BlkNode *blk_find_medium(const char *id)
+{
+    BlkNode *n = blk_find_drive(id);
+
+    return n != NULL && !blk_is_empty(n) ? n : NULL;
 }
 
 BlkNode *blk_open_gone(const BlkNode *of, Error **errp)

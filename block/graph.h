@@ -38,6 +38,11 @@ CTX_CONTROL void blk_move_drive(BlkNode *from, BlkNode *to);
 /* Opens what stands, unkept, for @of when that is taken from a device; see gone.c. */
 CTX_CONTROL BlkNode *blk_open_gone(const BlkNode *of, Error **errp);
 CTX_ANY bool blk_is_gone(const BlkNode *n);
+/* Opens an empty -drive, which has only the words about a drive in @words; until a device takes it over. */
+CTX_CONTROL BlkNode *blk_open_empty(const BlkOptions *words, Error **errp);
+CTX_CONTROL bool blk_is_empty(const BlkNode *n);
+/* What -drive @id has in it; NULL: there is no such drive, or it is empty. */
+CTX_CONTROL BlkNode *blk_find_medium(const char *id);
 /* What a -drive made is not that drive's any more, and closed, or ends with its last user. */
 CTX_CONTROL void blk_lose_drive(BlkNode *n);
 /* @n lives until blk_close(), whatever it was made for. */

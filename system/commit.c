@@ -105,9 +105,9 @@ bool drives_commit(const char *id, QmpPending *pending, Error **errp)
 {
     bool all = strcmp(id, "all") == 0;
     const BlkFront *f = *id != '\0' && !all ? blk_front_of_drive(id) : NULL;
-    const BlkNode *n = f != NULL ? f->node : all ? NULL : blk_find_drive(id);
+    const BlkNode *n = f != NULL ? f->node : all ? NULL : blk_find_medium(id);
 
-    if (!all && f == NULL && n == NULL) {
+    if (!all && f == NULL && blk_find_drive(id) == NULL) {
         return error_set(errp, "Device '%s' not found", id);
     }
     if (!all && n == NULL) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "block/front.h"
+#include "block/graph.h"
 #include "core/prop.h"
 #include "qapi/types.h"
 #include "system/blockdev.h"
@@ -20,7 +21,7 @@ typedef struct Drive {
     bool cdrom, write_through, named;
     int bus, unit;
     char *serial;
-    char *id;                  /* of a floppy drive */
+    char *id;
 } Drive;
 
 static GArray *drives;         /* Drive */
@@ -171,17 +172,18 @@ static void set_words(BlkOptions *o, const DriveConfig *c)
     o->pass_discard[BLK_FREED_OTHER] = blk_on_off(c->has_pass_discard_other, c->pass_discard_other);
 }
 
-static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **errp)
+/* What has nothing in it is opened with @no_medium. */
+static BlkNode *open_drive_node(const DriveConfig *c, const char *id, bool no_medium, Error **errp)
 {
     g_auto(DriveNode) nodes = { 0 };
     ThrottleRates rates;
     const char *group;
-    BlkOptions *got = drive_node_options(&nodes, c, errp);
+    BlkOptions none = { .drive_id = id }, *got = no_medium ? &none : drive_node_options(&nodes, c, errp);
 
     if (got == NULL || !throttle_of_drive((const DriveThrottling *)c, &rates, &group, errp)) {
         return NULL;
     }
-    if (c->aio != BLOCKDEV_AIO_THREADS) {
+    if (c->aio != BLOCKDEV_AIO_THREADS && !no_medium) {
         nodes.bottom->aio = (BlkAio)c->aio;
     }
     set_words(got, c);
@@ -191,12 +193,14 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, Error **er
     o.rates_group = group;
     bool read_only = o.read_only;
 
-    if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct) {
+    if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct && !no_medium) {
         error_set(errp, "aio=native was specified, but it requires cache.direct=on, which was not specified");
     } else if (blk_find_drive(id) != NULL || blk_front_lost(id)) {
         error_set(errp, "Duplicate ID '%s' for drive", id);
     } else if (blk_find(id) != NULL) {
         error_set(errp, "Device name '%s' conflicts with an existing node name", id);
+    } else if (no_medium) {
+        return blk_open_empty(&o, errp);
     } else if ((c->has_snapshot ? c->snapshot : all_temporary) && !read_only) {
         return open_temporary(&o, errp);
     } else if (c->copy_on_read && read_only) {
@@ -238,6 +242,19 @@ static bool check_policies(const DriveConfig *c, DriveIf plug, Error **errp)
         return error_set(errp, "if=%s makes no device that could have a serial number", drive_if_name(plug));
     }
     return true;
+}
+
+/* May @c, for @plug, be a drive with nothing in it? */
+static bool check_empty(const DriveConfig *c, DriveIf plug, Error **errp)
+{
+    if (c->format != NULL) {
+        return error_set(errp, "A block device must be specified for \"file\"");
+    }
+    if (plug == DRIVE_IF_PFLASH) {
+        return error_set(errp, "parameter 'file' is missing");
+    }
+    return plug == DRIVE_IF_NONE || plug == DRIVE_IF_FLOPPY || c->media == DRIVE_MEDIA_CDROM ||
+           error_set(errp, "Device needs media, but drive is empty");
 }
 
 static void set_place(Drive *d, const DriveConfig *c, int fallback_index)
@@ -284,8 +301,8 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
                 .write_through = through_of(c) };
 
     bool has_node = c->file != NULL || c->driver != NULL || (c->node != NULL && json_object_size(c->node));
-    if (!has_node && !d.cdrom && d.plug != DRIVE_IF_FLOPPY) {
-        return error_set(errp, "parameter 'file' is missing");
+    if (!has_node && !check_empty(c, d.plug, errp)) {
+        return false;
     }
     if (d.plug != DRIVE_IF_NONE && d.plug != DRIVE_IF_IDE && d.plug != DRIVE_IF_VIRTIO &&
         d.plug != DRIVE_IF_PFLASH && d.plug != DRIVE_IF_FLOPPY) {
@@ -295,13 +312,11 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
     if (!check_policies(c, d.plug, errp)) {
         return false;
     }
-    if (has_node) {
-        const BlkNode *n = open_drive_node(c, id, errp);
-        if (n == NULL) {
-            return false;
-        }
-        d.node = g_strdup(blk_name(n));
+    const BlkNode *n = open_drive_node(c, id, !has_node, errp);
+    if (n == NULL) {
+        return false;
     }
+    d.node = g_strdup(blk_name(n));
     if (d.plug == DRIVE_IF_PFLASH) {
         int unit = c->has_unit ? (int)c->unit : c->has_index ? (int)c->index : board->pflash[0] != NULL;
         if (unit > 1 || board->pflash[unit] != NULL) {
@@ -316,10 +331,8 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
         return true;
     }
     set_place(&d, c, fallback_index);
-    if (d.plug == DRIVE_IF_FLOPPY) {
-        d.unit = floppy;
-        d.id = g_steal_pointer(&id);
-    }
+    d.unit = d.plug == DRIVE_IF_FLOPPY ? floppy : d.unit;
+    d.id = g_steal_pointer(&id);
     g_array_append_val(drives, d);
     return true;
 }
@@ -415,7 +428,7 @@ static bool ide_place(Machine *m, Drive *d, json_t *props, Error **errp)
     } else {
         place = d->bus == -2 ? (unsigned)d->unit : (unsigned)MAX(d->bus, 0) * per_bus + MAX(d->unit, 0);
     }
-    if (d->node != NULL && !d->named) {
+    if (!d->named) {
         g_autofree char *id = g_strdup_printf("ide%u-%s%u", place / per_bus, d->cdrom ? "cd" : "hd",
                                               place % per_bus);
         blk_rename_drive(blk_find(d->node), id);
@@ -436,7 +449,6 @@ static bool plug_floppy(Machine *m, const Drive *d, Error **errp)
     const DeviceType *fdc = device_type_find("isa-fdc"), *floppy = device_type_find("floppy");
     Bus *b = floppy_bus(m, NULL);
     g_autofree char *unit = g_strdup_printf("%d", d->unit);
-    Device *dev;
 
     if (b == NULL && (m->isa == NULL || device_make(fdc, m->root, m->isa, NULL, errp, NULL) == NULL)) {
         return m->isa != NULL ||
@@ -446,14 +458,7 @@ static bool plug_floppy(Machine *m, const Drive *d, Error **errp)
     if (b == NULL) {
         return false;
     }
-    dev = d->node != NULL
-        ? device_make(floppy, m->root, b, NULL, errp, "unit", unit, "drive", d->node, NULL)
-        : device_make(floppy, m->root, b, NULL, errp, "unit", unit, NULL);
-    if (dev != NULL && d->node == NULL) {
-        g_autofree char *path = device_path(dev);
-        blk_front_name(blk_front_find(path), d->id);
-    }
-    return dev != NULL;
+    return device_make(floppy, m->root, b, NULL, errp, "unit", unit, "drive", d->node, NULL) != NULL;
 }
 
 static bool plug(Machine *m, Drive *d, Error **errp)
@@ -465,9 +470,7 @@ static bool plug(Machine *m, Drive *d, Error **errp)
     if (d->plug == DRIVE_IF_FLOPPY) {
         return plug_floppy(m, d, errp);
     }
-    if (d->node != NULL) {
-        json_object_set_new(props, "drive", json_string(d->node));
-    }
+    json_object_set_new(props, "drive", json_string(d->node));
     if (d->serial != NULL) {
         json_object_set_new(props, "serial", json_string(d->serial));
     }
@@ -491,15 +494,20 @@ static bool plug(Machine *m, Drive *d, Error **errp)
 bool drives_plug_all(Machine *m, Error **errp)
 {
     if (wants_floppy && !floppies[0] && floppy_bus(m, NULL) != NULL) {
-        const Drive d = { .plug = DRIVE_IF_FLOPPY, .id = g_strdup("floppy0") };
+        const BlkOptions words = { .drive_id = "floppy0", .rerror = BLK_ON_ERROR_AUTO,
+                                   .werror = BLK_ON_ERROR_AUTO };
+        const BlkNode *n = blk_open_empty(&words, errp);
+        if (n == NULL) {
+            return false;
+        }
+        const Drive d = { .plug = DRIVE_IF_FLOPPY, .id = g_strdup("floppy0"), .node = g_strdup(blk_name(n)) };
         g_array_append_val(drives, d);
     }
     for (unsigned i = 0; i < drives->len; i++) {
         Drive *d = &g_array_index(drives, Drive, i);
         if (!plug(m, d, errp)) {
-            return error_context(errp, "-drive: %s",
-                                 d->node != NULL ? blk_drive_id(blk_find(d->node))
-                                 : d->id != NULL ? d->id : "CD-ROM");
+            const BlkNode *n = blk_find(d->node);      /* named after its place by now, or taken over */
+            return error_context(errp, "-drive: %s", n != NULL ? blk_drive_id(n) : d->id);
         }
     }
     return true;

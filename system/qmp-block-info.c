@@ -200,7 +200,7 @@ static BlockInfo *spare_info(BlkNode *n)
     i->device = g_strdup(blk_drive_id(n));
     i->type = g_strdup("unknown");
     i->removable = true;
-    i->inserted = node_info(n, true);
+    i->inserted = blk_is_empty(n) ? NULL : node_info(n, true);
     return i;
 }
 

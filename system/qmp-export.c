@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "block/front.h"
+#include "block/graph.h"
 #include "nbd/server.h"
 #include "qapi/commands.h"
 #include "qapi/events.h"
@@ -191,7 +192,7 @@ static bool add(BlkNode *n, const char *id, NbdExportOptions *o, Error **errp)
 static BlkNode *node_of(const char *name, const char *device, Error **errp)
 {
     const BlkFront *f = *device ? blk_front_of_drive(device) : NULL;
-    BlkNode *n = f != NULL ? f->node : *device ? blk_find_drive(device) : NULL;
+    BlkNode *n = f != NULL ? f->node : *device ? blk_find_medium(device) : NULL;
 
     if (n == NULL) {
         n = blk_find(name);

@@ -15,7 +15,7 @@
 BlkNode *qmp_find_node(const char *device, const char *node_name, Error **errp)
 {
     BlkFront *f = device != NULL ? blk_front_of_drive(device) : NULL;
-    BlkNode *n = f != NULL ? f->node : device != NULL ? blk_find_drive(device) : NULL;
+    BlkNode *n = f != NULL ? f->node : device != NULL ? blk_find_medium(device) : NULL;
 
     if (n == NULL && node_name != NULL) {
         n = blk_find(node_name);

@@ -1,5 +1,6 @@
 /* medium.c: media and trays, see medium.h. */
 #include "hw/scsi/medium.h"
+#include "block/graph.h"
 
 #include "core/machine.h"
 #include "util/bytes.h"
@@ -306,19 +307,22 @@ static const BlkTrayOps slot_ops = {
 bool medium_open(Medium *m, BlkNode *n, bool removable, const MediumOps *ops, Error **errp)
 {
     Device *d = m->dev;
-    bool has_id = d->parent == d->machine->peripheral;
+    bool has_id = d->parent == d->machine->peripheral, empty = n != NULL && removable && blk_is_empty(n);
 
     assert_control();
     lock_init(&m->lock, RANK_LEAF, "medium");
     m->ops = ops;
     m->current = 0;
-    if (n != NULL && !attach(m, n, 0, errp)) {
+    if (n != NULL && !empty && !attach(m, n, 0, errp)) {
         return false;
     }
-    set_node(m, n);
+    set_node(m, empty ? NULL : n);
     m->front.removable = removable;
     m->front.tray = !removable ? NULL : m->no_tray ? &slot_ops : &tray_ops;
     blk_front_open(&m->front, n, has_id ? d->id : NULL, has_id ? g_strdup(d->id) : device_path(d));
+    if (empty) {
+        blk_close(n, NULL);
+    }
     return true;
 }
 

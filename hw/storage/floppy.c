@@ -217,6 +217,7 @@ static bool floppy_realize(Device *dev, Error **errp)
         return false;
     }
     wish = wish != FLOPPY_AUTO ? wish : (FloppyType)bus->type[f->unit];
+    n = f->medium.node;        /* an empty -drive is no more */
     f->format = floppy_format(n != NULL ? blk_size(n) : 0, wish, (FloppyType)bus->fallback);
     f->type = wish != FLOPPY_AUTO ? (uint8_t)wish : f->format.type;
     return true;

@@ -282,6 +282,32 @@ def test_change_and_eject_of_a_drive():
             q.cmd("eject", id="cd0")
 
 
+def test_empty_drives():
+    """They have names and words without a medium; the device that gets one is left without a medium."""
+    with tempfile.NamedTemporaryFile() as one:
+        one.truncate(1 << 20)
+        with Machine("-drive", "if=none,id=d0,media=cdrom", "-device", "ide-cd,drive=d0,id=cd0", "-device",
+                     "virtio-scsi-pci", "-device", "scsi-cd,drive=d1", "-drive", "if=none,id=d1,bps=1000000",
+                     "-drive", "if=ide,media=cdrom", "-drive", "if=none,id=d2") as m:
+            q = m.qmp
+            drives = {d["device"]: d for d in q.cmd("query-block")}
+            same(sorted(d for d in drives if not d.startswith("floppy")), ["d0", "d1", "d2", "ide0-cd0"])
+            same([d for d in drives.values() if "inserted" in d or not d["removable"]], [])
+            same("qdev" in drives["d2"], False)
+            same(q.cmd("query-named-block-nodes"), [])
+            for device in ("d0", "d1"):
+                q.cmd("blockdev-change-medium", device=device, filename=one.name, format="raw")
+            drives = {d["device"]: d for d in q.cmd("query-block")}
+            same([drives[d]["inserted"]["file"] for d in ("d0", "d1")], [one.name] * 2)
+            same(drives["d1"]["inserted"]["bps"], 1000000)
+            q.fails("blockdev-backup", device="d2", target="d0", sync="full", **{"job-id": "j"},
+                    text="Cannot find device='d2' nor node-name='d2'")
+            same(q.cmd("human-monitor-command", **{"command-line": "commit d2"}),
+                 "Device 'd2' has no medium\r\n")
+            q.cmd("device_add", driver="scsi-cd", drive="d2", id="late")
+            same([d["qdev"] for d in q.cmd("query-block") if d["device"] == "d2"], ["late"])
+
+
 def test_floppy():
     """A slot without a tray: media come and go at once, and are written if they can be."""
     with tempfile.NamedTemporaryFile() as one, tempfile.NamedTemporaryFile() as two:
