@@ -310,6 +310,17 @@ class Machine:
                 0 if sanitized else rss)
 
 
+    def settles(self, before, qmp=None, more=0):
+        """No more descriptors (but for @more) and threads than used() told @before: at the latest after some
+        commands, for what another thread might still look at is closed a little later."""
+        for _ in range(20000):
+            after = self.used()
+            if after[0] <= before[0] + more and after[1] <= before[1]:
+                return after
+            (qmp or self.qmp).cmd("query-status")
+        raise Failed("descriptors and threads before and after: %r %r" % (before[:2], after[:2]))
+
+
 class Nothing(Machine):
     """-machine none, as libvirt starts it to look around."""
 

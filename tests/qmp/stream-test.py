@@ -112,7 +112,7 @@ def chardevs(q):
 def test_chardev_add():
     with still() as m:
         q = m.qmp
-        before, files = chardevs(q), len(files_of(m))
+        before, used = chardevs(q), m.used()
         path = m.folder.name
         unix = {"type": "unix", "data": {"path": path + "/sock"}}
         inet = {"type": "inet", "data": {"host": "127.0.0.1", "port": "0"}}
@@ -139,7 +139,7 @@ def test_chardev_add():
         q.fails("chardev-add", text="backend.type", id="c", backend={"type": "vga", "data": {}})
         q.fails("chardev-add", text="identifier", id="3c", backend={"type": "null", "data": {}})
         same(chardevs(q), before)
-        check(len(files_of(m)) <= files, "descriptors are left:", files_of(m))
+        m.settles(used)
         check("socket" in {b["name"] for b in q.cmd("query-chardev-backends")}, "back ends")
         q.fails("chardev-send-break", text="'c' not found", id="c")
         q.cmd("chardev-send-break", id="compat_monitor0")
@@ -150,7 +150,7 @@ def test_chardev_change():
     with still("-chardev", "null,id=free", "-chardev", "null,id=mux,mux=on", "-serial", "null", "-device",
                "virtio-serial-pci", "-chardev", "null,id=p", "-device", "virtserialport,chardev=p") as m:
         q = m.qmp
-        files = len(files_of(m))
+        used = m.used()
         for name in ("free", "serial0", "p"):
             check(q.cmd("chardev-change", id=name, backend={"type": "pty", "data": {}})["pty"]
                   .startswith("/dev/pts/"), "a terminal")
@@ -158,7 +158,7 @@ def test_chardev_change():
             same(chardevs(q)[name], "ringbuf")
             q.fails("chardev-change", text="size", id=name, backend={"type": "ringbuf", "data": {"size": 5}})
             same(chardevs(q)[name], "ringbuf")
-        same(len(files_of(m)), files)
+        m.settles(used)
         q.fails("chardev-change", text="Chardev 'nosuch' does not exist", id="nosuch", backend=null)
         q.fails("chardev-change", text="Chardev user does not support chardev hotswap",
                 id="compat_monitor0", backend=null)
