@@ -74,7 +74,9 @@ static int null_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off,
     if (op == BLK_READ && null->read_zeroes) {
         blk_iov_zero(iov, niov, 0, len);
     }
-    null_wait(null->latency_ns);
+    if (null->latency_ns) {
+        null_wait(null->latency_ns);
+    }
     return 0;
 }
 
