@@ -462,6 +462,16 @@ static bool choose_model(KvmCpuModel *m, KvmOffer *o, const char *text, Error **
     return true;
 }
 
+/* AMD's processors tell of threads in leaf 8000001eh, which TOPOEXT stands for (APM vol. 3, E.4.17). */
+static void warn_threads(const KvmCpuModel *m, const CpuTopology *t)
+{
+    if (t->threads > 1 && strcmp(m->vendor, "AuthenticAMD") == 0 &&
+        !feature_has(m->words, FW_80000001_ECX, 22)) {
+        warn_report("This family of AMD CPU doesn't support hyperthreading(%u)", t->threads);
+        fprintf(stderr, "Please configure -smp options properly or try enabling topoext feature.\n");
+    }
+}
+
 bool kvm_cpuid_open(Machine *m, Error **errp)
 {
     KvmVm *vm = &kvm_vm;
@@ -481,6 +491,7 @@ bool kvm_cpuid_open(Machine *m, Error **errp)
     }
     vm->cpuid = g_malloc0(sizeof(*vm->cpuid) + KVM_CPUID_MAX * sizeof(Entry));
     cpuid_make(vm->cpuid, c, vm->offer, &m->cfg.smp);
+    warn_threads(c, &m->cfg.smp);
     return true;
 }
 

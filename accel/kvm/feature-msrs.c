@@ -90,6 +90,36 @@ uint64_t kvm_ucode_rev(const KvmCpuModel *m)
            : strcmp(m->vendor, "AuthenticAMD") == 0 ? UCODE_AMD : UCODE_INTEL;
 }
 
+/* KVM offered @index and does not take it. */
+static bool refused(const KvmVcpu *v, uint32_t index, Error **errp)
+{
+    const KvmCpuModel *m = kvm_vm.model;
+
+    if (!m->host && m->prop[P_ENFORCE]) {
+        return error_set(errp, "-cpu %s: KVM refuses feature register 0x%x", m->name, index);
+    }
+    if (!m->host && m->prop[P_CHECK] && v->index == 0) {
+        warn_report("-cpu %s: KVM refuses feature register 0x%x", m->name, index);
+    }
+    return true;
+}
+
+/* Gives KVM all of @b, which is used up.  A register that is refused stays as KVM has it: one in software
+ * was seen to offer architectural capabilities and to take none. */
+static bool give(const KvmVcpu *v, FeatureMsrs *b, Error **errp)
+{
+    while (b->head.nmsrs > 0) {
+        int done = MAX(ioctl(v->fd, KVM_SET_MSRS, b), 0);
+
+        if (done < (int)b->head.nmsrs && !refused(v, b->entries[done++].index, errp)) {
+            return false;
+        }
+        b->head.nmsrs -= done;
+        memmove(b->entries, &b->entries[done], b->head.nmsrs * sizeof(b->entries[0]));
+    }
+    return true;
+}
+
 bool kvm_feature_msrs_put(KvmVcpu *v, Error **errp)
 {
     const KvmCpuModel *m = kvm_vm.model;
@@ -110,10 +140,5 @@ bool kvm_feature_msrs_put(KvmVcpu *v, Error **errp)
     if (feature_has(m->words, FW_1_ECX, 5)) {
         add_vmx(&b, m, o);
     }
-    int done = b.head.nmsrs ? ioctl(v->fd, KVM_SET_MSRS, &b) : 0;
-    if (done < (int)b.head.nmsrs) {
-        uint32_t index = b.entries[done < 0 ? 0 : done].index;
-        return error_set(errp, "-cpu %s: KVM refuses feature register 0x%x", m->name, index);
-    }
-    return true;
+    return give(v, &b, errp);
 }

@@ -125,11 +125,11 @@ def played_hyperv():
 class Told:
     """What one run told KVM and the user."""
 
-    def __init__(self, program, cpu, extra, shim, folder):
+    def __init__(self, program, cpu, extra, shim, folder, refuse=""):
         hyperv = cpu.startswith("hv:")
         log = folder + "/log"
         env = dict(os.environ, LD_PRELOAD=shim, SHIM_LOG=log, SHIM_CPUID=folder + "/cpuid",
-                   SHIM_MSRS=folder + "/msrs", SHIM_CAPS="1")
+                   SHIM_MSRS=folder + "/msrs", SHIM_CAPS="1", SHIM_REFUSE=refuse)
         if hyperv:
             env["SHIM_HV"] = folder + "/hv"
         quit_it = ["-S", "-qmp", "stdio"] if program != QEMU else []
@@ -176,6 +176,17 @@ def differences(cpu, extra, rhea, shim, folder):
         yield "QEMU ends with %d, Rhea with %d" % (theirs.status, ours.status)
 
 
+def refusals(rhea, shim, folder):
+    """A KVM that offers a register and then does not take it; QEMU aborts."""
+    for cpu, status, said in (("host", 0, []), ("qemu64,check=off", 0, []), ("qemu64,enforce=on", 1, None),
+                              ("qemu64", 0, ["warning: -cpu qemu64: KVM refuses feature register 0x8b"])):
+        told = Told(rhea, cpu, (), shim, folder, refuse="8b")
+        if told.status != status or (said is not None and said != [t for t in told.text() if "refuses" in t]):
+            yield "8b refused: -cpu %s ends with %d, says %s" % (cpu, told.status, told.text())
+        elif status == 0 and ("msr", 0x10a) not in told.values:
+            yield "8b refused: -cpu %s: what comes after it is not given" % cpu
+
+
 def all_models():
     text = subprocess.run([QEMU, "-cpu", "help"], check=True, stdout=subprocess.PIPE, text=True).stdout
     return [line.split()[1] for line in text.splitlines() if line.startswith("x86 ")]
@@ -202,6 +213,9 @@ def main():
             if found:
                 print("-cpu", cpu, *extra)
                 print("\n".join("    " + line for line in found), flush=True)
+        for line in [] if names else refusals(rhea, os.path.abspath(shim), folder):
+            bad += 1
+            print(line)
     print("%d compared, %d differ" % (len(cases), bad))
     sys.exit(bool(bad))
 

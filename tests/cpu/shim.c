@@ -5,7 +5,8 @@
  *    from the files that SHIM_CPUID, SHIM_HV and SHIM_MSRS name (arrays of struct kvm_cpuid_entry2 and
  *    kvm_msr_entry), so that any host can be played.
  * 2. What KVM_SET_CPUID2, KVM_SET_MSRS and KVM_ENABLE_CAP of the first vCPU say is written to SHIM_LOG as
- *    lines of text; the process ends with status 0 at the first KVM_RUN, or with its own. */
+ *    lines of text; KVM takes no register SHIM_REFUSE; the process ends with status 0 at the first KVM_RUN,
+ *    or with its own. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/kvm.h>
@@ -116,6 +117,13 @@ static void log_cpuid(const struct kvm_cpuid2 *c)
     fflush(log_file());
 }
 
+static int refuses(unsigned index)
+{
+    const char *refused = getenv("SHIM_REFUSE");
+
+    return refused && strtoul(refused, NULL, 16) == index;
+}
+
 /* Takes feature registers out of the guest's list, as the real KVM may not know them. */
 static int log_msrs(Ioctl real, int fd, struct kvm_msrs *m)
 {
@@ -124,7 +132,10 @@ static int log_msrs(Ioctl real, int fd, struct kvm_msrs *m)
 
     rest->nmsrs = 0;
     for (unsigned i = 0; i < all; i++) {
-        if (is_feature(m->entries[i].index)) {
+        if (refuses(m->entries[i].index)) {
+            fprintf(log_file(), "refused %x\n", m->entries[i].index);
+            all = i;
+        } else if (is_feature(m->entries[i].index)) {
             fprintf(log_file(), "msr %x %llx\n", m->entries[i].index, m->entries[i].data);
         } else {
             rest->entries[rest->nmsrs++] = m->entries[i];
