@@ -407,7 +407,7 @@ static void test_dies_and_no_kvm(void **state)
     CpuTopology smp = { .cpus = 1, .max_cpus = 8, .sockets = 1, .dies = 2, .cores = 2,
     .threads = 2 };
 
-    if (!vm_up("host,kvm=off,-xsave,check=off", smp)) {
+    if (!vm_up("host,vendor=GenuineIntel,kvm=off,-xsave,check=off", smp)) {
         skip();
     }
     assert_true(vm_try(NULL));
