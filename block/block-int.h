@@ -152,10 +152,7 @@ struct BlkNode {
     void *state;
     char *name, *filename;
     char *drive_id;            /* NULL: not made by -drive */
-    BlkOnError rerror, werror;
-    BlkAccount account_failed, account_invalid;
-    struct ThrottleRates *rates;       /* what that -drive limits; NULL: nothing */
-    char *rates_group;
+    BlkWords words;            /* of that -drive; what they point to is the node's */
     uint64_t size;             /* atomic */
     uint64_t room;             /* how far a format above may go: blk_grow(); atomic */
     bool read_only, auto_read_only, direct, no_flush, unmap;
@@ -195,6 +192,11 @@ struct BlkNode {
 };
 
 typedef struct BlkDrainItem BlkDrainItem;
+
+/* The -drive of a new node: @id (NULL: none) and what it said; copied. */
+CTX_ANY void blk_drive_set(BlkNode *n, const char *id, const BlkWords *words);
+/* It has none any more. */
+CTX_ANY void blk_drive_clear(BlkNode *n);
 
 /* A wait for the requests in flight. */
 typedef struct BlkGrace BlkGrace;

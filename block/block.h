@@ -119,6 +119,16 @@ typedef enum BlkOnError {
  * a property that is auto, on or off. */
 typedef enum BlkAccount { BLK_ACCOUNT_AUTO, BLK_ACCOUNT_ON, BLK_ACCOUNT_OFF } BlkAccount;
 
+/* What a -drive says of the device that gets its node: that travels with the node until then. */
+typedef struct BlkWords {
+    BlkOnError rerror, werror;
+    BlkAccount account_failed, account_invalid;
+    const struct ThrottleRates *rates;         /* see throttle.h; NULL: no limits */
+    const char *rates_group;                   /* NULL: its own */
+    const uint32_t *intervals; /* seconds over which its statistics are told apart */
+    unsigned intervals_count;
+} BlkWords;
+
 typedef struct BlkLimits {
     uint32_t align;            /* what is aligned less than this is bounced (O_DIRECT) */
     uint32_t logical, physical;   /* block sizes of the host device; 512 and 512 for a file */
@@ -135,12 +145,8 @@ CTX_ANY const char *blk_drive_id(const BlkNode *n);
 /* True if the node was made for a device, by -drive or a change of medium, and goes when it leaves it. */
 CTX_ANY bool blk_is_drive(const BlkNode *n);
 CTX_CONTROL void blk_rename_drive(BlkNode *n, const char *id);
-/* What that -drive said about errors; AUTO: nothing. */
-CTX_ANY BlkOnError blk_drive_on_error(const BlkNode *n, bool read);
-/* What it said about the times of requests that made no sense (@invalid), or failed; AUTO: nothing. */
-CTX_ANY BlkAccount blk_drive_account(const BlkNode *n, bool invalid);
-/* What that -drive limits, and in which group (NULL: its own); NULL: nothing. */
-CTX_ANY const struct ThrottleRates *blk_drive_rates(const BlkNode *n, const char **group);
+/* What that -drive said of the device; NULL: the node is none's. */
+CTX_CONTROL const BlkWords *blk_drive_words(const BlkNode *n);
 CTX_ANY const char *blk_driver_name(const BlkNode *n);
 /* What the user knows the storage as: the path of a file node, of the child for a format.  May be
  * "". */
@@ -441,10 +447,7 @@ struct BlkOptions {
     const char *driver;        /* "file", "host_device", "raw", "qcow2", "null-co", "null-aio" */
     const char *node_name;     /* NULL: one is made up, "#block" and a number */
     const char *drive_id;      /* the -drive that made it, or NULL */
-    BlkOnError rerror, werror; /* with a drive_id: what that -drive said */
-    BlkAccount account_failed, account_invalid;        /* the same */
-    const struct ThrottleRates *rates;         /* the same, see throttle.h; NULL: no limits */
-    const char *rates_group;
+    BlkWords words;            /* with a drive_id; copied */
     bool read_only;
     bool auto_read_only;       /* read-only when the file cannot be opened for writing */
     bool cache_direct;         /* bypass the host's page cache */

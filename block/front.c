@@ -6,6 +6,7 @@
 #include "block/block-int.h"
 #include "block/graph.h"
 #include "block/throttle.h"
+#include "block/timed-stats.h"
 #include "util/bytes.h"
 #include "util/clock.h"
 
@@ -15,38 +16,34 @@ static BlkFront *first;                /* control */
 static BlkErrorListener *listener;     /* set once at start */
 static BlkTrayListener *tray_listener; /* the same */
 
-static BlkOnError settle(BlkOnError own, const BlkNode *n, bool read)
+/* The device's own word is stronger than what its -drive said. */
+static BlkOnError settle(BlkOnError own, BlkOnError drives, BlkOnError usual)
 {
-    if (own == BLK_ON_ERROR_AUTO && n != NULL) {
-        own = blk_drive_on_error(n, read);
-    }
-    if (own == BLK_ON_ERROR_AUTO) {
-        own = read ? BLK_ON_ERROR_REPORT : BLK_ON_ERROR_ENOSPC;
-    }
-    return own;
+    return own != BLK_ON_ERROR_AUTO ? own : drives != BLK_ON_ERROR_AUTO ? drives : usual;
 }
 
-static BlkAccount settle_account(BlkAccount own, const BlkNode *n, bool invalid)
+static BlkAccount settle_account(BlkAccount own, BlkAccount drives)
 {
-    if (own == BLK_ACCOUNT_AUTO && n != NULL) {
-        own = blk_drive_account(n, invalid);
-    }
-    return own == BLK_ACCOUNT_AUTO ? BLK_ACCOUNT_ON : own;
+    return own != BLK_ACCOUNT_AUTO ? own : drives != BLK_ACCOUNT_AUTO ? drives : BLK_ACCOUNT_ON;
 }
 
 void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
 {
+    static const BlkWords none = { .rerror = BLK_ON_ERROR_AUTO, .werror = BLK_ON_ERROR_AUTO };
+    const BlkWords *words = node != NULL ? blk_drive_words(node) : NULL;
     BlkFront **at = &first;
 
     assert_control();
+    words = words != NULL ? words : &none;
     f->id = id;
     f->qdev = take_qdev;
     f->drive = g_strdup(node != NULL ? blk_drive_id(node) : "");
     f->lost = NULL;
-    f->rerror = settle(f->rerror, node, true);
-    f->werror = settle(f->werror, node, false);
-    f->account_failed = settle_account(f->account_failed, node, false);
-    f->account_invalid = settle_account(f->account_invalid, node, true);
+    f->rerror = settle(f->rerror, words->rerror, BLK_ON_ERROR_REPORT);
+    f->werror = settle(f->werror, words->werror, BLK_ON_ERROR_ENOSPC);
+    f->account_failed = settle_account(f->account_failed, words->account_failed);
+    f->account_invalid = settle_account(f->account_invalid, words->account_invalid);
+    f->timed = words->intervals_count > 0 ? blk_timed_new(words->intervals, words->intervals_count) : NULL;
     f->last = 0;
     memset(f->invalid, 0, sizeof(f->invalid));
     __atomic_store_n(&f->node, node != NULL && blk_is_empty(node) ? NULL : node, __ATOMIC_RELEASE);
@@ -57,10 +54,8 @@ void blk_front_open(BlkFront *f, BlkNode *node, const char *id, char *take_qdev)
     }
     *at = f;
     f->throttle = f->member = NULL;
-    const char *group = NULL;
-    const ThrottleRates *rates = node != NULL ? blk_drive_rates(node, &group) : NULL;
-    if (rates != NULL) {
-        throttle_front_set(f, group, rates);
+    if (words->rates != NULL) {
+        throttle_front_set(f, words->rates_group, words->rates);
     }
 }
 
@@ -109,9 +104,10 @@ void blk_front_close(BlkFront *f)
         if (*at == f) {
             *at = f->next;
             f->throttle = NULL;
-            for (unsigned i = 0; i < 3; i++) {
+            for (unsigned i = 0; i < BLK_TIMED_KINDS; i++) {
                 histogram_put(f, (BlkTimed)i, NULL);
             }
+            g_clear_pointer(&f->timed, blk_timed_free);
             if (f->member != NULL) {
                 throttle_leave(g_steal_pointer(&f->member));
             }
@@ -194,6 +190,9 @@ bool blk_front_account(BlkFront *f, BlkOp op, int64_t ns, int64_t now, bool fail
         return false;
     }
     __atomic_store_n(&f->last, now, __ATOMIC_RELAXED);
+    if (G_UNLIKELY(f->timed != NULL) && kinds[op] >= 0) {
+        blk_timed_count(f->timed, (BlkTimed)kinds[op], ns, now);
+    }
     if (G_LIKELY(h == NULL)) {
         return true;
     }

@@ -24,7 +24,7 @@ typedef enum BlkErrorAction { BLK_ERROR_IGNORE, BLK_ERROR_REPORT, BLK_ERROR_STOP
 typedef enum BlkIoStatus { BLK_IO_OK, BLK_IO_FAILED, BLK_IO_NOSPACE } BlkIoStatus;
 
 /* What is timed apart. */
-typedef enum BlkTimed { BLK_TIMED_READ, BLK_TIMED_WRITE, BLK_TIMED_FLUSH } BlkTimed;
+typedef enum BlkTimed { BLK_TIMED_READ, BLK_TIMED_WRITE, BLK_TIMED_FLUSH, BLK_TIMED_KINDS } BlkTimed;
 
 /* How many requests took how long. */
 typedef struct BlkHistogram {
@@ -64,7 +64,8 @@ struct BlkFront {
     unsigned io_status;        /* BlkIoStatus; atomic */
     int64_t last;              /* CLOCK_HOST at the end of the last request that counts; 0: none; atomic */
     uint64_t invalid[BLK_OPS]; /* requests that made no sense; atomic */
-    struct BlkHistogram *histograms[3];        /* epoch; by BlkTimed */
+    struct BlkHistogram *histograms[BLK_TIMED_KINDS];        /* epoch; by BlkTimed */
+    struct BlkTimedStats *timed;       /* of its -drive's intervals; NULL: it has none */
     struct ThrottleMember *member;     /* once it had limits */
     BlkFront *next;
 };

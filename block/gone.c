@@ -50,12 +50,10 @@ bool blk_is_empty(const BlkNode *n)
     return blk_is_gone(n) && n->drive_id != NULL;
 }
 
-BlkNode *blk_open_empty(const BlkOptions *words, Error **errp)
+BlkNode *blk_open_empty(const char *id, const BlkWords *words, Error **errp)
 {
-    const BlkOptions o = { .driver = "gone", .for_job = true, .has_size = true, .drive_id = words->drive_id,
-                           .rerror = words->rerror, .werror = words->werror, .rates = words->rates,
-                           .rates_group = words->rates_group, .account_failed = words->account_failed,
-                           .account_invalid = words->account_invalid };
+    const BlkOptions o = { .driver = "gone", .for_job = true, .has_size = true, .drive_id = id,
+                           .words = *words };
 
     return blk_open(&o, errp);
 }

@@ -407,31 +407,6 @@ bool blk_set_file(BlkNode *n, BlkNode *file, Error **errp)
     return true;
 }
 
-void blk_move_drive(BlkNode *from, BlkNode *to)
-{
-    if (!from->drive_id) {
-        return;
-    }
-    g_free(to->drive_id);
-    to->drive_id = g_steal_pointer(&from->drive_id);
-    to->rerror = from->rerror;
-    to->werror = from->werror;
-    to->account_failed = from->account_failed;
-    to->account_invalid = from->account_invalid;
-    to->rates = g_steal_pointer(&from->rates);
-    to->rates_group = g_steal_pointer(&from->rates_group);
-    from->kept = false;        /* the device's disk goes with the device: it is what is on top now */
-    to->kept = true;
-}
-
-void blk_lose_drive(BlkNode *n)
-{
-    assert_control();
-    g_clear_pointer(&n->drive_id, g_free);
-    n->kept = false;
-    blk_close_unused(n);
-}
-
 void blk_keep(BlkNode *n)
 {
     assert_control();

@@ -38,8 +38,8 @@ CTX_CONTROL void blk_move_drive(BlkNode *from, BlkNode *to);
 /* Opens what stands, unkept, for @of when that is taken from a device; see gone.c. */
 CTX_CONTROL BlkNode *blk_open_gone(const BlkNode *of, Error **errp);
 CTX_ANY bool blk_is_gone(const BlkNode *n);
-/* Opens an empty -drive, which has only the words about a drive in @words; until a device takes it over. */
-CTX_CONTROL BlkNode *blk_open_empty(const BlkOptions *words, Error **errp);
+/* Opens an empty -drive @id, which has only @words; until a device takes it over. */
+CTX_CONTROL BlkNode *blk_open_empty(const char *id, const BlkWords *words, Error **errp);
 CTX_CONTROL bool blk_is_empty(const BlkNode *n);
 /* What -drive @id has in it; NULL: there is no such drive, or it is empty. */
 CTX_CONTROL BlkNode *blk_find_medium(const char *id);

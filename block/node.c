@@ -59,39 +59,6 @@ const char *blk_name(const BlkNode *n)
     return n->name;
 }
 
-const char *blk_drive_id(const BlkNode *n)
-{
-    return n->drive_id ? n->drive_id : "";
-}
-
-bool blk_is_drive(const BlkNode *n)
-{
-    return n->drive_id != NULL;
-}
-
-void blk_rename_drive(BlkNode *n, const char *id)
-{
-    assert_control();
-    g_free(n->drive_id);
-    n->drive_id = g_strdup(id);
-}
-
-BlkOnError blk_drive_on_error(const BlkNode *n, bool read)
-{
-    return !n->drive_id ? BLK_ON_ERROR_AUTO : read ? n->rerror : n->werror;
-}
-
-BlkAccount blk_drive_account(const BlkNode *n, bool invalid)
-{
-    return !n->drive_id ? BLK_ACCOUNT_AUTO : invalid ? n->account_invalid : n->account_failed;
-}
-
-const ThrottleRates *blk_drive_rates(const BlkNode *n, const char **group)
-{
-    *group = n->rates_group;
-    return n->rates;
-}
-
 const char *blk_driver_name(const BlkNode *n)
 {
     return n->drv->name;
@@ -830,9 +797,7 @@ static void node_free(BlkNode *n)
     lock_destroy(&n->wait_lock);
     g_free(n->name);
     g_free(n->filename);
-    g_free(n->drive_id);
-    g_free(n->rates);
-    g_free(n->rates_group);
+    blk_drive_clear(n);
     g_free(n->state);
     g_free(n);
 }
@@ -845,13 +810,7 @@ static BlkNode *node_new(const BlkDriver *d, const BlkOptions *o)
     n->state = g_malloc0(d->size ? d->size : 1);
     n->name = o->node_name ? g_strdup(o->node_name) : g_strdup_printf("#block%03u", anonymous++);
     n->filename = g_strdup(o->filename);
-    n->drive_id = g_strdup(o->drive_id);
-    n->rerror = o->rerror;
-    n->werror = o->werror;
-    n->account_failed = o->account_failed;
-    n->account_invalid = o->account_invalid;
-    n->rates = o->rates ? g_memdup2(o->rates, sizeof(*o->rates)) : NULL;
-    n->rates_group = g_strdup(o->rates_group);
+    blk_drive_set(n, o->drive_id, &o->words);
     n->read_only = o->read_only;
     n->auto_read_only = o->auto_read_only;
     n->direct = o->cache_direct;

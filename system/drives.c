@@ -10,6 +10,7 @@
 #include "system/blockdev.h"
 #include "system/devices.h"
 #include "system/drive-node.h"
+#include "system/drive-stats.h"
 #include "system/throttle.h"
 
 #define FLOPPIES 2
@@ -109,8 +110,7 @@ static BlkOptions below_top(const BlkOptions *o)
 {
     BlkOptions image = *o;
 
-    image.drive_id = image.rates_group = NULL;
-    image.rates = NULL;
+    image.drive_id = NULL;
     image.detect_zeroes = BLK_DETECT_OFF;
     return image;
 }
@@ -118,9 +118,7 @@ static BlkOptions below_top(const BlkOptions *o)
 /* Writes go to a file that is gone in the end. */
 static BlkNode *open_temporary(const BlkOptions *o, Error **errp)
 {
-    BlkOptions top = { .drive_id = o->drive_id, .rerror = o->rerror, .werror = o->werror,
-                       .account_failed = o->account_failed, .account_invalid = o->account_invalid,
-                       .rates = o->rates, .rates_group = o->rates_group, .discard_unmap = true,
+    BlkOptions top = { .drive_id = o->drive_id, .words = o->words, .discard_unmap = true,
                        .detect_zeroes = o->detect_zeroes };
     BlkOptions base = below_top(o);
 
@@ -132,9 +130,7 @@ static BlkNode *open_copying(const BlkOptions *o, Error **errp)
 {
     BlkOptions image = below_top(o);
     BlkOptions top = { .driver = "copy-on-read", .child = &image, .drive_id = o->drive_id,
-                       .rerror = o->rerror, .werror = o->werror, .account_failed = o->account_failed,
-                       .account_invalid = o->account_invalid, .rates = o->rates,
-                       .rates_group = o->rates_group, .cache_direct = o->cache_direct,
+                       .words = o->words, .cache_direct = o->cache_direct,
                        .cache_no_flush = o->cache_no_flush, .discard_unmap = o->discard_unmap,
                        .detect_zeroes = o->detect_zeroes };
 
@@ -156,10 +152,11 @@ static bool through_of(const DriveConfig *c)
 static void set_words(BlkOptions *o, const DriveConfig *c)
 {
     o->read_only |= c->readonly || c->read_only || c->media == DRIVE_MEDIA_CDROM;
-    o->rerror = (BlkOnError)c->rerror;
-    o->werror = (BlkOnError)c->werror;
-    o->account_failed = account_of(c->has_stats_account_failed, c->stats_account_failed);
-    o->account_invalid = account_of(c->has_stats_account_invalid, c->stats_account_invalid);
+    o->words = (BlkWords){
+        .rerror = (BlkOnError)c->rerror, .werror = (BlkOnError)c->werror,
+        .account_failed = account_of(c->has_stats_account_failed, c->stats_account_failed),
+        .account_invalid = account_of(c->has_stats_account_invalid, c->stats_account_invalid),
+    };
     o->cache_direct = c->has_cache_direct ? c->cache_direct
                       : c->cache == DRIVE_CACHE_NONE || c->cache == DRIVE_CACHE_DIRECTSYNC;
     o->cache_no_flush = c->has_cache_no_flush ? c->cache_no_flush : c->cache == DRIVE_CACHE_UNSAFE;
@@ -173,7 +170,8 @@ static void set_words(BlkOptions *o, const DriveConfig *c)
 }
 
 /* What has nothing in it is opened with @no_medium. */
-static BlkNode *open_drive_node(const DriveConfig *c, const char *id, bool no_medium, Error **errp)
+static BlkNode *open_drive_node(const DriveConfig *c, const char *id, const GArray *intervals, bool no_medium,
+                                Error **errp)
 {
     g_auto(DriveNode) nodes = { 0 };
     ThrottleRates rates;
@@ -189,8 +187,10 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, bool no_me
     set_words(got, c);
     BlkOptions o = *got;
     o.drive_id = id;
-    o.rates = throttle_rates_any(&rates) ? &rates : NULL;
-    o.rates_group = group;
+    o.words.rates = throttle_rates_any(&rates) ? &rates : NULL;
+    o.words.rates_group = group;
+    o.words.intervals = (const uint32_t *)(const void *)intervals->data;
+    o.words.intervals_count = intervals->len;
     bool read_only = o.read_only;
 
     if (c->aio == BLOCKDEV_AIO_NATIVE && !o.cache_direct && !no_medium) {
@@ -200,7 +200,7 @@ static BlkNode *open_drive_node(const DriveConfig *c, const char *id, bool no_me
     } else if (blk_find(id) != NULL) {
         error_set(errp, "Device name '%s' conflicts with an existing node name", id);
     } else if (no_medium) {
-        return blk_open_empty(&o, errp);
+        return blk_open_empty(id, &o.words, errp);
     } else if ((c->has_snapshot ? c->snapshot : all_temporary) && !read_only) {
         return open_temporary(&o, errp);
     } else if (c->copy_on_read && read_only) {
@@ -220,7 +220,7 @@ BlkNode *drives_open_medium(const char *file, const char *format, const char *dr
     };
     BlkOptions o = {
         .driver = format != NULL ? format : drive_probe_format(file), .drive_id = drive,
-        .rerror = BLK_ON_ERROR_AUTO, .werror = BLK_ON_ERROR_AUTO, .read_only = read_only,
+        .words = { .rerror = BLK_ON_ERROR_AUTO, .werror = BLK_ON_ERROR_AUTO }, .read_only = read_only,
         .auto_read_only = true, .child = &host,
     };
 
@@ -299,7 +299,11 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
     Drive d = { .plug = c->if_ == DRIVE_IF_DEFAULT ? DRIVE_IF_IDE : c->if_, .serial = g_strdup(c->serial),
                 .cdrom = c->media == DRIVE_MEDIA_CDROM, .named = c->id != NULL,
                 .write_through = through_of(c) };
+    g_autoptr(GArray) intervals = g_array_new(false, false, sizeof(uint32_t));
 
+    if (!drive_take_intervals(c->node, intervals, errp)) {
+        return false;
+    }
     bool has_node = c->file != NULL || c->driver != NULL || (c->node != NULL && json_object_size(c->node));
     if (!has_node && !check_empty(c, d.plug, errp)) {
         return false;
@@ -312,7 +316,7 @@ static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_ind
     if (!check_policies(c, d.plug, errp)) {
         return false;
     }
-    const BlkNode *n = open_drive_node(c, id, !has_node, errp);
+    const BlkNode *n = open_drive_node(c, id, intervals, !has_node, errp);
     if (n == NULL) {
         return false;
     }
@@ -494,9 +498,8 @@ static bool plug(Machine *m, Drive *d, Error **errp)
 bool drives_plug_all(Machine *m, Error **errp)
 {
     if (wants_floppy && !floppies[0] && floppy_bus(m, NULL) != NULL) {
-        const BlkOptions words = { .drive_id = "floppy0", .rerror = BLK_ON_ERROR_AUTO,
-                                   .werror = BLK_ON_ERROR_AUTO };
-        const BlkNode *n = blk_open_empty(&words, errp);
+        const BlkWords words = { .rerror = BLK_ON_ERROR_AUTO, .werror = BLK_ON_ERROR_AUTO };
+        const BlkNode *n = blk_open_empty("floppy0", &words, errp);
         if (n == NULL) {
             return false;
         }

@@ -5,7 +5,7 @@
 #include "block/graph.h"
 #include "qapi/commands.h"
 #include "system/qmp-bitmap.h"
-#include "system/qmp-histogram.h"
+#include "system/qmp-times.h"
 #include "system/throttle.h"
 #include "util/clock.h"
 
@@ -302,6 +302,7 @@ bool qmp_query_blockstats(bool query_nodes, BlockStatsList *ret, Error **errp)
             BlockStats *s = node_stats(n, 0);
 
             s->device = g_strdup(blk_drive_id(n));
+            qmp_tell_no_times(blk_drive_words(n), s->stats);
             qapi_append(ret, s);
         }
     }
@@ -310,10 +311,10 @@ bool qmp_query_blockstats(bool query_nodes, BlockStatsList *ret, Error **errp)
         n = n != NULL && blk_is_gone(n) ? NULL : n;
         BlockStats *s = node_stats(n, 0);
 
-        s->device = g_strdup(n != NULL ? blk_drive_id(n) : "");
+        s->device = g_strdup(f->drive);
         s->qdev = g_strdup(f->qdev);
         tell_front(f, s->stats);
-        qmp_tell_histograms(f, s->stats);
+        qmp_tell_times(f, s->stats);
         qapi_append(ret, s);
     }
     return true;

@@ -182,8 +182,10 @@ static bool has_policy(const BlkNode *n, Error **errp)
 {
     static const char *const names[] = { "werror", "rerror" };
 
-    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
-        BlkOnError own = blk_drive_on_error(n, i == 1);
+    const BlkWords *words = blk_drive_words(n);
+
+    for (unsigned i = 0; words != NULL && i < ARRAY_LEN(names); i++) {
+        BlkOnError own = i == 1 ? words->rerror : words->werror;
         BlkOnError usual = i == 1 ? BLK_ON_ERROR_REPORT : BLK_ON_ERROR_ENOSPC;
         if (own != BLK_ON_ERROR_AUTO && own != usual) {
             error_set(errp, "fdc doesn't support drive option %s", names[i]);

@@ -135,6 +135,37 @@ def test_account():
         check(got.returncode == 1 and "%s'" % name in got.stderr, "a wrong value", got.stderr)
 
 
+def test_intervals():
+    """stats-intervals.N of a -drive: times over each; none elsewhere, zeroes of a drive without a device."""
+    drive = ("if=none,driver=null-co,size=1M,latency-ns=1000000,stats-intervals.0=3600,"
+             "stats-intervals.1=7200,id=")
+    with Machine("-drive", drive + "d0", "-device", "ide-hd,drive=d0", "-drive", drive + "spare",
+                 "-drive", "if=ide,index=2,media=cdrom", machine="pc") as m:
+        disk = Disk(m)
+        disk.command(0x20, 9)
+        same(disk.wait() & 1, 0, "a read")
+        stats = {s["device"]: s["stats"]["timed_stats"] for s in m.qmp.cmd("query-blockstats")}
+    same(stats.pop("ide1-cd0"), [])
+    for name, lists in stats.items():
+        same([t.pop("interval_length") for t in lists], [3600, 7200], name)
+        for t in lists:
+            read = [t.pop(k + "_rd_latency_ns") for k in ("min", "avg", "max")]
+            same((read[0] > 0, read == sorted(read), t.pop("avg_rd_queue_depth") > 0),
+                 (name == "d0", True, name == "d0"), name)
+            same(set(t.values()), {0}, "nothing was written")
+    same(set(stats), {"d0", "spare"})
+    for words, said in ((".1=5", "Invalid option stats-intervals.1"), (".0=0", "Invalid interval length: 0"),
+                        (".x=4", "Invalid option stats-intervals.x"), (".0=", "Invalid interval length: "),
+                        (".01=5", "Invalid option stats-intervals.01"),
+                        (".0.0=4", "The specification of stats-intervals is invalid"),
+                        (".0=4294967296", "Invalid interval length: 4294967296"),
+                        (".0=4x", "Invalid interval length: 4x"),
+                        ("=5", "Parameter 'stats-intervals' is unexpected")):
+        got = subprocess.run([sys.argv[1], "-drive", "if=none,id=d,driver=null-co,stats-intervals" + words],
+                             stderr=subprocess.PIPE, text=True, check=False)
+        same((got.returncode, got.stderr.rstrip("\n").endswith(": " + said)), (1, True), got.stderr)
+
+
 def test_policies():
     rows = (("report", "report", 0x51), ("ignore", "ignore", 0x50))
     for policy, action, status in rows:

@@ -328,7 +328,7 @@ static void test_drive(void **state)
     BlkFront front = { 0 };
 
     t.at[THROTTLE_BPS_TOTAL].avg = 4096;
-    BlkNode *n = open_ok(&(BlkOptions){ .driver = "null-co", .drive_id = "d", .rates = &t });
+    BlkNode *n = open_ok(&(BlkOptions){ .driver = "null-co", .drive_id = "d", .words = { .rates = &t } });
     blk_front_open(&front, n, NULL, g_strdup("q"));
     assert_string_equal(throttle_name(front.throttle), "d");
     assert_true(throttle_group_get("d", &got));

@@ -121,7 +121,7 @@ static void test_histogram(void **state)
 static void test_account(void **state)
 {
     BlkNode *n = open_ok(&(BlkOptions){ .driver = "null-co", .drive_id = "d", .size = MiB,
-                                        .account_failed = BLK_ACCOUNT_OFF });
+                                        .words = { .account_failed = BLK_ACCOUNT_OFF } });
     BlkFront f = { 0 };
 
     blk_front_open(&f, n, "x", g_strdup("x"));

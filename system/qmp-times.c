@@ -1,7 +1,9 @@
-/* qmp-histogram.c: how long the requests of disks take, counted when somebody asks. */
-#include "system/qmp-histogram.h"
+/* qmp-times.c: how long the requests of disks take, see qmp-times.h. */
+#include "system/qmp-times.h"
 
+#include "block/timed-stats.h"
 #include "qapi/commands.h"
+#include "util/clock.h"
 
 bool qmp_block_latency_histogram_set(const char *id, bool has_boundaries, const Uint64List *boundaries,
                                      bool has_boundaries_read, const Uint64List *boundaries_read,
@@ -54,8 +56,45 @@ static BlockLatencyHistogramInfo *tell_one(const BlkHistogram *h)
     return i;
 }
 
-void qmp_tell_histograms(const BlkFront *f, BlockDeviceStats *s)
+static void tell_intervals(BlkTimedStats *t, BlockDeviceStats *s)
 {
+    int64_t now = clock_now(CLOCK_HOST);
+
+    for (unsigned i = 0; blk_timed_seconds(t, i) > 0; i++) {
+        BlockDeviceTimedStats *v = qapi_new_block_device_timed_stats();
+        BlkTimes rd = blk_timed_tell(t, i, BLK_TIMED_READ, now);
+        BlkTimes wr = blk_timed_tell(t, i, BLK_TIMED_WRITE, now);
+        BlkTimes flush = blk_timed_tell(t, i, BLK_TIMED_FLUSH, now);
+
+        v->interval_length = blk_timed_seconds(t, i);
+        v->min_rd_latency_ns = rd.min;
+        v->max_rd_latency_ns = rd.max;
+        v->avg_rd_latency_ns = rd.mean;
+        v->min_wr_latency_ns = wr.min;
+        v->max_wr_latency_ns = wr.max;
+        v->avg_wr_latency_ns = wr.mean;
+        v->min_flush_latency_ns = flush.min;
+        v->max_flush_latency_ns = flush.max;
+        v->avg_flush_latency_ns = flush.mean;
+        v->avg_rd_queue_depth = rd.depth;
+        v->avg_wr_queue_depth = wr.depth;
+        qapi_append(&s->timed_stats, v);
+    }
+}
+
+void qmp_tell_no_times(const BlkWords *words, BlockDeviceStats *s)
+{
+    BlkTimedStats *t = blk_timed_new(words->intervals, words->intervals_count);
+
+    tell_intervals(t, s);
+    blk_timed_free(t);
+}
+
+void qmp_tell_times(const BlkFront *f, BlockDeviceStats *s)
+{
+    if (f->timed != NULL) {
+        tell_intervals(f->timed, s);
+    }
     s->rd_latency_histogram = tell_one(f->histograms[BLK_TIMED_READ]);
     s->wr_latency_histogram = tell_one(f->histograms[BLK_TIMED_WRITE]);
     s->flush_latency_histogram = tell_one(f->histograms[BLK_TIMED_FLUSH]);
