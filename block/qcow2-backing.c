@@ -8,8 +8,8 @@
 
 #define EXT_END 0
 #define EXT_FORMAT 0xe2792aca
+#define EXT_FEATURES 0x6803f857
 #define AT_BACKING 8           /* offset (8 bytes) and length (4) of the name */
-#define HEADER_V2 72
 #define NAME_MAX_BYTES 1023
 
 /* Appends the extension @type with its padding. */
@@ -23,8 +23,9 @@ static void extension_add(GByteArray *to, uint32_t type, const void *data, uint3
     g_byte_array_append(to, zeroes, -len & 7);
 }
 
-/* Appends the extensions of @head, but for the backing format. */
-static bool extensions_copy(GByteArray *to, const uint8_t *head, uint64_t from, uint64_t size)
+/* Appends the extensions of @head but for the backing format and, unless EXT_END, those of type @spare. */
+static bool extensions_copy(GByteArray *to, const uint8_t *head, uint64_t from, uint64_t size,
+                            uint32_t spare)
 {
     while (from + 8 <= size) {
         uint32_t type = be32(*(const Be32 *)(head + from)), len = be32(*(const Be32 *)(head + from + 4));
@@ -35,7 +36,7 @@ static bool extensions_copy(GByteArray *to, const uint8_t *head, uint64_t from, 
         if (len > size - from - 8) {
             return false;
         }
-        if (type != EXT_FORMAT) {
+        if (type != EXT_FORMAT && type != spare) {
             extension_add(to, type, head + from + 8, len);
         }
         from += 8 + ALIGN_UP((uint64_t)len, 8);
@@ -43,27 +44,19 @@ static bool extensions_copy(GByteArray *to, const uint8_t *head, uint64_t from, 
     return true;
 }
 
-bool qcow2_set_backing_file(BlkNode *n, const char *file, const char *format, Error **errp)
+/* The header cluster @old of @q, naming @file (NULL: nothing) of @format (or NULL), without extensions of
+ * type @spare; NULL: those of @old are broken. */
+static GByteArray *head_of(const Qcow2 *q, const uint8_t *old, const char *file, const char *format,
+                           uint32_t spare)
 {
-    Qcow2 *q = n->state;
     g_autoptr(GByteArray) head = g_byte_array_new();
-    g_autofree uint8_t *old = g_malloc0(q->cluster);
-    uint64_t have = q->h.version >= 3 ? q->h.length : HEADER_V2;
-    int ret = qcow2_flush_meta(n, true);       /* nothing is left that is to be copied from what is behind */
 
-    ret = ret < 0 ? ret : blk_pread(n->child, 0, old, MIN(q->cluster, blk_size(n->child)));
-    if (ret < 0) {
-        return error_set_errno(errp, -ret, "Could not read qcow2 header");
-    }
-    if (file && strlen(file) > NAME_MAX_BYTES) {
-        return error_set(errp, "Backing file name too long");
-    }
-    g_byte_array_append(head, old, (unsigned)have);
+    g_byte_array_append(head, old, (unsigned)q->h.length);
     if (file && format) {
         extension_add(head, EXT_FORMAT, format, (uint32_t)strlen(format));
     }
-    if (!extensions_copy(head, old, have, q->cluster)) {
-        return error_set(errp, "Header extension too large");
+    if (!extensions_copy(head, old, q->h.length, q->cluster, spare)) {
+        return NULL;
     }
     extension_add(head, EXT_END, "", 0);
     Be64 at = to_be64(file ? head->len : 0);
@@ -73,10 +66,35 @@ bool qcow2_set_backing_file(BlkNode *n, const char *file, const char *format, Er
     if (file) {
         g_byte_array_append(head, (const uint8_t *)file, (unsigned)strlen(file));
     }
+    return g_steal_pointer(&head);
+}
+
+bool qcow2_set_backing_file(BlkNode *n, const char *file, const char *format, Error **errp)
+{
+    Qcow2 *q = n->state;
+    g_autoptr(GByteArray) head = NULL;
+    g_autofree uint8_t *old = g_malloc0(q->cluster);
+    int ret = qcow2_flush_meta(n, true);       /* nothing is left that is to be copied from what is behind */
+
+    ret = ret < 0 ? ret : blk_pread(n->child, 0, old, MIN(q->cluster, blk_size(n->child)));
+    if (ret < 0) {
+        return error_set_errno(errp, -ret, "Could not read qcow2 header");
+    }
+    if (file && strlen(file) > NAME_MAX_BYTES) {
+        return error_set(errp, "Backing file name too long");
+    }
+    head = head_of(q, old, file, format, EXT_END);
+    if (!head) {
+        return error_set(errp, "Header extension too large");
+    }
+    if (head->len > q->cluster) {              /* no room: the names of features are of least use */
+        g_byte_array_unref(head);
+        head = head_of(q, old, file, format, EXT_FEATURES);
+    }
     if (head->len > q->cluster) {
         return error_set(errp, "Backing file name does not fit into the first cluster");
     }
-    ret = qcow2_header_put(n, old, (uint32_t)have, head);
+    ret = qcow2_header_put(n, old, q->h.length, head);
     if (ret < 0) {
         return error_set_errno(errp, -ret, "Could not update qcow2 header");
     }

@@ -346,9 +346,10 @@ int qcow2_header_write(BlkNode *file, const Qcow2Header *h)
     return ret < 0 ? ret : blk_pwrite(file, 0, out->data, MIN(out->len, SECTOR));
 }
 
-/* Appends the extensions of the header cluster @head, which begin at @at, but for those of @type. */
+/* Appends the extensions of the header cluster @head, which begin at @at, but for those of @type and @spare
+ * (EXT_END: none). */
 static void copy_extensions(GByteArray *out, const uint8_t *head, uint64_t cluster, uint64_t at,
-                            uint32_t type)
+                            uint32_t type, uint32_t spare)
 {
     uint64_t name_at = be64(((const RawHeader *)head)->backing_off), end = name_at ? name_at : cluster;
 
@@ -358,7 +359,7 @@ static void copy_extensions(GByteArray *out, const uint8_t *head, uint64_t clust
         if (have == EXT_END || have_len > end - at - 8) {
             break;
         }
-        if (have != type) {
+        if (have != type && have != spare) {
             put_extension(out, have, head + at + 8, have_len);
         }
         at = ALIGN_UP(at + 8 + have_len, 8);
@@ -378,18 +379,33 @@ static void put_end(GByteArray *out, const uint8_t *head)
     }
 }
 
-/* The header cluster @head with extension @type replaced, or without it (@len 0); NULL: there is no room. */
-static GByteArray *with_extension(const uint8_t *head, uint64_t cluster, uint32_t length, uint32_t type,
-                                  const void *data, size_t len)
+/* The header cluster @head with extension @type replaced, or without it (@len 0), and without those of type
+ * @spare (EXT_END: none). */
+static GByteArray *replaced(const uint8_t *head, uint64_t cluster, uint32_t length, uint32_t type,
+                            const void *data, size_t len, uint32_t spare)
 {
-    g_autoptr(GByteArray) out = g_byte_array_new();
+    GByteArray *out = g_byte_array_new();
 
     g_byte_array_append(out, head, length);
-    copy_extensions(out, head, cluster, length, type);
+    copy_extensions(out, head, cluster, length, type, spare);
     if (len) {
         put_extension(out, type, data, len);
     }
     put_end(out, head);
+    return out;
+}
+
+/* The same; where there is no room for the names of features, they are left out.  NULL: there is none even
+ * so. */
+static GByteArray *with_extension(const uint8_t *head, uint64_t cluster, uint32_t length, uint32_t type,
+                                  const void *data, size_t len)
+{
+    g_autoptr(GByteArray) out = replaced(head, cluster, length, type, data, len, EXT_END);
+
+    if (out->len > cluster) {
+        g_byte_array_unref(out);
+        out = replaced(head, cluster, length, type, data, len, EXT_FEATURES);
+    }
     return out->len <= cluster ? g_steal_pointer(&out) : NULL;
 }
 
@@ -440,7 +456,7 @@ int qcow2_header_put(BlkNode *n, const uint8_t *old, uint32_t length, GByteArray
     }
     uint64_t at = name_place(old, q->cluster, length, full, room);
     g_byte_array_append(small, new->data, fixed);
-    copy_extensions(small, new->data, new->len, fixed, EXT_FEATURES);
+    copy_extensions(small, new->data, new->len, fixed, EXT_FEATURES, EXT_END);
     put_extension(small, EXT_END, NULL, 0);
     if (small->len > SECTOR || at + room > q->cluster) {       /* not to be had in one sector */
         return put_sectors(n, new->data, new->len, 0, ALIGN_UP(new->len, SECTOR));
@@ -490,7 +506,7 @@ int qcow2_header_set_version(BlkNode *n, uint32_t version)
     memcpy(&raw, head, HEADER_V2);
     raw.version = to_be32(version);
     g_byte_array_append(out, (const uint8_t *)&raw, version >= 3 ? sizeof(raw) : HEADER_V2);
-    copy_extensions(out, head, q->cluster, q->h.length, EXT_FEATURES);
+    copy_extensions(out, head, q->cluster, q->h.length, EXT_FEATURES, EXT_END);
     if (version >= 3 && out->len + 8 * 48 + 16 + be32(raw.backing_len) <= q->cluster) {
         put_features(out);
     }

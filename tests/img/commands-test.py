@@ -260,6 +260,19 @@ def help_names():
     same({c: o for c, o in lacks.items() if o}, {}, "not in our help")
 
 
+def small_header():
+    """In a cluster of 512 bytes the names of features give way to what the image needs."""
+    prepare()
+    run(IMG["ours"], "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", "tiny.qcow2", "1M")
+    run(IMG["ours"], "bitmap", "--add", "tiny.qcow2", "b0")
+    run(IMG["ours"], "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", "named.qcow2", "1M")
+    run(IMG["ours"], "rebase", "-u", "-b", "plain.raw", "-F", "raw", "named.qcow2")
+    facts = [json.loads(run(IMG["theirs"], "info", "--output=json", name)[0]) for name in
+             ("tiny.qcow2", "named.qcow2")]
+    same([b["name"] for b in facts[0]["format-specific"]["data"].get("bitmaps", [])], ["b0"], "bitmaps")
+    same([facts[1].get("backing-filename" + more) for more in ("", "-format")], ["plain.raw", "raw"], "names")
+
+
 def locked():
     """A second writer is refused, a reader with -U is not."""
     prepare()
@@ -275,4 +288,5 @@ def locked():
 
 
 if __name__ == "__main__":
-    main([alike(c) for c in dict.fromkeys(ALIKE)] + [requests, raw_data, names, help_names, locked])
+    main([alike(c) for c in dict.fromkeys(ALIKE)] + [requests, raw_data, names, help_names, small_header,
+                                                        locked])
