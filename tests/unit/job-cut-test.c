@@ -256,54 +256,10 @@ static void test_snapshot(void **state)
     }
 }
 
-/* --- new images --- */
-
-/* A cut leaves no image, or the one that was wanted; that for certain when it was said to be there. */
-static void test_create(void **state)
-{
-    static const BlkCreate images[] = {
-        { 0 }, { .cluster_size = 512, .refcount_bits = 64 },
-        { .prealloc = BLK_PREALLOC_METADATA, .zstd = true },
-        { .backing_file = "base", .extended_l2 = true }, { .v2 = true, .prealloc = BLK_PREALLOC_FALLOC },
-    };
-
-    for (unsigned i = 0; i < ARRAY_LEN(images); i++) {
-        GRand *rand = g_rand_new_with_seed(800 + i);
-
-        mem_wipe(EXTRA);
-        mem_log_start();
-        image_make(EXTRA, &images[i], images[i].backing_file);
-        unsigned all = mem.log->len;
-        for (unsigned cut = 0; cut <= all; cut++) {
-            for (unsigned variant = 0; variant < 4; variant++) {
-                g_autofree char *where = g_strdup_printf("image %u, cut %u of %u, variant %u", i, cut,
-                                                         all, variant);
-                BlkOptions file = { .driver = "mem", .filename = "extra" };
-                BlkOptions o = { .driver = "qcow2", .child = &file, .backing_none = true };
-                Error *err = NULL;
-
-                mem_cut(cut, variant ? rand : NULL);
-                BlkNode *n = blk_open(&o, &err);
-                if (n) {
-                    mem_check(n, where);
-                    memset(t.written, 0, sizeof(t.written));
-                    check_contents(n, 0, 0, where);
-                    assert_true(!images[i].backing_file == !blk_backing_file(n));
-                    close_ok(n);
-                } else if (cut == all) {
-                    fail_msg("%s: %s", where, error_text(err));
-                }
-                error_free(err);
-            }
-        }
-        g_rand_free(rand);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_jobs), cmocka_unit_test(test_snapshot), cmocka_unit_test(test_create),
+        cmocka_unit_test(test_jobs), cmocka_unit_test(test_snapshot),
     };
 
     thread_become_control();

@@ -13,7 +13,7 @@
 #include "block/block-int.h"
 
 #define MEM_FILES 6
-#define MEM_MAX (16 * MiB)
+#define MEM_MAX (64 * MiB)
 #define MEM_SIZE BLK_OPS       /* in the place of a BlkOp: the file gets another size */
 
 typedef struct MemEntry {
