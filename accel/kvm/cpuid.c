@@ -362,8 +362,7 @@ static void put_extended(Maker *k, uint32_t xlevel)
     }
     put_vendor(k, 0x80000000, xlevel);
     if (xlevel >= 0x80000001) {
-        put(k, 0x80000001, signature(k->m), 0, k->amd && logical > 1 ? ecx | BIT(1) : ecx,
-            k->amd ? edx | (word(k, FW_1_EDX) & AMD_MIRROR) : edx);
+        put(k, 0x80000001, signature(k->m), 0, k->amd && logical > 1 ? ecx | BIT(1) : ecx, edx);
     }
     if (xlevel >= 0x80000004) {
         put_model_id(k);
@@ -446,6 +445,15 @@ void cpuid_make(struct kvm_cpuid2 *out, KvmCpuModel *m, const KvmOffer *o, const
 
 /* --- the VM's table --- */
 
+/* AMD's extended features repeat basic ones (APM vol. 3, E.4.2). */
+static void mirror(KvmCpuModel *m)
+{
+    if (strcmp(m->vendor, "AuthenticAMD") == 0) {
+        m->words[FW_80000001_EDX] &= ~(uint64_t)AMD_MIRROR;
+        m->words[FW_80000001_EDX] |= m->words[FW_1_EDX] & AMD_MIRROR;
+    }
+}
+
 /* From -cpu's text to the model that this host can run. */
 static bool choose_model(KvmCpuModel *m, KvmOffer *o, const char *text, Error **errp)
 {
@@ -456,6 +464,7 @@ static bool choose_model(KvmCpuModel *m, KvmOffer *o, const char *text, Error **
     if (!cpu_filter(m, o, false, errp) || !cpu_phys_bits(m, o, errp) || !hyperv_expand(m, o, errp)) {
         return false;
     }
+    mirror(m);
     if (!m->prop[P_LEGACY_CACHE] && (m->row == NULL || m->row->caches == NULL)) {
         return error_set(errp, "CPU model '%s' doesn't support legacy-cache=off", m->name);
     }
