@@ -7,13 +7,16 @@
  *
  * 1. A read of the past is in the gate until it has its bytes: a guest's write to the range waits for it, and
  *    a read that comes later finds the range copied.
- * 2. Once a copy has failed and the guest's write went on (break-snapshot) there is no past any more. */
+ * 2. A copy that takes longer than cbw-timeout has failed for the guest's write; it goes on nevertheless, and
+ *    whoever waits until nothing is in flight waits for it.
+ * 3. Once a copy has failed and the guest's write went on (break-snapshot) there is no past any more. */
 #include <errno.h>
 #include "block/bitmap.h"
 #include "block/filter.h"
 #include "block/job-int.h"
 #include "qapi/types.h"
 #include "util/bytes.h"
+#include "util/clock.h"
 
 /* --- reading --- */
 
@@ -148,6 +151,85 @@ int job_past_status(BlkNode *n, bool live, uint64_t off, uint64_t len, BlkStatus
     return 0;
 }
 
+/* --- copies that must not take too long --- */
+
+/* A guest's write, and the copy it waits for as a request of its own: that goes on when it is late. */
+typedef struct TimedWrite {
+    BlkReq *up;                /* NULL: it waits no more */
+    BlkReq copy;
+    struct iovec iov;          /* of no JobCopy, as long as the range */
+    BlkNode *node;
+    Timer timer;
+} TimedWrite;
+
+/* The copy of @up is there or failed with @ret; @late: it is still under way. */
+static void timed_go(BlkNode *n, BlkReq *up, int ret, bool late)
+{
+    JobFilter *f = n->state;
+
+    if (ret < 0 && f->break_guest) {
+        blk_complete_later(up, ret);
+        return;
+    }
+    if (ret < 0) {
+        job_filter_fail(f, ret);
+    }
+    job_filter_pass(n, up, late);
+}
+
+static void timed_late(Timer *timer)
+{
+    TimedWrite *t = container_of(timer, TimedWrite, timer);
+
+    timed_go(t->node, g_steal_pointer(&t->up), -ETIMEDOUT, true);
+}
+
+static void timed_copied(BlkReq *r, int ret)
+{
+    TimedWrite *t = container_of(r, TimedWrite, copy);
+    BlkReq *up = t->up;
+    BlkNode *n = t->node;
+
+    timer_stop(&t->timer);
+    g_free(t);
+    if (up) {
+        timed_go(n, up, ret, false);
+    }
+}
+
+/* Is there anything to copy before @r writes? */
+static bool has_marks(BlkNode *n, const BlkReq *r)
+{
+    JobFilter *f = n->state;
+    uint64_t off = r->pos, len;
+
+    lock_take(&f->lock);
+    bool found = !f->broken && job_run_locked(f, &off, r->pos + r->left, blk_size(n), f->grain, &len);
+    lock_drop(&f->lock);
+    return found;
+}
+
+static bool cbw_intercept(BlkLane *l, BlkReq *r)
+{
+    BlkNode *n = l->node;
+    const JobFilter *f = n->state;
+
+    if (!f->timeout_ns || r->op == BLK_READ || r->op == BLK_FLUSH || !has_marks(n, r)) {
+        return job_filter_intercept(l, r);
+    }
+    uint64_t off = ALIGN_DOWN(r->pos, f->grain);
+    uint64_t end = MIN(ALIGN_UP(r->pos + r->left, f->grain), blk_size(n));
+    TimedWrite *t = g_new0(TimedWrite, 1);
+
+    *t = (TimedWrite){ .up = r, .node = n, .iov.iov_len = end - off };
+    t->copy = (BlkReq){ .op = BLK_READ, .flags = BLK_QUIET | JOB_COPY, .off = off, .len = end - off,
+                        .iov = &t->iov, .niov = 1, .loop = r->loop, .done = timed_copied };
+    timer_init(&t->timer, r->loop, CLOCK_HOST, timed_late);
+    timer_set(&t->timer, clock_now(CLOCK_HOST) + f->timeout_ns);
+    blk_submit_below(n, &t->copy);
+    return true;
+}
+
 /* --- the filter that people make --- */
 
 /* Marks what the bitmap that @own names says, or everything. */
@@ -195,9 +277,6 @@ static bool set_up(BlkNode *n, const CopyBeforeWriteOwn *own, Error **errp)
     JobFilter *f = n->state;
     BlkImageInfo info;
 
-    if (own && own->cbw_timeout) {
-        return error_set(errp, "Parameter 'cbw-timeout' is not supported here");
-    }
     if (!check_target(n, f->to, errp) ||
         !blk_change_rights(&f->to_use, BLK_PERM_READ | BLK_PERM_WRITE, BLK_PERM_READ, errp)) {
         return false;
@@ -209,6 +288,7 @@ static bool set_up(BlkNode *n, const CopyBeforeWriteOwn *own, Error **errp)
     f->chunk = MAX(JOB_CHUNK, f->grain);
     f->before = f->gated = f->unmap = true;
     f->break_guest = !own || own->on_cbw_error == ON_CBW_ERROR_BREAK_GUEST_WRITE;
+    f->timeout_ns = own ? own->cbw_timeout * NS_PER_SEC : 0;
     f->works = true;
     return true;
 }
@@ -260,5 +340,5 @@ const BlkDriver blk_copy_before_write = {
     .close = cbw_close,
     .relinked = cbw_relinked,
     .rights = cbw_rights,
-    .intercept = job_filter_intercept,
+    .intercept = cbw_intercept,
 };

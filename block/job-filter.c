@@ -178,7 +178,7 @@ static void mark_written(JobPass *p)
     wake(p->node->state);
 }
 
-static void fail_with(JobFilter *f, int ret)
+void job_filter_fail(JobFilter *f, int ret)
 {
     lock_take(&f->lock);
     f->error = f->error ? f->error : ret;
@@ -195,7 +195,7 @@ static void both_landed(BlkReq *r, int ret)
     uint64_t off = p->up->pos, end = off + p->up->left;
 
     if (ret < 0) {
-        fail_with(f, ret);
+        job_filter_fail(f, ret);
         mark_written(p);
     } else {
         uint64_t from = ALIGN_UP(off, f->grain);
@@ -275,29 +275,36 @@ void job_copied(JobPass *p)
         return;
     }
     if (p->ret < 0) {
-        fail_with(f, p->ret);          /* the job fails; the guest need not suffer */
+        job_filter_fail(f, p->ret);    /* the job fails; the guest need not suffer */
     }
     write_down(p);
 }
 
-bool job_filter_intercept(BlkLane *l, BlkReq *r)
+void job_filter_pass(BlkNode *n, BlkReq *r, bool late)
 {
-    JobFilter *f = l->node->state;
+    JobFilter *f = n->state;
     bool copies = r->flags & JOB_COPY;
-
-    if (!f->works || r->op == BLK_FLUSH || (r->op == BLK_READ && !copies)) {
-        return false;
-    }
     JobPass *p = g_new0(JobPass, 1);
-    *p = (JobPass){ .up = r, .node = l->node, .at = ALIGN_DOWN(r->pos, f->grain) };
+
+    *p = (JobPass){ .up = r, .node = n, .at = ALIGN_DOWN(r->pos, f->grain) };
     p->range = (GateRange){ .off = p->at, .end = ALIGN_UP(r->pos + r->left, f->grain), .loop = r->loop,
                             .alone = copies || f->before || f->both,
                             .go = copies ? copy_may_go : write_may_go };
-    if (!f->gated && !copies) {
+    if (late || (!f->gated && !copies)) {
         write_down(p);
     } else if (!f->gated || gate_enter(&f->gate, &p->range)) {
         p->range.go(&p->range);
     }
+}
+
+bool job_filter_intercept(BlkLane *l, BlkReq *r)
+{
+    const JobFilter *f = l->node->state;
+
+    if (!f->works || r->op == BLK_FLUSH || (r->op == BLK_READ && !(r->flags & JOB_COPY))) {
+        return false;
+    }
+    job_filter_pass(l->node, r, false);
     return true;
 }
 

@@ -107,6 +107,7 @@ typedef struct JobFilter {
     uint64_t grains, left;
     bool broken;               /* the guest has written over what was not copied */
     int error;
+    int64_t timeout_ns;        /* copy-before-write: how long a copy may take; 0: as long as it wants */
 } JobFilter;
 
 /* A write of the guest, or a copy, on its way through a filter. */
@@ -169,6 +170,10 @@ extern const BlkDriver blk_mirror_top, blk_commit_top, blk_backup_top, blk_copy_
 bool job_filter_open(BlkNode *n, const BlkOptions *o, Error **errp);
 void job_filter_close(BlkNode *n);
 bool job_filter_intercept(BlkLane *l, BlkReq *r);
+/* What that does with a write or a copy @r; @late: a write goes down at once, although it is in the way. */
+void job_filter_pass(BlkNode *n, BlkReq *r, bool late);
+/* A copy for a write failed with @ret, and the write goes on: the job fails, the past is lost. */
+void job_filter_fail(JobFilter *f, int ret);
 /* Marks of @grain bytes for the opened filter, none set; @past: what was there before the guest's writes can
  * be read.  False: the disk has too many. */
 bool job_filter_marks(BlkNode *filter, uint64_t grain, bool past, Error **errp);

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from disks import Disks, add, disk_node
-from qmp import main, same
+from qmp import check, main, same
 
 SHARED = ["-blockdev", "driver=file,node-name=f,filename=@FOLDER/d",
           "-blockdev", "driver=raw,node-name=r,file=f",
@@ -156,6 +156,18 @@ def test_access_refused():
         q.fails("qom-set", text="Cannot find device='' nor node-name='x'", path=PATH, property="drive",
                 value="x")
         q.fails("qom-set", text="expected: string", path=PATH, property="drive", value=1)
+        fails("Parameter 'cbw-timeout'", file="r", target="a", **{"cbw-timeout": -1})
+        q.cmd("blockdev-add", driver="null-co", **{"node-name": "slow", "latency-ns": 1500000000})
+        q.cmd("blockdev-add", driver="copy-before-write", file="r", target="slow",
+              **{"node-name": "c", "cbw-timeout": 1})
+        q.cmd("qom-set", path=PATH, property="drive", value="c")
+        disk.export("c", writable=True)
+        told = client(disk.uri("c"), "write -P 5 256k 4k")
+        check("write failed: " in told, "a copy that takes longer than it may", told)
+        disk.unexport("c")
+        q.cmd("qom-set", path=PATH, property="drive", value="r")
+        q.cmd("blockdev-del", **{"node-name": "c"})
+        q.cmd("blockdev-del", **{"node-name": "slow"})
         bad_target(q)
         for how, told in (("break-guest-write", "No space left on device"), ("break-snapshot", "")):
             q.cmd("blockdev-add", driver="copy-before-write", file="r", target="bad",

@@ -266,6 +266,38 @@ static void test_broken(void **state)
     }
 }
 
+/* A copy that takes longer than it may: the guest's write fails, or the past is lost. */
+static void test_timeout(void **state)
+{
+    for (unsigned how = 0; how < 2; how++) {
+        OnCbwError then = how ? ON_CBW_ERROR_BREAK_SNAPSHOT : ON_CBW_ERROR_BREAK_GUEST_WRITE;
+        CopyBeforeWriteOwn own = { .cbw_timeout = 1, .on_cbw_error = then };
+        BlkNode *n = open_ok(&(BlkOptions){ .driver = "null-co", .node_name = "n", .read_zeroes = true });
+        BlkNode *target = open_ok(&(BlkOptions){ .driver = "null-co", .node_name = "t",
+                                                 .read_zeroes = true,
+                                                 .latency_ns = 1500 * NS_PER_MS });
+        BlkNode *before = open_ok(&(BlkOptions){ .driver = "copy-before-write", .node_name = "before",
+                                                 .own = &own, .child_ref = "n", .other_ref = "t" });
+        BlkNode *past = open_ok(&(BlkOptions){ .driver = "snapshot-access", .child_ref = "before" });
+        int64_t begin = clock_now(CLOCK_HOST);
+
+        assert_int_equal(write_at(before, MiB + 512), how ? 0 : -ETIMEDOUT);
+        assert_true(clock_now(CLOCK_HOST) - begin >= NS_PER_SEC);
+        if (how) {
+            assert_int_equal(read_at(past, MiB, 0), -EACCES);
+            assert_int_equal(write_at(before, 2 * MiB), 0);
+        } else {
+            /* The copy goes on; whoever comes next finds it done, in time. */
+            assert_int_equal(write_at(before, MiB), 0);
+            assert_int_equal(read_at(past, MiB, 0), 0);
+        }
+        close_ok(past);
+        close_ok(before);
+        close_ok(target);
+        close_ok(n);
+    }
+}
+
 static void test_refused(void **state)
 {
     BlkNode *n = open_ok(&(BlkOptions){ .driver = "null-co", .node_name = "n" });
@@ -303,7 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_overlay), cmocka_unit_test(test_overlay_outlives),
         cmocka_unit_test(test_access), cmocka_unit_test(test_bitmap), cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_timeout), cmocka_unit_test(test_refused),
     };
     g_autofree char *path = g_find_program_in_path("qemu-img");
 
