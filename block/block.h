@@ -169,6 +169,15 @@ typedef struct BlkStats {
     uint64_t wr_highest;       /* end of the highest write; not a sum */
 } BlkStats;
 
+/* What became of the discards that reached the host. */
+typedef struct BlkDiscards {
+    uint64_t ok, failed;       /* also those the host does not know how to do */
+    uint64_t bytes;            /* of those that were done */
+} BlkDiscards;
+
+/* False: @n is no file or host device. */
+CTX_ANY bool blk_discards(const BlkNode *n, BlkDiscards *out);
+
 /* The sums over all loops since the node was opened; ns is time between submit and completion. */
 CTX_ANY void blk_stats(BlkNode *n, BlkStats *out);
 

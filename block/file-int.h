@@ -12,6 +12,7 @@ typedef struct File {
     unsigned locked;           /* the FILE_LOCK bytes now held, see file-lock.c */
     bool no_punch, no_zero_range;      /* atomic: the host said it cannot */
     int flush_error;           /* atomic: see file_flush() */
+    BlkDiscards discards;      /* atomic */
 
     Gate gate;                 /* of direct writes, see file-io.c */
     Lock data_lock;            /* guards the two below */

@@ -272,9 +272,15 @@ static int punch(BlkNode *n, const char *point, uint64_t off, uint64_t len)
     return ret;
 }
 
+static void count_discard(BlkDiscards *d, uint64_t len, int ret)
+{
+    __atomic_add_fetch(ret < 0 ? &d->failed : &d->ok, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&d->bytes, ret < 0 ? 0 : len, __ATOMIC_RELAXED);
+}
+
 static int file_discard(BlkNode *n, uint64_t off, uint64_t len)
 {
-    const File *f = n->state;
+    File *f = n->state;
     uint64_t grain = f->is_device ? n->limits.logical : 1;
     uint64_t lo = ALIGN_UP(off, grain), hi = ALIGN_DOWN(off + len, grain);
 
@@ -282,6 +288,7 @@ static int file_discard(BlkNode *n, uint64_t off, uint64_t len)
         return 0;
     }
     int ret = punch(n, "file-discard", lo, hi - lo);
+    count_discard(&f->discards, hi - lo, ret);
     return ret == -ENOTSUP ? 0 : ret;      /* it was a hint */
 }
 

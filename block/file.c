@@ -321,3 +321,15 @@ static void file_follow_size(BlkNode *n)
 
 const BlkDriver blk_file = FILE_DRIVER("file");
 const BlkDriver blk_host_device = FILE_DRIVER("host_device");
+
+bool blk_discards(const BlkNode *n, BlkDiscards *out)
+{
+    if (n->drv != &blk_file && n->drv != &blk_host_device) {
+        return false;
+    }
+    const BlkDiscards *d = &((const File *)n->state)->discards;
+    *out = (BlkDiscards){ .ok = __atomic_load_n(&d->ok, __ATOMIC_RELAXED),
+                          .failed = __atomic_load_n(&d->failed, __ATOMIC_RELAXED),
+                          .bytes = __atomic_load_n(&d->bytes, __ATOMIC_RELAXED) };
+    return true;
+}

@@ -279,6 +279,22 @@ static void tell_front(const BlkFront *f, BlockDeviceStats *s)
     s->invalid_unmap_operations = __atomic_load_n(&f->invalid[BLK_DISCARD], __ATOMIC_RELAXED);
 }
 
+static BlockStatsSpecific *specific_stats(const BlkNode *n)
+{
+    BlockStatsSpecific *s;
+    BlkDiscards d;
+
+    if (n == NULL || !blk_discards(n, &d)) {
+        return NULL;
+    }
+    s = qapi_new_block_stats_specific();
+    s->driver = strcmp(blk_driver_name(n), "file") == 0 ? BLOCK_STATS_SPECIFIC_DRIVER_FILE
+                : BLOCK_STATS_SPECIFIC_DRIVER_HOST_DEVICE;
+    s->u.file = (BlockStatsSpecificFile){ .discard_nb_ok = d.ok, .discard_nb_failed = d.failed,
+                                          .discard_bytes_ok = d.bytes };
+    return s;
+}
+
 /* Requests are counted where they enter; @highest is carried down, to where the bytes land. */
 static BlockStats *node_stats(BlkNode *n, uint64_t highest)
 {
@@ -287,6 +303,7 @@ static BlockStats *node_stats(BlkNode *n, uint64_t highest)
 
     s->node_name = n != NULL ? g_strdup(blk_name(n)) : NULL;
     s->stats = stats_info(n, &highest);
+    s->driver_specific = specific_stats(n);
     s->parent = child != NULL ? node_stats(child, highest) : NULL;
     s->backing = backing != NULL ? node_stats(backing, 0) : NULL;
     return s;

@@ -215,6 +215,9 @@ def test_statistics():
             for stats in (got["stats"], got["parent"]["stats"]):
                 same(stats["wr_highest_offset"], 5120)
             same((got["stats"]["rd_operations"], got["stats"]["failed_wr_operations"]), (0, 0))
+            same(got.get("driver-specific"), None)
+            same(got["parent"]["driver-specific"],
+                 {"driver": "file", "discard-nb-ok": 0, "discard-nb-failed": 0, "discard-bytes-ok": 0})
 
 
 # --- media ---

@@ -136,6 +136,17 @@ static void test_end_of_file(void **state)
     }
 }
 
+/* Discards that the host did, and those it could not or would not do. */
+static void assert_discards(const BlkNode *n, uint64_t ok, uint64_t failed, uint64_t bytes)
+{
+    BlkDiscards d;
+
+    assert_true(blk_discards(n, &d));
+    assert_int_equal(d.ok, ok);
+    assert_int_equal(d.failed, failed);
+    assert_int_equal(d.bytes, bytes);
+}
+
 static void test_holes(void **state)
 {
     g_autofree char *path = temp_file(MiB, true);
@@ -150,6 +161,11 @@ static void test_holes(void **state)
     assert_int_equal(lseek(fd, 0, SEEK_HOLE), 65536);
     assert_int_equal(lseek(fd, 65536, SEEK_DATA), 131072);
     assert_int_equal(lseek(fd, 131072, SEEK_HOLE), 262144);
+    assert_discards(n, 1, 0, 65536);
+    fault_arm("file-discard", 1);
+    assert_int_equal(io_run(n, l, BLK_DISCARD, 0, 0, NULL, 512), -EIO);
+    assert_true(fault_disarm());
+    assert_discards(n, 1, 1, 65536);
     close_ok(n);
 
     /* Without discard=unmap a discard does nothing. */
@@ -161,6 +177,7 @@ static void test_holes(void **state)
     file_get(path, 524288, &after, 8);
     assert_int_equal(before, after);
     assert_int_not_equal(after, 0);
+    assert_discards(n, 0, 0, 0);
     close_ok(n);
     close(fd);
     worker_free(l);
@@ -490,6 +507,7 @@ static void test_host_device(void **state)
     assert_memory_equal(buf, want, 65536);
     memset(want, 0, 65536);
     assert_int_equal(io_run(n, l, BLK_DISCARD, 0, 65536, NULL, 65536), 0);
+    assert_discards(n, 1, 0, 65536);
     assert_int_equal(io_run(n, l, BLK_READ, 0, 65536, buf, 65536), 0);
     assert_memory_equal(buf, want, 65536);
     assert_int_equal(io_run(n, l, BLK_ZERO, 0, 262144, NULL, 65536), 0);
