@@ -148,14 +148,22 @@ static bool is_well_formed(const char *id)
     return true;
 }
 
+bool device_check_id(const char *id, Error **errp)
+{
+    if (id && !is_well_formed(id)) {
+        error_set(errp, "Parameter 'id' expects an identifier, not '%s'", id);
+        return error_hint(errp, "identifiers are letters, digits, '-', '.', '_', and start with a "
+                          "letter");
+    }
+    return true;
+}
+
 static bool check_id(const Device *parent, const char *id, Error **errp)
 {
     const Machine *m = parent->machine;
 
-    if (m && parent == m->peripheral && !is_well_formed(id)) {
-        error_set(errp, "Parameter 'id' expects an identifier, not '%s'", id);
-        return error_hint(errp, "identifiers are letters, digits, '-', '.', '_', and start with a "
-                          "letter");
+    if (m && parent == m->peripheral && !device_check_id(id, errp)) {
+        return false;
     }
     if (child_find(parent, id)) {
         return error_set(errp, "Duplicate device ID '%s'", id);
@@ -228,15 +236,19 @@ bool device_type_is(const DeviceType *t, const char *name)
 /* What -global says about @d and what it is made of. */
 static bool apply_globals(Device *d, Error **errp)
 {
-    const CompatProp *c = d->machine ? d->machine->globals : NULL;
+    const Machine *m = d->machine;
 
-    for (; c && c->type; c++) {
-        int owner;
+    for (unsigned i = 0; m && m->globals && m->globals[i].type; i++) {
+        const CompatProp *c = &m->globals[i];
 
-        if ((strcmp(c->type, d->type->name) == 0 ||
-             (device_type_is(d->type, c->type) && device_type_prop(d->type, c->prop, &owner))) &&
-            !device_set(d, c->prop, c->value, errp)) {
-            return error_context(errp, "-global %s.%s=%s", c->type, c->prop, c->value);
+        if (strcmp(c->type, d->type->name) != 0 && !device_type_is(d->type, c->type)) {
+            continue;
+        }
+        if (m->globals_used) {
+            m->globals_used[i] = true;
+        }
+        if (!device_set(d, c->prop, c->value, errp)) {
+            return error_context(errp, "can't apply global %s.%s=%s", c->type, c->prop, c->value);
         }
     }
     return !d->inner || apply_globals(d->inner, errp);
@@ -841,20 +853,26 @@ static void look_for_bus(Device *d, void *arg)
     }
 }
 
-Bus *bus_find(Device *root, const SlotType *slot, const char *name, Error **errp)
+Bus *bus_find(Device *root, const char *name, Error **errp)
 {
-    BusSearch s = { .slot = slot, .name = name };
+    BusSearch s = { .name = name };
 
     device_walk(root, false, look_for_bus, &s);
-    if (!s.found && name) {
+    if (!s.found) {
         error_set(errp, "Bus '%s' not found", name);
-    } else if (!s.found && s.full) {
+    }
+    return s.found;
+}
+
+Bus *bus_find_for(Device *root, const DeviceType *t, Error **errp)
+{
+    BusSearch s = { .slot = t->slot };
+
+    device_walk(root, false, look_for_bus, &s);
+    if (!s.found && s.full) {
         error_set(errp, "Bus '%s' is full", s.full->name);
     } else if (!s.found) {
-        error_set(errp, "No '%s' bus found", slot_bus_name(slot));
-    } else if (slot && s.found->slot != slot) {
-        error_set(errp, "Bus '%s' is no %s bus", name, slot_bus_name(slot));
-        s.found = NULL;
+        error_set(errp, "No '%s' bus found for device '%s'", slot_bus_name(t->slot), t->name);
     }
     return s.found;
 }

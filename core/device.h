@@ -85,6 +85,8 @@ struct SlotType {
     void (*settle)(Device *d);                          /* base part, before the type's settle */
     void (*quiesce)(Device *d, Barrier *home);          /* instead of the type's, which it calls */
     void (*resume)(Device *d);
+    /* False: device_del is refused, *errp is set.  NULL: it never is.  Control, no lock. */
+    bool (*may_unplug)(const Device *d, Error **errp);
     /* device_del on a running machine, where the guest is asked first: true: it will be removed when
      * the guest lets go.  NULL: device_remove() at once.  Control, no lock. */
     bool (*unplug_request)(Device *d, Error **errp);
@@ -166,6 +168,8 @@ CTX_CONTROL char *device_get(Device *d, const char *prop);
 /* Attaches, realizes, resets to power-on and publishes.  Settles too on a machine that was reset once
  * (hot-plug); before that machine_reset() will. */
 CTX_CONTROL bool device_realize(Device *d, Error **errp);
+/* False: @id (NULL: none is given) is not what people may call a device; *errp is set. */
+CTX_ANY bool device_check_id(const char *id, Error **errp);
 /* Frees a device that was never realized, or whose realize failed. */
 CTX_CONTROL void device_discard(Device *d);
 /* Withdraws, quiesces, unrealizes and frees @d and all below it; @done (may be NULL) runs on control
@@ -185,8 +189,10 @@ CTX_CONTROL Bus *bus_new(const SlotType *slot, Device *owner, const char *name);
 CTX_CONTROL void bus_free(Bus *b);
 /* How many devices are on it. */
 CTX_CONTROL unsigned bus_count(const Bus *b);
-/* The bus called @name, or when @name is NULL the first of @slot with room.  NULL: *errp is set. */
-CTX_CONTROL Bus *bus_find(Device *root, const SlotType *slot, const char *name, Error **errp);
+/* The bus called @name below @root.  NULL: *errp is set. */
+CTX_CONTROL Bus *bus_find(Device *root, const char *name, Error **errp);
+/* The first that takes a @t and has room.  NULL: *errp is set. */
+CTX_CONTROL Bus *bus_find_for(Device *root, const DeviceType *t, Error **errp);
 
 /* --- tree --- */
 /* "/machine/peripheral/ID", "/machine/q35/..."; owned by the caller. */

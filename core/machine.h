@@ -166,6 +166,7 @@ struct Machine {
     Device *unattached;        /* parent of board devices without an id */
     void *board;               /* the board's own */
     const CompatProp *globals; /* the user's own defaults (-global), ends with .type NULL; NULL: none */
+    bool *globals_used;        /* by place: a device got it; NULL: nobody asks */
 };
 
 /* --- building (control) --- */

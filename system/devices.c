@@ -81,9 +81,8 @@ bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp)
     CompatProp *all = g_new0(CompatProp, n + 1), *g = all;
 
     m->globals = all;
+    m->globals_used = g_new0(bool, n + 1);
     for (unsigned i = 0; i < n; i++) {
-        bool known = false, has = false;
-
         if (!parse_global(cmdline_nth(cmd, OPT_GLOBAL, i), g, errp)) {
             return false;
         }
@@ -91,21 +90,37 @@ bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp)
             *g = (CompatProp){ NULL };         /* devices_cpu_globals() */
             continue;
         }
-        for (const DeviceType *const *t = device_types(); *t != NULL; t++) {
-            int owner;
-
-            known |= device_type_is(*t, g->type);
-            has |= device_type_is(*t, g->type) && device_type_prop(*t, g->prop, &owner) != NULL;
-        }
-        if (!known) {
-            warn_report("global %s.%s has invalid class name", g->type, g->prop);
-        } else if (!has) {
-            return error_set(errp, "-global %s.%s=%s: Property '%s.%s' not found", g->type, g->prop, g->value,
-                             g->type, g->prop);
-        }
         g++;
     }
     return true;
+}
+
+/* A type @name, or one of that family?  *@user: people may make one. */
+static bool type_known(const char *name, bool *user)
+{
+    bool known = false;
+
+    for (const DeviceType *const *t = device_types(); *t != NULL; t++) {
+        if (device_type_is(*t, name)) {
+            known = true;
+            *user |= !((*t)->flags & DEV_INTERNAL);
+        }
+    }
+    return known;
+}
+
+void devices_warn_globals(const Machine *m)
+{
+    for (unsigned i = 0; m->globals != NULL && m->globals[i].type != NULL; i++) {
+        const CompatProp *g = &m->globals[i];
+        bool user = false;
+
+        if (!type_known(g->type, &user)) {
+            warn_report("global %s.%s has invalid class name", g->type, g->prop);
+        } else if (!user && !m->globals_used[i]) {
+            warn_report("global %s.%s=%s not used", g->type, g->prop, g->value);
+        }
+    }
 }
 
 /* --- adding --- */
@@ -127,6 +142,7 @@ static bool unknown_driver(const char *driver, Error **errp)
 {
     const char *names[512] = { NULL };
     unsigned n = 0;
+    bool user;
 
     for (const DeviceType *const *t = device_types(); *t != NULL && n < 511; t++) {
         if (!((*t)->flags & DEV_INTERNAL)) {
@@ -135,6 +151,9 @@ static bool unknown_driver(const char *driver, Error **errp)
     }
     if (g_str_has_suffix(driver, "-x86_64-cpu") && machine() != NULL && machine()->cpu_type != NULL) {
         return error_set(errp, "Invalid CPU type, expected cpu type: '%s'", machine()->cpu_type->name);
+    }
+    if (type_known(driver, &user)) {
+        return error_set(errp, "Parameter 'driver' expects a non-abstract device type");
     }
     error_set(errp, "'%s' is not a valid device model name", driver);
     return error_suggest(errp, driver, names);
@@ -210,13 +229,19 @@ static bool set_props(Device *d, json_t *props, Error **errp)
 /* The bus for a new device: of that name, or the first that takes it; NULL: *errp is set. */
 static Bus *bus_for(const DeviceType *t, const char *name, Error **errp)
 {
-    Bus *b = bus_find(machine()->root, name == NULL ? t->slot : NULL, name, errp);
+    Bus *b = name != NULL ? bus_find(machine()->root, name, errp) : bus_find_for(machine()->root, t, errp);
 
     if (b != NULL && b->slot != t->slot) {
         error_set(errp, "Device '%s' can't go on %s bus", t->name, slot_bus_name(b->slot));
         return NULL;
     }
     return b;
+}
+
+/* Others of its kind may come and go, not @t. */
+static bool cold_only(const DeviceType *t)
+{
+    return !(t->flags & DEV_HOTPLUG) && (t->slot->no_bus || t->slot->unplug_request != NULL);
 }
 
 Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp)
@@ -226,11 +251,14 @@ Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp)
     Bus *b = NULL;
     Device *d;
 
+    if (!device_check_id(c->id, errp)) {
+        return NULL;
+    }
     if (t == NULL) {
         unknown_driver(c->driver, errp);
         return NULL;
     }
-    if (t->flags & DEV_INTERNAL) {
+    if (t->flags & DEV_INTERNAL || (hotplug && cold_only(t))) {
         error_set(errp, "Parameter 'driver' expects a pluggable device type");
         return NULL;
     }
@@ -331,8 +359,14 @@ bool devices_del(const char *id, Error **errp)
     Device *d = device_find(machine()->root, id);
     const SlotType *slot;
 
-    if (d == NULL || (!d->user_made && d->type != machine()->cpu_type)) {
+    if (d == NULL) {
         return error_set_class(errp, ERROR_DEVICE_NOT_FOUND, "Device '%s' not found", id);
+    }
+    if (d->bus == NULL && !d->user_made && d->type != machine()->cpu_type) {
+        return error_set(errp, "%s is not a hotpluggable device", id);
+    }
+    if (d->bus != NULL && !d->bus->hotplug) {
+        return error_set(errp, "Bus '%s' does not support hotplugging", d->bus->name);
     }
     slot = d->type->slot;
     if (!(d->type->flags & DEV_HOTPLUG)) {
@@ -341,8 +375,8 @@ bool devices_del(const char *id, Error **errp)
     if ((d->inner != NULL ? d->inner : d)->type->flags & DEV_STAYS) {
         return error_set(errp, "Device '%s' cannot be unplugged", id);
     }
-    if (d->bus != NULL && !d->bus->hotplug) {
-        return error_set(errp, "Bus '%s' does not support hotplugging", d->bus->name);
+    if (slot->may_unplug != NULL && !slot->may_unplug(d, errp)) {
+        return false;
     }
     if (slot->unplug_request != NULL && runstate() != RUN_STATE_PRELAUNCH) {
         return slot->unplug_request(d, errp);
@@ -355,7 +389,7 @@ bool devices_del(const char *id, Error **errp)
 
 Bus *devices_find_bus(const char *name, Error **errp)
 {
-    return bus_find(machine()->root, NULL, name, errp);
+    return bus_find(machine()->root, name, errp);
 }
 
 static bool place_taken(const Bus *b, unsigned unit)

@@ -10,6 +10,8 @@
 CTX_CONTROL bool devices_cpu_globals(const CmdLine *cmd, Machine *m, Error **errp);
 /* Reads -global into m->globals, before any device is made. */
 CTX_CONTROL bool devices_read_globals(const CmdLine *cmd, Machine *m, Error **errp);
+/* Warns of those whose type there is not, or which the board alone could have used and did not. */
+CTX_CONTROL void devices_warn_globals(const Machine *m);
 /* Makes one device below machine()->peripheral.  @hotplug: the guest runs, its bus must take it. */
 CTX_CONTROL Device *devices_add(const DeviceConfig *c, bool hotplug, Error **errp);
 /* Everything -device says, in order. */

@@ -444,7 +444,7 @@ static bool ide_place(Machine *m, Drive *d, json_t *props, Error **errp)
 
 static Bus *floppy_bus(Machine *m, Error **errp)
 {
-    return bus_find(m->root, device_type_find("floppy")->slot, NULL, errp);
+    return bus_find_for(m->root, device_type_find("floppy"), errp);
 }
 
 /* A board without a floppy controller gets one. */

@@ -311,7 +311,11 @@ static bool build(const CmdLine *cmd, Config *c, Error **errp)
     qmp_disk_init();
     throttle_init();
     qmp_job_init();
-    return c->type->empty || accel()->vcpus_create(m, errp);
+    if (!c->type->empty && !accel()->vcpus_create(m, errp)) {
+        return false;
+    }
+    devices_warn_globals(m);
+    return true;
 }
 
 static void tear_down(void)

@@ -158,23 +158,25 @@ static void cpu_detach(Bus *b, Device *d)
     }
 }
 
+static bool cpu_may_unplug(const Device *d, Error **errp)
+{
+    return ((const PcCpu *)d)->index != 0 || error_set(errp, "Boot CPU is unpluggable");
+}
+
 static bool cpu_unplug_request(Device *d, Error **errp)
 {
     const MachinePlaces *p = &d->machine->cpus;
-    unsigned index = ((PcCpu *)d)->index;
 
-    if (index == 0) {
-        return error_set(errp, "Boot CPU is unpluggable");
-    }
     if (p->ops == NULL || !d->machine->cfg.acpi) {
         return error_set(errp, "CPU hot unplug not supported without ACPI");
     }
-    return p->ops->unplug_request(p->arg, index, errp);
+    return p->ops->unplug_request(p->arg, ((PcCpu *)d)->index, errp);
 }
 
 static const SlotType cpu_slot = {
     .name = "cpu", .no_bus = true, .base_size = sizeof(Device), .publish = cpu_publish,
-    .withdraw = cpu_withdraw, .detach = cpu_detach, .unplug_request = cpu_unplug_request,
+    .withdraw = cpu_withdraw, .detach = cpu_detach, .may_unplug = cpu_may_unplug,
+    .unplug_request = cpu_unplug_request,
 };
 
 static const PropDesc cpu_props[] = {

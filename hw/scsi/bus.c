@@ -335,7 +335,7 @@ static char *free_name(Device *root)
 {
     for (unsigned n = 0;; n++) {
         char *name = g_strdup_printf("scsi.%u", n);
-        if (bus_find(root, NULL, name, NULL) == NULL) {
+        if (bus_find(root, name, NULL) == NULL) {
             return name;
         }
         g_free(name);

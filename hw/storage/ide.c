@@ -502,7 +502,7 @@ static unsigned free_number(Device *root)
 
     for (;; n++) {
         g_autofree char *name = g_strdup_printf("ide.%u", n);
-        if (bus_find(root, NULL, name, NULL) == NULL) {
+        if (bus_find(root, name, NULL) == NULL) {
             return n;
         }
     }

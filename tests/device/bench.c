@@ -439,7 +439,7 @@ static Bus *bus_for(Bench *b, const DeviceType *t, Error **errp)
     if (bench_pci_wants(t)) {
         return bench_pci(b);
     }
-    return bus_find(b->m->root, t->slot, NULL, errp);
+    return bus_find_for(b->m->root, t, errp);
 }
 
 Device *bench_create(Bench *b, const DeviceType *t, const char *id, Error **errp)

@@ -11,7 +11,7 @@ extern const DeviceType pcie_root_port_type, ioh3420_type, pci_bridge_type, pcie
 
 static Bus *bus_named(Bench *b, const char *name)
 {
-    Bus *bus = bus_find(b->m->root, &pci_slot, name, NULL);
+    Bus *bus = bus_find(b->m->root, name, NULL);
 
     assert_non_null(bus);
     return bus;

@@ -64,7 +64,7 @@ static Loop *worker(Rig *r)
 static Device *add_port(Rig *r, const DeviceType *t, const char *id, const char *name, Peer *peer)
 {
     Error *e = NULL;
-    Bus *bus = bus_find(r->b->m->root, &virtser_slot, "vs.0", &e);
+    Bus *bus = bus_find(r->b->m->root, "vs.0", &e);
     Device *d = bus ? device_create(t, r->b->m->peripheral, bus, id, &e) : NULL;
 
     if (!d || (name && !device_set(d, "name", name, &e)) || !device_realize(d, &e)) {
@@ -277,7 +277,7 @@ static void test_hotplug(void **state)
 static void test_numbers(void **state)
 {
     Rig *r = rig_new();
-    Bus *bus = bus_find(r->b->m->root, &virtser_slot, "vs.0", NULL);
+    Bus *bus = bus_find(r->b->m->root, "vs.0", NULL);
     static const struct { const char *nr, *name, *text; } bad[] = {
         { "0", "x", "virtio-serial-bus: A port already exists at id 0" },
         { "1", "x", "virtio-serial-bus: A port already exists at id 1" },

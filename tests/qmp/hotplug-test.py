@@ -65,6 +65,8 @@ def test_cpu_refused():
         modern(m)
         q.fails("device_del", id="/machine/unattached/device[0]", text="Boot CPU is unpluggable")
         q.fails("device_del", "DeviceNotFound", id="bad")
+    with Machine("-S", *SMP) as m:                         # before the guest began, too
+        m.qmp.fails("device_del", id="/machine/unattached/device[0]", text="Boot CPU is unpluggable")
     with Machine("-machine", "acpi=off", *SMP) as m:
         m.qmp.cmd("device_add", driver=TYPE, id="c", **place(1))
         m.qmp.fails("device_del", id="c", text="CPU hot unplug not supported without ACPI")

@@ -445,6 +445,14 @@ def test_device_add_refusals():
         q.fails("device_add", driver="virtio-rng-pci", id="1 2", bus="rp1")
         q.fails("device_del", "DeviceNotFound", "Device 'nope' not found", id="nope")
         q.fails("device_del", text="does not support hotplugging", id="r0")
+        for driver, text in (("pci-device", "non-abstract device type"), ("ICH9-SMB", "pluggable device"),
+                             ("vmcoreinfo", "pluggable device type"),
+                             ("scsi-hd", "No 'SCSI' bus found for device 'scsi-hd'")):
+            q.fails("device_add", driver=driver, text=text)
+        q.fails("device_add", driver="nosuch", id="1", text="Parameter 'id' expects an identifier")
+        for path in ("/machine", "/machine/peripheral"):
+            q.fails("device_del", id=path, text=path + " is not a hotpluggable device")
+        q.fails("device_del", id="/machine/q35/mch", text="Bus 'pcie.0' does not support hotplugging")
         q.cmd("device_add", driver="virtio-rng-pci", id="a", bus="rp1")
         q.fails("device_add", driver="virtio-rng-pci", id="b", bus="rp1")
         same(q.events, [])
