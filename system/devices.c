@@ -403,13 +403,27 @@ static bool place_taken(const Bus *b, unsigned unit)
     return false;
 }
 
+/* The bus of @place over all. */
+static Bus *ide_bus(unsigned per_bus, unsigned place)
+{
+    g_autofree char *name = g_strdup_printf("ide.%u", place / per_bus);
+
+    return devices_find_bus(name, NULL);
+}
+
+bool devices_ide_is_free(unsigned per_bus, unsigned place)
+{
+    Bus *b = ide_bus(per_bus, place);
+
+    return b != NULL && !place_taken(b, place % per_bus);
+}
+
 unsigned devices_ide_free(unsigned per_bus)
 {
-    for (unsigned place = 0;; place++) {
-        g_autofree char *name = g_strdup_printf("ide.%u", place / per_bus);
-        Bus *b = devices_find_bus(name, NULL);
-        if (b == NULL || !place_taken(b, place % per_bus)) {
-            return place;
-        }
+    unsigned place = 0;
+
+    while (ide_bus(per_bus, place) != NULL && !devices_ide_is_free(per_bus, place)) {
+        place++;
     }
+    return place;
 }

@@ -26,5 +26,7 @@ CTX_CONTROL bool devices_del(const char *id, Error **errp);
 CTX_CONTROL Bus *devices_find_bus(const char *name, Error **errp);
 /* Number of the first free place over the buses ide.0, ide.1, ... of @per_bus places each. */
 CTX_CONTROL unsigned devices_ide_free(unsigned per_bus);
+/* Is @place, counted like that, there and free? */
+CTX_CONTROL bool devices_ide_is_free(unsigned per_bus, unsigned place);
 
 #endif

@@ -29,6 +29,7 @@ static GArray *drives;         /* Drive */
 static bool all_temporary;     /* -snapshot */
 static bool floppies[FLOPPIES];        /* places that a -drive has */
 static bool wants_floppy;      /* a board with a controller gets an empty drive */
+static bool wants_cdrom;       /* and one with IDE an empty CD-ROM in its third place, if that is free */
 
 static void *find_node(const char *name, Error **errp)
 {
@@ -400,6 +401,9 @@ bool drives_open_all(const CmdLine *cmd, BoardConfig *board, bool *help, Error *
     all_temporary = cmdline_has(cmd, OPT_SNAPSHOT);
     wants_floppy = !cmdline_has(cmd, OPT_NODEFAULTS) && !devices_named(cmd, "floppy") &&
                    !devices_named(cmd, "isa-fdc");
+    wants_cdrom = !cmdline_has(cmd, OPT_NODEFAULTS) && !devices_named(cmd, "ide-cd") &&
+                  !devices_named(cmd, "ide-hd") && !devices_named(cmd, "scsi-cd") &&
+                  !devices_named(cmd, "scsi-hd");
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_DRIVE); i++) {
         if (!add_drive_text("drive", cmdline_nth(cmd, OPT_DRIVE, i), board, -1, help, errp) || *help) {
             return *help;
@@ -495,18 +499,33 @@ static bool plug(Machine *m, Drive *d, Error **errp)
     return devices_add(&c, false, errp) != NULL;
 }
 
-bool drives_plug_all(Machine *m, Error **errp)
+/* Adds @d, which nobody asked for and nothing is in, unless somebody has a drive of that name. */
+static bool add_default(Drive d, const char *id, Error **errp)
 {
-    if (wants_floppy && !floppies[0] && floppy_bus(m, NULL) != NULL) {
-        const BlkWords words = { .rerror = BLK_ON_ERROR_AUTO, .werror = BLK_ON_ERROR_AUTO };
-        const BlkNode *n = blk_open_empty("floppy0", &words, errp);
-        if (n == NULL) {
-            return false;
-        }
-        const Drive d = { .plug = DRIVE_IF_FLOPPY, .id = g_strdup("floppy0"), .node = g_strdup(blk_name(n)) };
+    const BlkWords words = { .rerror = BLK_ON_ERROR_AUTO, .werror = BLK_ON_ERROR_AUTO };
+    const BlkNode *n = blk_find_drive(id) == NULL ? blk_open_empty(id, &words, errp) : NULL;
+
+    if (n != NULL) {
+        d.id = g_strdup(id);
+        d.node = g_strdup(blk_name(n));
         g_array_append_val(drives, d);
     }
-    for (unsigned i = 0; i < drives->len; i++) {
+    return n != NULL || blk_find_drive(id) != NULL;
+}
+
+static bool add_default_cdrom(Machine *m, Error **errp)
+{
+    const Drive d = { .plug = DRIVE_IF_IDE, .cdrom = true, .named = true, .bus = -2, .unit = 2 };
+    const Bus *b = devices_find_bus("ide.0", NULL);
+    unsigned per_bus = b != NULL ? MAX(b->capacity, 1) : 1;
+    g_autofree char *id = g_strdup_printf("ide%u-cd0", d.unit / per_bus);
+
+    return !wants_cdrom || !devices_ide_is_free(per_bus, (unsigned)d.unit) || add_default(d, id, errp);
+}
+
+static bool plug_from(Machine *m, unsigned first, Error **errp)
+{
+    for (unsigned i = first; i < drives->len; i++) {
         Drive *d = &g_array_index(drives, Drive, i);
         if (!plug(m, d, errp)) {
             const BlkNode *n = blk_find(d->node);      /* named after its place by now, or taken over */
@@ -514,6 +533,19 @@ bool drives_plug_all(Machine *m, Error **errp)
         }
     }
     return true;
+}
+
+bool drives_plug_all(Machine *m, Error **errp)
+{
+    const Drive floppy = { .plug = DRIVE_IF_FLOPPY };
+
+    if (wants_floppy && !floppies[0] && floppy_bus(m, NULL) != NULL &&
+        !add_default(floppy, "floppy0", errp)) {
+        return false;
+    }
+    unsigned asked = drives->len;
+
+    return plug_from(m, 0, errp) && add_default_cdrom(m, errp) && plug_from(m, asked, errp);
 }
 
 bool drives_hot_add(const char *text, Error **errp)

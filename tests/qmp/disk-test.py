@@ -5,6 +5,7 @@ The first argument is the program; words behind it choose tests by name.  Status
 mount name space to have a full disk in.
 """
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -340,6 +341,25 @@ def test_empty_drives():
                  "Device 'd2' has no medium\r\n")
             q.cmd("device_add", driver="scsi-cd", drive="d2", id="late")
             same([d["qdev"] for d in q.cmd("query-block") if d["device"] == "d2"], ["late"])
+
+
+def test_default_drives():
+    """An empty CD-ROM in the third place, and pc's floppy drive, unless somebody says otherwise."""
+    disk = ("-drive", "if=none,driver=null-co,id=x")
+    for machine, args, want in (("pc", (), {"ide1-cd0", "floppy0"}), ("q35", (), {"ide2-cd0"}),
+                                ("pc", ("-nodefaults",), set()), ("none", (), set()),
+                                ("q35", ("-nodefaults",), set()), ("q35", ("-device", "ide-cd"), {""}),
+                                ("pc", (*disk, "-device", "ide-hd,drive=x"), {"x", "floppy0"}),
+                                ("pc", ("-drive", "driver=null-co,index=2"), {"ide1-hd0", "floppy0"}),
+                                ("pc", ("-drive", "media=cdrom"), {"ide0-cd0", "ide1-cd0", "floppy0"}),
+                                ("q35", ("-drive", "if=none,id=ide2-cd0"), {"ide2-cd0"}),
+                                ("q35", ("-cdrom", sys.argv[1]), {"ide2-cd0"})):
+        got = subprocess.run([sys.argv[1], "-M", machine, *args, "-S", "-display", "none", "-qmp", "stdio"],
+                             input='{"execute":"qmp_capabilities"}{"execute":"query-block"}'
+                             '{"execute":"quit"}', stdout=subprocess.PIPE, text=True, check=True).stdout
+        told = next(json.loads(line)["return"] for line in got.splitlines() if '"return": [' in line)
+        same({b["device"] for b in told}, want, machine + " " + " ".join(args))
+        same([b for b in told if b["device"] in ("ide1-cd0", "floppy0") and "inserted" in b], [], machine)
 
 
 def test_floppy():
