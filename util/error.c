@@ -170,7 +170,7 @@ bool error_suggest(Error **errp, const char *wrong, const char *const *names)
             cost = limit;
         }
         /* a name that has nothing in common is not near, however short; the same name is something else's */
-        if (cost > 0 && cost <= limit && cost < MIN(lw, ln) && cost < best_cost) {
+        if (strcmp(wrong, *names) != 0 && cost <= limit && cost < MIN(lw, ln) && cost < best_cost) {
             best = *names;
             best_cost = cost;
         }

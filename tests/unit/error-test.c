@@ -59,6 +59,7 @@ static void the_nearest_name_is_suggested(void **state)
     assert_string_equal(suggestion("Virtio-Blk"), "did you mean 'virtio-blk-pci'?");
     assert_string_equal(suggestion("e100"), "did you mean 'e1000'?");
     assert_string_equal(suggestion("nvme"), "");
+    assert_string_equal(suggestion("edu"), "");   /* it is known, and wrong for another reason */
     assert_string_equal(suggestion(""), "");
     g_autofree char *very_long = g_strnfill(5000, 'x');
     assert_string_equal(suggestion(very_long), "");
