@@ -398,6 +398,10 @@ int job_copy_marked(Job *j)
     while (j->flying) {
         sweep_landed(j, &s, true);
     }
+    /* An error may have stopped it, and the guest then have done the rest: it waits all the same. */
+    if (s.ret == 0 && !job_unpaused(j)) {
+        s.ret = -ECANCELED;
+    }
     return s.ret ? s.ret : s.lost;
 }
 

@@ -138,6 +138,8 @@ Job *job_new(const JobDriver *d, BlkNode *source, BlkNode *target, const JobOpti
 
 /* Waits while it is to pause, and for @bytes of its speed; false: it is to end. */
 bool job_point(Job *j, uint64_t bytes);
+/* Waits while it is paused, whatever its speed; false: it is to end. */
+bool job_unpaused(Job *j);
 /* A request at the node of @u.  0 or -errno. */
 int job_io(BlkUser *u, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len);
 /* Tells of @err, and what the policy makes of it: 0 for another try, or the error that ends the job.

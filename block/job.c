@@ -366,6 +366,29 @@ static bool must_end_locked(const Job *j)
     return j->cancelled && (j->force || !j->is_ready);
 }
 
+/* Waits while it is paused; false: it is to end. */
+static bool unpaused_locked(Job *j) LOCK_HELD(j->lock)
+{
+    if (j->paused && !must_end_locked(j)) {
+        j->at_rest = true;
+        loop_call(loop_control(), tell_paused, j);
+        while (j->paused && !must_end_locked(j)) {
+            lock_wait(&j->lock, &j->changed, -1);
+        }
+        j->at_rest = false;
+        loop_call(loop_control(), tell_running, j);
+    }
+    return !must_end_locked(j);
+}
+
+bool job_unpaused(Job *j)
+{
+    lock_take(&j->lock);
+    bool go = unpaused_locked(j);
+    lock_drop(&j->lock);
+    return go;
+}
+
 bool job_point(Job *j, uint64_t bytes)
 {
     int64_t now = clock_now(CLOCK_HOST);
@@ -378,16 +401,7 @@ bool job_point(Job *j, uint64_t bytes)
         lock_wait(&j->lock, &j->changed, j->next - now);
         now = clock_now(CLOCK_HOST);
     }
-    if (j->paused && !must_end_locked(j)) {
-        j->at_rest = true;
-        loop_call(loop_control(), tell_paused, j);
-        while (j->paused && !must_end_locked(j)) {
-            lock_wait(&j->lock, &j->changed, -1);
-        }
-        j->at_rest = false;
-        loop_call(loop_control(), tell_running, j);
-    }
-    bool go = !must_end_locked(j);
+    bool go = unpaused_locked(j);
     lock_drop(&j->lock);
     return go;
 }
