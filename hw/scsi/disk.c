@@ -751,14 +751,8 @@ static bool scsi_realize(Device *dev, Error **errp)
     d->medium.front.werror = (BlkOnError)d->werror;
     d->medium.front.account_failed = (BlkAccount)d->account_failed;
     d->medium.front.account_invalid = (BlkAccount)d->account_invalid;
-    if (!medium_open(&d->medium, n, t->removable || d->removable, &medium_ops, errp)) {
-        return false;
-    }
-    if (!machine_bootindex(dev->machine, dev, d->bootindex, errp)) {
-        medium_close(&d->medium);
-        return false;
-    }
-    return true;
+    return machine_bootindex(dev->machine, dev, d->bootindex, errp) &&
+           medium_open(&d->medium, n, t->removable || d->removable, &medium_ops, errp);
 }
 
 static void scsi_unrealize(Device *dev)

@@ -211,11 +211,8 @@ static bool floppy_realize(Device *dev, Error **errp)
     f->medium.front.rerror = f->medium.front.werror = BLK_ON_ERROR_REPORT;
     f->medium.front.account_failed = (BlkAccount)f->account_failed;
     f->medium.front.account_invalid = (BlkAccount)f->account_invalid;
-    if (!medium_open(&f->medium, n, true, &medium_ops, errp)) {
-        return false;
-    }
-    if (!machine_bootindex(dev->machine, dev, bus->bootindex[f->unit], errp)) {
-        medium_close(&f->medium);
+    if (!machine_bootindex(dev->machine, dev, bus->bootindex[f->unit], errp) ||
+        !medium_open(&f->medium, n, true, &medium_ops, errp)) {
         return false;
     }
     wish = wish != FLOPPY_AUTO ? wish : (FloppyType)bus->type[f->unit];

@@ -725,14 +725,8 @@ bool ide_drive_open(IdeDrive *d, bool write, Error **errp)
     d->medium.front.werror = (BlkOnError)d->werror;
     d->medium.front.account_failed = (BlkAccount)d->account_failed;
     d->medium.front.account_invalid = (BlkAccount)d->account_invalid;
-    if (!medium_open(&d->medium, n, !write, &medium_ops, errp)) {
-        return false;
-    }
-    if (!machine_bootindex(d->dev.machine, &d->dev, d->bootindex, errp)) {
-        medium_close(&d->medium);
-        return false;
-    }
-    return true;
+    return machine_bootindex(d->dev.machine, &d->dev, d->bootindex, errp) &&
+           medium_open(&d->medium, n, !write, &medium_ops, errp);
 }
 
 void ide_drive_close(IdeDrive *d)

@@ -322,7 +322,8 @@ def test_empty_drives():
     with tempfile.NamedTemporaryFile() as one:
         one.truncate(1 << 20)
         with Machine("-drive", "if=none,id=d0,media=cdrom", "-device", "ide-cd,drive=d0,id=cd0", "-device",
-                     "virtio-scsi-pci", "-device", "scsi-cd,drive=d1", "-drive", "if=none,id=d1,bps=1000000",
+                     "virtio-scsi-pci", "-device", "scsi-cd,drive=d1,bootindex=1",
+                     "-drive", "if=none,id=d1,bps=1000000",
                      "-drive", "if=ide,media=cdrom", "-drive", "if=none,id=d2") as m:
             q = m.qmp
             drives = {d["device"]: d for d in q.cmd("query-block")}
@@ -335,6 +336,8 @@ def test_empty_drives():
             drives = {d["device"]: d for d in q.cmd("query-block")}
             same([drives[d]["inserted"]["file"] for d in ("d0", "d1")], [one.name] * 2)
             same(drives["d1"]["inserted"]["bps"], 1000000)
+            q.fails("device_add", driver="scsi-cd", drive="d2", bootindex=1, text="has already been used")
+            same("d2" in [d["device"] for d in q.cmd("query-block")], True, "what a device did not get")
             q.fails("blockdev-backup", device="d2", target="d0", sync="full", **{"job-id": "j"},
                     text="Cannot find device='d2' nor node-name='d2'")
             same(q.cmd("human-monitor-command", **{"command-line": "commit d2"}),
