@@ -17,6 +17,7 @@
 typedef struct BlkLane BlkLane;
 typedef struct BlkLoop BlkLoop;
 typedef struct BlkDriver BlkDriver;
+typedef struct BlkGrace BlkGrace;
 struct LuksPlace;
 
 /* The answer to "where is r->pos?". */
@@ -184,6 +185,8 @@ struct BlkNode {
     Lock wait_lock;            /* guards what is below, up to woken */
     bool flushing;             /* a pool thread writes metadata for flushes; */
     struct Walk *flushes;             /* those that came meanwhile, the last first */
+    unsigned steps[2], step_phase;     /* of blocking requests, by the phase they began in; the one now */
+    BlkGrace *step_grace;      /* waits for those of the other phase */
     unsigned graces;           /* posts of blk_grace() that are on their way; atomic */
     uint64_t wakes;            /* calls of blk_wake(); read without the lock, atomic */
     struct Walk *waiting;      /* on a request in flight, oldest first */
@@ -199,10 +202,9 @@ CTX_ANY void blk_drive_set(BlkNode *n, const char *id, const BlkWords *words);
 CTX_ANY void blk_drive_clear(BlkNode *n);
 
 /* A wait for the requests in flight. */
-typedef struct BlkGrace BlkGrace;
 struct BlkGrace {
     void (*over)(BlkGrace *g);
-    unsigned left;             /* lanes with older requests; atomic */
+    unsigned left;             /* lanes with older requests, and blocking ones; atomic */
 };
 
 struct BlkLane {
@@ -277,8 +279,9 @@ void blk_lanes_drop(BlkNode *n, const Loop *l);
 bool blk_wait_woken(BlkNode *n, uint64_t seq);
 /* A request with @key in a format's own reckoning is out of the way.  Any thread. */
 void blk_wake(BlkNode *n, uint64_t key);
-/* Calls g->over, on any thread and at once if there are none, when every request of a loop that is in
- * flight at @n has left it, but for flushes and what is still throttled.  One at a time for a node. */
+/* Calls g->over, on any thread and at once if there are none, when every request that is in flight at @n, a
+ * loop's or a blocking one, has left it, but for flushes and what is still throttled.  One at a time for a
+ * node. */
 void blk_grace(BlkNode *n, BlkGrace *g);
 /* A blocking transfer through the graph, for blk_pread() and for formats on the pool. */
 int blk_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t off, void *buf, uint64_t len);

@@ -283,9 +283,46 @@ static void grace_here(Post *p)
     g_free(item);
 }
 
+/* A step of a blocking request at @n begins; its phase. */
+static unsigned step_enter(BlkNode *n)
+{
+    lock_take(&n->wait_lock);
+    unsigned phase = n->step_phase;
+    n->steps[phase]++;
+    lock_drop(&n->wait_lock);
+    return phase;
+}
+
+static void step_leave(BlkNode *n, unsigned phase)
+{
+    BlkGrace *over = NULL;
+
+    lock_take(&n->wait_lock);
+    if (--n->steps[phase] == 0 && phase != n->step_phase) {
+        over = g_steal_pointer(&n->step_grace);
+    }
+    lock_drop(&n->wait_lock);
+    if (over) {
+        grace_leave(over);
+    }
+}
+
+/* @g waits for the steps that there are. */
+static void grace_steps(BlkNode *n, BlkGrace *g)
+{
+    lock_take(&n->wait_lock);
+    if (n->steps[n->step_phase]) {
+        __atomic_add_fetch(&g->left, 1, __ATOMIC_RELAXED);
+        n->step_grace = g;
+        n->step_phase ^= 1;
+    }
+    lock_drop(&n->wait_lock);
+}
+
 void blk_grace(BlkNode *n, BlkGrace *g)
 {
     __atomic_store_n(&g->left, 1, __ATOMIC_RELAXED);
+    grace_steps(n, g);
     lock_take(&n->lanes_lock);         /* what is posted to a loop is there before the loop is forgotten */
     for (BlkLane *l = epoch_load(n->lanes); l; l = epoch_load(l->next)) {
         if (__atomic_load_n(&l->placed, __ATOMIC_ACQUIRE) == 0) {
@@ -797,8 +834,7 @@ static int blocking_crypt(BlkNode *n, const BlkReq *r, Extent *e, void *buf, uin
     return ret;
 }
 
-/* One blocking step at @r->pos; returns the bytes done, or -errno. */
-static int64_t blocking_step(BlkNode *n, BlkReq *r, const struct iovec *iov)
+static int64_t blocking_part(BlkNode *n, BlkReq *r, const struct iovec *iov)
 {
     Extent e;
     int ret = blocking_resolve(n, r, &e);
@@ -829,6 +865,17 @@ static int64_t blocking_step(BlkNode *n, BlkReq *r, const struct iovec *iov)
         ret = ret < 0 ? ret : linked;
     }
     return ret < 0 ? ret : (int64_t)len;
+}
+
+/* One blocking step at @r->pos; returns the bytes done, or -errno.  What it goes to is not given away
+ * meanwhile. */
+static int64_t blocking_step(BlkNode *n, BlkReq *r, const struct iovec *iov)
+{
+    unsigned phase = step_enter(n);
+    int64_t done = blocking_part(n, r, iov);
+
+    step_leave(n, phase);
+    return done;
 }
 
 /* All of @r, from r->pos on. */

@@ -3,6 +3,7 @@
 #include "tests/unit/block-helper.h"
 #include "tests/unit/tool-helper.h"
 #include <inttypes.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include "block/breaks.h"
 
@@ -110,14 +111,54 @@ static void test_requests(void **state)
     }
 }
 
+typedef struct Reader {
+    Disk *d;
+    Io io;                     /* by a request, or */
+    pthread_t thread;          /* by a blocking read */
+    uint8_t *got;
+    sem_t over;
+} Reader;
+
+static void *read_blocking(void *arg)
+{
+    Reader *r = arg;
+
+    r->io.ret = blk_pread(r->d->n, 0, r->got, CLUSTER);
+    return NULL;
+}
+
+static void reader_start(Reader *r, bool blocking)
+{
+    if (blocking) {
+        assert_int_equal(pthread_create(&r->thread, NULL, read_blocking, r), 0);
+        while (!blk_break_stopped(r->d->n, "held")) {
+            loop_control_iterate(false);
+        }
+        return;
+    }
+    io_prepare(&r->io, r->d->n, r->d->l, BLK_READ, 0, 0, r->got, CLUSTER);
+    r->io.sem = &r->over;
+    loop_call_wait(r->d->l, io_submit_here, &r->io);
+    assert_true(blk_break_stopped(r->d->n, "held"));
+}
+
+static void reader_end(Reader *r, bool blocking)
+{
+    if (blocking) {
+        assert_int_equal(pthread_join(r->thread, NULL), 0);
+        return;
+    }
+    while (sem_wait(&r->over) < 0) {
+    }
+    loop_call_wait(r->d->l, io_nothing, NULL);
+}
+
 /* A reader on its way to the cluster gets what it was sent for; the host gets the space with a later flush,
  * and no flush waits for that reader. */
-static void test_reader(void **state)
+static void reader_case(bool blocking)
 {
     Disk d;
-    Io reader;
-    sem_t sem;
-    uint8_t *got = aligned(SIZE);
+    Reader r = { .d = &d, .got = aligned(CLUSTER) };
 
     disk_make(&d, 0);
     disk_open(&d, true, BLK_FREED_REQUEST, BLK_DEFAULT);
@@ -127,29 +168,34 @@ static void test_reader(void **state)
     BlkOptions debug = { .driver = "blkdebug", .child = &file };
     d.n = open_ok(&(BlkOptions){ .driver = "qcow2", .child = &debug, .discard_unmap = true });
     run(&d, BLK_READ, 0, 0, SIZE);
-    sem_init(&sem, 0, 0);
+    sem_init(&r.over, 0, 0);
     assert_int_equal(blk_break_add(d.n, "read_aio", "held"), 0);
-    io_prepare(&reader, d.n, d.l, BLK_READ, 0, 0, got, SIZE);
-    reader.sem = &sem;
-    loop_call_wait(d.l, io_submit_here, &reader);
-    assert_true(blk_break_stopped(d.n, "held"));
+    reader_start(&r, blocking);
     run(&d, BLK_DISCARD, 0, 0, SIZE);
     for (unsigned i = 0; i < 3; i++) {
         run(&d, BLK_FLUSH, 0, 0, 0);
         assert_true(taken(&d) >= SIZE);
     }
     assert_int_equal(blk_break_resume(d.n, "held"), 0);
-    while (sem_wait(&sem) < 0) {
-    }
-    loop_call_wait(d.l, io_nothing, NULL);
-    assert_int_equal(reader.ret, 0);
-    assert_int_equal(got[0], 1);
-    assert_int_equal(got[SIZE - 1], 1);
+    reader_end(&r, blocking);
+    assert_int_equal(r.io.ret, 0);
+    assert_int_equal(r.got[0], 1);
+    assert_int_equal(r.got[CLUSTER - 1], 1);
     run(&d, BLK_FLUSH, 0, 0, 0);
     assert_true(taken(&d) < META);
-    sem_destroy(&sem);
-    free(got);
+    sem_destroy(&r.over);
+    free(r.got);
     disk_end(&d);
+}
+
+static void test_reader(void **state)
+{
+    reader_case(false);
+}
+
+static void test_blocking_reader(void **state)
+{
+    reader_case(true);
 }
 
 /* --- other occasions --- */
@@ -336,6 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_reader),
+        cmocka_unit_test(test_blocking_reader),
         cmocka_unit_test(test_compressed),
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_refused),
