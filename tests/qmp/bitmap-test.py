@@ -99,6 +99,69 @@ def test_bitmap_merge():
                 bitmaps=["a"])
 
 
+class Uneven:
+    """A disk that ends within a granule of its bitmaps, exported, and a file to copy it to."""
+
+    SIZE = (4 << 20) + 2560
+
+    def __init__(self):
+        self.m = still("-blockdev", "driver=qcow2,node-name=d,file.driver=file,file.filename=@FOLDER/d",
+                       "-blockdev", "driver=raw,node-name=t,file.driver=file,file.filename=@FOLDER/t",
+                       "-device", "virtio-blk-pci,id=vd0,drive=d,share-rw=on")
+        self.folder = self.m.folder.name
+        for name, kind in (("d", "qcow2"), ("t", "raw")):
+            self.tool("qemu-img", "create", "-q", "-f", kind, self.folder + "/" + name, str(self.SIZE))
+
+    @staticmethod
+    def tool(*words):
+        return subprocess.run(words, check=True, stdout=subprocess.PIPE, timeout=60).stdout
+
+    def export(self):
+        self.m.qmp.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": self.folder + "/s"}})
+        self.m.qmp.cmd("nbd-server-add", device="d", writable=True)
+
+    def write(self, byte, at, length):
+        self.tool("qemu-io", "-f", "raw", "-c", "write -P %d %d %d" % (byte, at, length),
+                  "nbd+unix:///d?socket=%s/s" % self.folder)
+
+    def backup(self, **how):
+        q = self.m.qmp
+        q.cmd("blockdev-backup", **{"job-id": "j", "device": "d", "target": "t", **how})
+        done = q.event("BLOCK_JOB_COMPLETED")
+        same((done.get("error"), done["len"], done["offset"]), (None, done["len"], done["len"]))
+        self.tool("qemu-img", "compare", "-U", "-f", "raw", "-F", "raw",
+                  "nbd+unix:///d?socket=%s/s" % self.folder, self.folder + "/t")
+
+
+def test_last_granule():
+    """Backups by bitmaps, while the disk is written to between them, and merged bitmaps have all of it."""
+    disk = Uneven()
+    with disk.m as m:
+        q, size = m.qmp, disk.SIZE
+        disk.export()
+        disk.write(1, 0, size)
+        for name, granularity in (("b", 65536), ("fine", 512), ("coarse", 1 << 21), ("all", 65536)):
+            q.cmd("block-dirty-bitmap-add", node="d", name=name, granularity=granularity, persistent=True)
+        disk.backup(sync="full")
+        disk.write(2, size - 512, 512)
+        same([b["count"] for b in bitmaps(m) if b["name"] == "b"], [65536])
+        disk.backup(sync="incremental", bitmap="b")
+        disk.write(3, size - 1024, 1024)
+        disk.backup(sync="bitmap", bitmap="b", **{"bitmap-mode": "always"})
+        disk.write(4, size - 2000, 100)
+        disk.backup(sync="bitmap", bitmap="b", **{"bitmap-mode": "never"})
+        q.cmd("block-dirty-bitmap-merge", node="d", target="all", bitmaps=["b", "fine", "coarse"])
+        disk.backup(sync="incremental", bitmap="all")
+        same({b["name"]: b["count"] for b in bitmaps(m) if b["name"] != "fine"},
+             {"b": 65536, "coarse": 1 << 21, "all": 0})
+        q.cmd("quit")
+        m.ends()
+        disk.tool("qemu-img", "convert", "--bitmaps", "-O", "qcow2", disk.folder + "/d", disk.folder + "/c")
+        same(sorted(b["name"] for b in info(disk.folder + "/c")["format-specific"]["data"]["bitmaps"]),
+             ["all", "b", "coarse", "fine"])
+        disk.tool("qemu-img", "check", disk.folder + "/d")
+
+
 def test_internal_snapshot():
     image = Image()
     with image as m:
