@@ -6,7 +6,9 @@
 #include "img/img.h"
 #include "img/objects.h"
 #include "qapi/keyval.h"
+#include "qapi/types.h"
 #include "util/bytes.h"
+#include "util/trace.h"
 
 enum { LONG_FIRST = 256, BITMAP_ACTION = 1024 };
 
@@ -410,4 +412,27 @@ bool create_options_read(const char *format, char *list, BlkCreate *o, bool *has
         *has_size |= !strcmp(name, "size");
     }
     return true;
+}
+
+static void print_event(const char *name, bool on, void *arg)
+{
+    printf("%s\n", name);
+}
+
+bool tool_trace(const char *text, bool *done, Error **errp)
+{
+    g_autoptr(TraceConfig) t = NULL;
+
+    if (!qapi_opt_trace(text, &t, errp)) {
+        return error_context(errp, "--trace %s", text);
+    }
+    if (!t) {
+        trace_each(print_event, NULL);
+        *done = true;
+        return true;
+    }
+    return (!t->file || trace_to_file(t->file, errp)) &&
+           (!t->events || trace_enable_listed(t->events, errp) ||
+            error_context(errp, "--trace events=%s", t->events)) &&
+           (!t->enable || trace_enable(t->enable, errp) || error_context(errp, "--trace"));
 }

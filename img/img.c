@@ -83,8 +83,10 @@ static int print_help(void)
     printf("usage: %s [standard options] command [command options]\nMakes, checks, copies and changes disk "
            "images.\n\n"
            "    '-h', '--help'       display this help and exit\n"
-           "    '-V', '--version'    output version information and exit\n\nCommand syntax:\n",
-               g_get_prgname());
+           "    '-V', '--version'    output version information and exit\n"
+           "    '-T', '--trace'      [[enable=]<pattern>][,events=<file>][,file=<file>]\n"
+           "                         switch trace events on; 'help' lists them\n\nCommand syntax:\n",
+           g_get_prgname());
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
         /* All of them take it. */
         printf("  %s [--object objectdef] %s\n", commands[i].name, commands[i].usage);
@@ -128,35 +130,66 @@ static int run(const Command *c, int argc, char **argv)
     return status;
 }
 
+/* What is said before the command: -1: go on at argv[*at]; else the exit status. */
+static int read_standard(int argc, char **argv, int *at)
+{
+    static const char *const names[] = { "--trace=", "--trace", "-T" };
+    Error *err = NULL;
+    bool done = false;
+
+    for (; *at < argc && argv[*at][0] == '-'; ++*at) {
+        const char *word = argv[*at], *pattern = NULL;
+
+        if (!strcmp(word, "-h") || !strcmp(word, "--help")) {
+            return print_help();
+        }
+        if (!strcmp(word, "-V") || !strcmp(word, "--version")) {
+            print_version();
+            return 0;
+        }
+        for (unsigned i = 0; !pattern && i < ARRAY_LEN(names); i++) {
+            pattern = g_str_has_prefix(word, names[i]) ? word + strlen(names[i]) : NULL;
+        }
+        if (!pattern) {
+            error_set(&err, "unrecognized option '%s'", word);
+            return try_help(err);
+        }
+        if (!*pattern && ++*at == argc) {
+            error_set(&err, "option '%s' requires an argument", word);
+            return try_help(err);
+        }
+        if (!tool_trace(*pattern ? pattern : argv[*at], &done, &err)) {
+            return fail(1, err);
+        }
+        if (done) {
+            return 0;
+        }
+    }
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
     g_autofree char *name = g_path_get_basename(argv[0]);
-    const char *command = argc > 1 ? argv[1] : NULL;
     Error *err = NULL;
+    int at = 1;
 
     g_set_prgname(name);
     error_set_program(argv[0]);
     thread_become_control();
-    if (!command) {
+    int status = read_standard(argc, argv, &at);
+    if (status >= 0) {
+        return status;
+    }
+    if (at == argc) {
         error_set(&err, "Not enough arguments");
         return try_help(err);
     }
-    if (!strcmp(command, "-h") || !strcmp(command, "--help")) {
-        return print_help();
-    }
-    if (!strcmp(command, "-V") || !strcmp(command, "--version")) {
-        print_version();
-        return 0;
-    }
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
-        if (!strcmp(commands[i].name, command)) {
-            return run(&commands[i], argc - 1, argv + 1);
+        if (!strcmp(commands[i].name, argv[at])) {
+            return run(&commands[i], argc - at, argv + at);
         }
     }
-    if (*command == '-') {
-        error_set(&err, "unrecognized option '%s'", command);
-    } else {
-        error_set(&err, "Command not found: %s", command);
-    }
+    error_set(&err, "Command not found: %s", argv[at]);
     return try_help(err);
 }

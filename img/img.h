@@ -56,6 +56,8 @@ bool create_options_read(const char *format, char *list, BlkCreate *o, bool *has
                          Error **errp);
 /* Cuts the first "name=value" off *@list; ",," is a comma. */
 char *next_option(char **list);
+/* -T, --trace: "[enable=]PATTERN,events=FILE,file=FILE"; *@done: it asked for a list, which was printed. */
+bool tool_trace(const char *text, bool *done, Error **errp);
 /* Is @format one that images are made in? */
 bool can_create(const char *format);
 /* The defaults that a format has. */

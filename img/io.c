@@ -11,7 +11,6 @@
 #include "img/objects.h"
 #include "util/bytes.h"
 #include "util/thread.h"
-#include "util/trace.h"
 
 /* --- numbers --- */
 
@@ -487,49 +486,6 @@ static bool take_discard(Session *s, const char *mode)
     return true;
 }
 
-/* The patterns in the lines of @path. */
-static bool trace_events_file(const char *path, Error **errp)
-{
-    g_autofree char *text = NULL;
-    g_autoptr(GError) err = NULL;
-    bool ok = true;
-
-    if (!g_file_get_contents(path, &text, NULL, &err)) {
-        return error_set(errp, "%s", err->message);
-    }
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (unsigned i = 0; ok && lines[i]; i++) {
-        const char *line = g_strstrip(lines[i]);
-
-        ok = !*line || *line == '#' || trace_enable(line, errp);
-    }
-    return ok;
-}
-
-/* "[enable=]PATTERN,events=FILE,file=FILE". */
-static bool take_trace(const char *text, Error **errp)
-{
-    g_autofree char *copy = g_strdup(text);
-    char *rest = copy;
-    bool ok = true;
-
-    for (const char *word; ok && rest && *rest;) {
-        word = next_option(&rest);
-        if (g_str_has_prefix(word, "events=")) {
-            ok = trace_events_file(word + strlen("events="), errp);
-        } else if (g_str_has_prefix(word, "file=")) {
-            ok = trace_to_file(word + strlen("file="), errp);
-        } else if (g_str_has_prefix(word, "enable=")) {
-            ok = trace_enable(word + strlen("enable="), errp);
-        } else if (strchr(word, '=')) {
-            ok = error_set(errp, "Invalid parameter '%.*s'", (int)strcspn(word, "="), word);
-        } else {
-            ok = trace_enable(word, errp);
-        }
-    }
-    return ok;
-}
-
 static const struct option longs[] = {
     { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
     { "cmd", required_argument, NULL, 'c' }, { "format", required_argument, NULL, 'f' },
@@ -547,6 +503,7 @@ static int start_read(Start *st, int argc, char **argv)
 {
     Session *s = &st->s;
     Error *err = NULL;
+    bool done = false;
     int got;
 
     s->flags = OPEN_WRITE | OPEN_RESIZE | OPEN_UNMAP;
@@ -563,8 +520,11 @@ static int start_read(Start *st, int argc, char **argv)
         case 't': s->cache = optarg; break;
         case 'U': s->flags |= OPEN_SHARE; break;
         case 'T':
-            if (!take_trace(optarg, &err)) {
+            if (!tool_trace(optarg, &done, &err)) {
                 return fail(1, err);
+            }
+            if (done) {
+                return 0;
             }
             break;
         case 256: s->flags |= OPEN_OPTS; break;

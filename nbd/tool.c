@@ -21,7 +21,6 @@
 #include "nbd/server.h"
 #include "nbd/tool.h"
 #include "util/sockets.h"
-#include "util/trace.h"
 
 typedef struct Tool {
     const char *file, *format, *name, *description, *socket, *port, *bind, *pid_file, *tls_creds,
@@ -35,6 +34,8 @@ typedef struct Tool {
     bool snapshot;
     const char *objects[64];
     unsigned object_count;
+    const char *selinux_label;
+    bool done;                 /* a list was asked for, and is printed */
 } Tool;
 
 static bool quit;
@@ -84,17 +85,6 @@ static bool number(const char *text, uint64_t max, uint64_t *out)
     return end != text && !*end && errno == 0 && *text != '-' && *out <= max;
 }
 
-/* What is not there is named, not ignored. */
-static bool refuse(int c, Error **errp)
-{
-    for (const struct option *o = long_options; o->name; o++) {
-        if (o->val == c) {
-            return error_set(errp, "--%s is not supported", o->name);
-        }
-    }
-    return error_set(errp, "unknown option");
-}
-
 static bool take_detect(const char *value, Error **errp)
 {
     static const char *const names[] = { "off", "on", "unmap" };
@@ -106,6 +96,15 @@ static bool take_detect(const char *value, Error **errp)
         }
     }
     return error_set(errp, "Failed to parse detect_zeroes mode: invalid parameter value: %s", value);
+}
+
+static bool take_object(const char *value, Error **errp)
+{
+    if (tool.object_count == ARRAY_LEN(tool.objects)) {
+        return error_set(errp, "too many objects");
+    }
+    tool.objects[tool.object_count++] = value;
+    return true;
 }
 
 static bool take_option(int c, const char *value, Error **errp)
@@ -153,17 +152,16 @@ static bool take_option(int c, const char *value, Error **errp)
     case 'd': tool.disconnect = value; break;
     case 'l': tool.load_snapshot = value; tool.read_only = true; break;
     case OPT_OBJECT:
-        if (tool.object_count == ARRAY_LEN(tool.objects)) {
-            return error_set(errp, "too many objects");
-        }
-        tool.objects[tool.object_count++] = value;
-        break;
+        return take_object(value, errp);
     case OPT_ZEROES:
         return take_detect(value, errp);
     case 'T':
-        return trace_enable(g_str_has_prefix(value, "enable=") ? value + strlen("enable=") : value, errp);
+        return tool_trace(value, &tool.done, errp);
+    case OPT_SELINUX:
+        tool.selinux_label = value;
+        break;
     default:
-        return refuse(c, errp);
+        return error_set(errp, "unknown option");
     }
     return true;
 }
@@ -369,7 +367,9 @@ static const char help[] =
     "  --tls-creds=ID            use id of an earlier --object to provide TLS\n"
     "  --tls-authz=ID            use id of an earlier --object to decide about clients\n"
     "                            by the name in their certificates\n"
-    "  -T, --trace [enable=]PATTERN  switch on trace events\n"
+    "      --selinux-label=LABEL label of the listening socket\n"
+    "  -T, --trace [[enable=]<pattern>][,events=<file>][,file=<file>]\n"
+    "                            switch on trace events\n"
     "  --fork                    fork off the server process and exit the parent\n"
     "                            once the server is running\n"
     "  --pid-file=PATH           store the server's process ID in the given file\n\n"
@@ -391,6 +391,37 @@ static const char help[] =
     "      --detect-zeroes=MODE  off, on, unmap\n"
     "      --image-opts          treat FILE as a full set of image options\n";
 
+/* Sockets made from now on by this thread have the SELinux @label; NULL: what the policy says. */
+static bool label_sockets(const char *label, Error **errp)
+{
+    int fd = open("/proc/thread-self/attr/sockcreate", O_RDWR | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, label, label ? strlen(label) : 0) >= 0;
+
+    if (!ok) {
+        error_set(errp, "Cannot set SELinux socket create context to %s: %s", label ? label : "nothing",
+                  errno_text(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
+static int listen_labelled(Error **errp)
+{
+    if (tool.selinux_label && !label_sockets(tool.selinux_label, errp)) {
+        return -1;
+    }
+    int fd = tool.socket ? socket_listen_unix(tool.socket, errp)
+             : socket_listen_inet(tool.bind ? tool.bind : "0.0.0.0", tool.port ? tool.port : NBD_DEFAULT_PORT,
+                                  errp);
+    if (fd >= 0 && tool.selinux_label && !label_sockets(NULL, errp)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
 /* Listens, or gives the kernel's device what it is to show. */
 static bool offer(NbdServer *s, Error **errp)
 {
@@ -405,9 +436,7 @@ static bool offer(NbdServer *s, Error **errp)
             fflush(stdout);
         }
     } else {
-        fd = tool.socket ? socket_listen_unix(tool.socket, errp)
-             : socket_listen_inet(tool.bind ? tool.bind : "0.0.0.0", tool.port ? tool.port : NBD_DEFAULT_PORT,
-                                  errp);
+        fd = listen_labelled(errp);
         if (fd < 0) {
             return false;
         }
@@ -506,6 +535,9 @@ int main(int argc, char **argv)
         }
         if (!take_option(c, optarg, &err)) {
             return end_badly(err);
+        }
+        if (tool.done) {
+            return EXIT_SUCCESS;
         }
     }
     if (tool.connect && (tool.socket || tool.port || tool.bind || tool.list)) {

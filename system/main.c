@@ -53,26 +53,6 @@ static void print_event(const char *name, bool on, void *arg)
     printf("%s\n", name);
 }
 
-/* -trace events=FILE: a pattern a line; empty lines and such as begin with '#' say nothing. */
-static bool enable_listed(const char *path, Error **errp)
-{
-    g_autofree char *text = NULL;
-    g_autoptr(GError) err = NULL;
-
-    if (!g_file_get_contents(path, &text, NULL, &err)) {
-        return error_set(errp, "-trace events=%s: %s", path, err->message);
-    }
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (unsigned i = 0; lines[i] != NULL; i++) {
-        const char *line = g_strstrip(lines[i]);
-
-        if (*line != 0 && *line != '#' && !trace_enable(line, errp)) {
-            return error_context(errp, "-trace events=%s: line %u", path, i + 1);
-        }
-    }
-    return true;
-}
-
 static bool start_trace(const char *text, bool *help, Error **errp)
 {
     g_autoptr(TraceConfig) t = NULL;
@@ -86,7 +66,8 @@ static bool start_trace(const char *text, bool *help, Error **errp)
         return true;
     }
     return (t->file == NULL || trace_to_file(t->file, errp)) &&
-           (t->events == NULL || enable_listed(t->events, errp)) &&
+           (t->events == NULL || trace_enable_listed(t->events, errp) ||
+            error_context(errp, "-trace events=%s", t->events)) &&
            (t->enable == NULL || trace_enable(t->enable, errp) || error_context(errp, "-trace"));
 }
 

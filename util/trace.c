@@ -106,6 +106,25 @@ bool trace_enable(const char *pattern, Error **errp)
     return error_suggest(errp, glob, (const char *const *)names->pdata);
 }
 
+bool trace_enable_listed(const char *path, Error **errp)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GError) err = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, &err)) {
+        return error_set(errp, "%s", err->message);
+    }
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (unsigned i = 0; lines[i]; i++) {
+        const char *line = g_strstrip(lines[i]);
+
+        if (*line && *line != '#' && !trace_enable(line, errp)) {
+            return error_context(errp, "line %u", i + 1);
+        }
+    }
+    return true;
+}
+
 bool trace_to_file(const char *path, Error **errp)
 {
     assert_control();

@@ -31,6 +31,8 @@ CTX_ANY void trace_emit(const TraceEvent *ev, const char *fmt, ...) G_GNUC_PRINT
 /* Switches the events that match the glob @pattern; a leading '-' switches them off.  Returns false
  * with the nearest name when nothing matches. */
 CTX_ANY bool trace_enable(const char *pattern, Error **errp);
+/* The patterns in the lines of @path, but for empty ones and those that begin with '#'. */
+CTX_ANY bool trace_enable_listed(const char *path, Error **errp);
 /* Sends the trace to @path from now on. */
 CTX_CONTROL bool trace_to_file(const char *path, Error **errp);
 /* Calls fn(event name, on, arg) for each name once, sorted. */

@@ -216,11 +216,19 @@ def trace():
         run(IO["ours"], "-T", text, *commands("read 0 4k"), "top.qcow2")
         same(os.path.exists("trace"), True, text)
         os.unlink("trace")
-    for text, why in (("nonsense", "no trace event matches 'nonsense'"), ("foo=1", "Invalid parameter 'foo'"),
+    for text, why in (("nonsense", "no trace event matches 'nonsense'"), ("foo=1", "'foo' is unexpected"),
                       ("events=none", "No such file"), ("*,file=/nonexistent/x", "cannot open trace file")):
         status, _, err = run(IO["ours"], "--trace", text, *show, "top.qcow2", status=None)
         if status != 1 or why not in err:
             raise Failure("-T %s: %d %s" % (text, status, err))
+    run(IMG["ours"], "-T", "*,file=trace", "check", "top.qcow2")
+    same(os.path.exists("trace"), True, "of rhea-img")
+    for program in (IMG["ours"], IO["ours"]):
+        same("loop_poll_begin\n" in run(program, "--trace", "help")[0], True, "the list")
+    for words_, why in ((["-T"], "option '-T' requires an argument"), (["-T", "*"], "Not enough arguments"),
+                        (["--trace=no", "info", "x"], "matches 'no'"), (["-x", "info", "x"], "option '-x'")):
+        status, _, err = run(IMG["ours"], *words_, status=None)
+        same((status, why in err), (1, True), err)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,9 @@ class Server(Nbd):
                 (["-l", "x", image], "Failed to load snapshot: Block format 'raw' used by device '' does .*"),
                 (["-s", "--image-opts", "driver=raw"], "Failed to blk_.*: --snapshot needs a file name"),
                 (["--image-opts", "driver=nope,filename=x"], "Failed to blk_.*: Unknown driver 'nope'"),
+                (["-T", "nosuch", image], "--trace: no trace event matches 'nosuch'"),
+                (["--selinux-label=x:y", "-f", "raw", image],
+                 "Cannot set SELinux socket create context to x:y: .*"),
                 (["--foo", image], "unrecognized option '--foo'")):
             with self.subTest(args=args):
                 result = run(self.tool, *args, check=False)
