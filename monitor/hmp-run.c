@@ -102,12 +102,25 @@ bool hmp_option(Hmp *h, int opt, unsigned type, const char *text, const char *qm
     return false;
 }
 
-static void option_help(Hmp *h, int opt)
+static void object_help(Hmp *h, const char *text)
 {
-    g_autoptr(GString) text = g_string_new(NULL);
+    const HmpHost *host = hmp_host(h);
+    Error *err = NULL;
+    g_autofree char *help = host != NULL ? host->object_help(text, &err) : NULL;
 
-    qapi_option_help(opt, text);
-    hmp_printf(h, "%s", text->str);
+    if (help != NULL) {
+        hmp_printf(h, "%s", help);
+    } else if (host != NULL) {
+        hmp_error(h, err);
+    }
+}
+
+static void chardev_help(Hmp *h, const char *text)
+{
+    const HmpHost *host = hmp_host(h);
+    g_autofree char *help = host != NULL ? host->chardev_help(text) : NULL;
+
+    hmp_printf(h, "%s", help != NULL ? help : "");
 }
 
 HMP_RUN(hmp_device_add)
@@ -122,7 +135,7 @@ HMP_RUN(hmp_device_add)
 HMP_RUN(hmp_object_add)
 {
     if (hmp_option(h, QAPI_OPT_OBJECT, QAPI_T_OBJECT_CONFIG, hmp_str(a, "object"), "object-add")) {
-        option_help(h, QAPI_OPT_OBJECT);
+        object_help(h, hmp_str(a, "object"));
     }
 }
 
@@ -207,7 +220,7 @@ static void do_chardev(Hmp *h, const char *qmp, const char *text)
     json_t *args = chardev_json(text, &help, &err);
 
     if (help) {
-        option_help(h, QAPI_OPT_CHARDEV);
+        chardev_help(h, text);
     } else if (args == NULL) {
         hmp_error(h, err);
     } else {

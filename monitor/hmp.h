@@ -57,6 +57,11 @@ typedef struct HmpHost {
     bool (*drive_del)(const char *id, QmpPending *pending, Error **errp);
     /* Puts what a drive, or all, holds into the image behind it; the same. */
     bool (*commit)(const char *id, QmpPending *pending, Error **errp);
+    /* What "help" or "TYPE,help" in the place of an object's options tells; owned by the caller; NULL: *errp
+     * is set. */
+    char *(*object_help)(const char *text, Error **errp);
+    /* The same of a character device. */
+    char *(*chardev_help)(const char *text);
 } HmpHost;
 /* @host (borrowed) has all of it. */
 CTX_CONTROL void hmp_set_host(const HmpHost *host);

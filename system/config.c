@@ -541,15 +541,24 @@ static void take_last(char **to, const CmdLine *cmd, Option o)
 }
 
 /* Only "none" is known of what has no back end yet. */
-static bool check_absent(const CmdLine *cmd, Error **errp)
+static bool check_absent(const CmdLine *cmd, bool *help, Error **errp)
 {
-    static const Option none_only[] = { OPT_DISPLAY, OPT_VGA, OPT_PARALLEL, OPT_NET, OPT_NIC };
+    static const struct { Option o; const char *help; } none_only[] = {
+        { OPT_DISPLAY, "Available display backend types:\nnone\n" },
+        { OPT_VGA, "none                 no graphic card (default)\n" },
+        { OPT_PARALLEL, NULL }, { OPT_NET, NULL }, { OPT_NIC, NULL },
+    };
 
     for (unsigned i = 0; i < ARRAY_LEN(none_only); i++) {
-        const char *text = cmdline_last(cmd, none_only[i]);
+        const char *text = cmdline_last(cmd, none_only[i].o);
+        if (text != NULL && none_only[i].help != NULL && strcmp(text, "help") == 0) {
+            printf("%s", none_only[i].help);
+            *help = true;
+            return true;
+        }
         if (text != NULL && strcmp(text, "none") != 0) {
             return error_set(errp, "-%s: '%s' is not supported, only 'none' is",
-                             cmdline_option_name(none_only[i]), text);
+                             cmdline_option_name(none_only[i].o), text);
         }
     }
     return true;
@@ -570,7 +579,7 @@ bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp)
         !read_policy(c, cmd, errp) || !read_uuid(c, cmd, errp) || !read_lists(c, cmd) ||
         !config_read_roms(c, cmd, errp) || !config_read_acpi(c, cmd, errp) ||
         !config_read_smbios(c, cmd, c->smbios_entry64, errp) ||
-        !read_host(c, cmd, errp) || !check_absent(cmd, errp)) {
+        !read_host(c, cmd, errp) || !check_absent(cmd, help, errp)) {
         return false;
     }
     c->nodefaults = cmdline_has(cmd, OPT_NODEFAULTS);

@@ -291,6 +291,9 @@ static int take_floppy(const DriveConfig *c, int fallback_index, Error **errp)
 
 static bool add_drive(const DriveConfig *c, BoardConfig *board, int fallback_index, Error **errp)
 {
+    if (!device_check_id(c->id, errp)) {
+        return false;
+    }
     int floppy = c->if_ != DRIVE_IF_FLOPPY ? 0 : take_floppy(c, fallback_index, errp);
     if (floppy < 0) {
         return false;

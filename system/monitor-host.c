@@ -6,6 +6,7 @@
 #include "system/config.h"
 #include "system/drives.h"
 #include "system/gdbstub.h"
+#include "system/objects.h"
 #include "system/qmp-input.h"
 #include "system/streams.h"
 
@@ -31,6 +32,8 @@ static const HmpHost host = {
     .drive_add = drives_hot_add,
     .drive_del = drives_hot_del,
     .commit = drives_commit,
+    .object_help = objects_help,
+    .chardev_help = streams_chardev_help,
 };
 
 void monitor_host_init(void)

@@ -366,8 +366,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* -object help, and TYPE,help. */
-static bool print_help(const char *text, Error **errp)
+char *objects_help(const char *text, Error **errp)
 {
     g_autofree char *type = g_strndup(text, strcspn(text, ","));
     const char *name = g_str_has_prefix(type, "qom-type=") ? type + strlen("qom-type=") : type;
@@ -377,10 +376,10 @@ static bool print_help(const char *text, Error **errp)
     if (strcmp(name, "help") != 0 && strcmp(name, "?") != 0) {
         g_string_truncate(s, 0);
         if (!qapi_option_help_case(QAPI_OPT_OBJECT, name, s)) {
-            return error_set(errp, "Parameter 'qom-type' does not accept value '%s'", name);
+            error_set(errp, "Parameter 'qom-type' does not accept value '%s'", name);
+            return NULL;
         }
-        fputs(s->str, stdout);
-        return true;
+        return g_string_free(g_steal_pointer(&s), FALSE);
     }
     for (unsigned i = 0; i < OBJECT_CONFIG_QOM_TYPE_COUNT; i++) {
         names[i] = object_config_qom_type_name(i);
@@ -389,8 +388,15 @@ static bool print_help(const char *text, Error **errp)
     for (unsigned i = 0; i < OBJECT_CONFIG_QOM_TYPE_COUNT; i++) {
         g_string_append_printf(s, "  %s\n", names[i]);
     }
-    fputs(s->str, stdout);
-    return true;
+    return g_string_free(g_steal_pointer(&s), FALSE);
+}
+
+static bool print_help(const char *text, Error **errp)
+{
+    g_autofree char *help = objects_help(text, errp);
+
+    fputs(help != NULL ? help : "", stdout);
+    return help != NULL;
 }
 
 bool objects_create_all(const CmdLine *cmd, bool mem_merge, bool dump_guest_core, bool *help, Error **errp)

@@ -12,6 +12,8 @@ CTX_CONTROL void objects_init(void);
 /* Makes everything -object says; the defaults of memory come from -machine. */
 CTX_CONTROL bool objects_create_all(const CmdLine *cmd, bool mem_merge, bool dump_guest_core, bool *help,
                                     Error **errp);
+/* What -object @text, "help" or "TYPE,help", tells; owned by the caller.  NULL: *errp is set. */
+CTX_CONTROL char *objects_help(const char *text, Error **errp);
 /* The character devices are there: joins the objects that want one to it, and those to come at once. */
 CTX_CONTROL bool objects_connect(Error **errp);
 CTX_CONTROL bool objects_create(const ObjectConfig *o, Error **errp);

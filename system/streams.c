@@ -31,9 +31,9 @@ static const char *chardev_link_id(void *target)
     return chardev_id(target);
 }
 
-static void print_backend(const char *name, void *arg)
+static void add_backend(const char *name, void *arg)
 {
-    printf("  %s\n", name);
+    g_string_append_printf(arg, "  %s\n", name);
 }
 
 static void quit_key(void)
@@ -41,17 +41,17 @@ static void quit_key(void)
     runstate_quit(SHUTDOWN_CAUSE_HOST_UI, 0);
 }
 
-static void print_help(const char *text)
+char *streams_chardev_help(const char *text)
 {
-    if (strcmp(text, "help") == 0 || strcmp(text, "?") == 0) {
-        printf("Available chardev backend types: \n");
-        chardev_each_backend(print_backend, NULL);
-    } else {
-        g_autoptr(GString) help = g_string_new(NULL);
+    GString *s = g_string_new(NULL);
 
-        qapi_option_help(qapi_option_find("chardev"), help);
-        fputs(help->str, stdout);
+    if (strcmp(text, "help") == 0 || strcmp(text, "?") == 0) {
+        g_string_append(s, "Available chardev backend types: \n");
+        chardev_each_backend(add_backend, s);
+    } else {
+        qapi_option_help(qapi_option_find("chardev"), s);
     }
+    return g_string_free(s, FALSE);
 }
 
 /* -echr: as strtol() reads numbers, so 0x14 is Ctrl-T. */
@@ -110,7 +110,9 @@ bool streams_open(const CmdLine *cmd, bool *help, Error **errp)
             return error_context(errp, "-chardev %s", text);
         }
         if (cfg == NULL) {
-            print_help(text);
+            g_autofree char *told = streams_chardev_help(text);
+
+            fputs(told, stdout);
             *help = true;
             return true;
         }

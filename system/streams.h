@@ -7,6 +7,8 @@
 
 /* Takes the descriptors of -add-fd, before anything opens a file. */
 CTX_CONTROL bool streams_add_fds(const CmdLine *cmd, Error **errp);
+/* What -chardev @text, "help" or with ",help", tells; owned by the caller. */
+CTX_CONTROL char *streams_chardev_help(const char *text);
 /* Opens the -chardev back ends and registers the link class "chardev". */
 CTX_CONTROL bool streams_open(const CmdLine *cmd, bool *help, Error **errp);
 /* Makes the serial ports and the debug console; the board is built. */

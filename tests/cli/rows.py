@@ -143,6 +143,8 @@ WRONG = [
      None),
     (["-drive", "if=floppy,index=2"], r"-drive .*: machine type does not support if=floppy,bus=0,unit=2",
      None),
+    (["-drive", "if=none,id=9x"], r"-drive if=none,id=9x: Parameter 'id' expects an ident.*", r"ident.*"),
+    (["-drive", "if=none,id="], r"-drive if=none,id=: Parameter 'id' expects an identifier.*", r"ident.*"),
     (["-drive", "if=floppy,file=disk.img,werror=stop"],
      r"-drive .*: werror is not supported by this bus type", None),
     (["-M", "pc", "-global", "isa-fdc.driveA=x"],
@@ -363,6 +365,8 @@ WRONG = [
 
 LISTINGS = [
     (["-audiodev", "help"], r"Available audio drivers:\nnone\n"),
+    (["-display", "help"], r"Available display backend types:\nnone\n"),
+    (["-vga", "help"], r"none +no graphic card \(default\)\n"),
     (["-version"], r"QEMU emulator version 7\.2\.\d+ \(Rhea .*\)\n"),
     (["--version"], r"QEMU emulator version 7\.2\.\d+ \(Rhea .*\)\n"),
     (["-help"], r"(?s)QEMU emulator version 7\.2\.\d+ \(Rhea [^\n]*\)\nusage: .*\n\nStandard options:\n"
