@@ -169,6 +169,10 @@ typedef struct BlkStats {
     uint64_t wr_highest;       /* end of the highest write; not a sum */
 } BlkStats;
 
+/* False: the host has no @bytes more, at least 1, for the file at the bottom of @n, which takes them and
+ * gives them back to know.  Blocks. */
+CTX_ANY bool blk_has_room(const BlkNode *n, uint64_t bytes);
+
 /* What became of the discards that reached the host. */
 typedef struct BlkDiscards {
     uint64_t ok, failed;       /* also those the host does not know how to do */

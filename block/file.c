@@ -333,3 +333,20 @@ bool blk_discards(const BlkNode *n, BlkDiscards *out)
                           .bytes = __atomic_load_n(&d->bytes, __ATOMIC_RELAXED) };
     return true;
 }
+
+bool blk_has_room(const BlkNode *n, uint64_t bytes)
+{
+    struct stat st;
+
+    while (n->child) {
+        n = n->child;
+    }
+    if (n->drv != &blk_file || fstat(n->fd, &st) < 0) {
+        return true;
+    }
+    off_t end = (off_t)ALIGN_UP((uint64_t)st.st_size, 4096);
+    bool room = fallocate(n->fd, FALLOC_FL_KEEP_SIZE, end, (off_t)bytes) == 0 ||
+                (errno != ENOSPC && errno != EDQUOT && errno != EFBIG);
+    fallocate(n->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, end, (off_t)bytes);
+    return room;
+}

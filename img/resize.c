@@ -42,6 +42,21 @@ bool image_prealloc_ok(const char *how, Error **errp)
     return ok || error_set(errp, "Invalid preallocation mode '%s'", how);
 }
 
+/* Has the host room for what a qcow2 image takes until it is @size large and mapped?  Without it there would
+ * be none left either to undo what was done until then. */
+static bool has_room(BlkNode *n, uint64_t size, const char *how)
+{
+    BlkImageInfo info;
+
+    blk_image_info(n, &info);
+    uint64_t cluster = info.cluster_size, data = DIV_ROUND_UP(size - blk_size(n), cluster);
+    uint64_t tables = DIV_ROUND_UP(data * (info.extended_l2 ? 16 : 8), cluster) + 1;
+    uint64_t counts = DIV_ROUND_UP((data + tables) * info.refcount_bits / 8, cluster) + 1;
+    bool here = strcmp(how, "metadata") != 0 && info.data_file == NULL;
+
+    return blk_has_room(n, ((here ? data : 0) + tables + counts) * cluster);
+}
+
 bool image_resize(BlkNode *n, uint64_t size, const char *how, Error **errp)
 {
     uint64_t old = blk_size(n);
@@ -53,6 +68,9 @@ bool image_resize(BlkNode *n, uint64_t size, const char *how, Error **errp)
     }
     if (!is_off(how) && !strcmp(how, "metadata") && !mapped) {
         return error_set(errp, "Unsupported preallocation mode: metadata");
+    }
+    if (!is_off(how) && mapped && size > old && !has_room(n, size, how)) {
+        return error_set_errno(errp, ENOSPC, "Could not preallocate '%s'", blk_filename(n));
     }
     if (!blk_truncate(n, size, errp)) {
         return false;

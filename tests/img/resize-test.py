@@ -104,6 +104,33 @@ def no_space():
         raise Failure("only %d met a fault" % failed)
 
 
+def full_disk():
+    """Where the host has no room nothing is begun: the old size, nothing leaks, no space is taken."""
+    if os.geteuid() != 0:
+        return
+    os.mkdir("small")
+    run("mount", "-t", "tmpfs", "-o", "size=6m", "small", "small")
+    try:
+        for how, size in (("metadata", "20G"), ("falloc", "20M"), ("full", "20M")):
+            run(IMG["theirs"], "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "small/x", "2M")
+            run(IO["theirs"], "-c", "write -q -P 5 0 1M", "small/x")
+            before = os.stat("small/x").st_blocks
+            for _ in range(2):
+                status, _, err = run(IMG["ours"], "resize", "--preallocation=" + how, "small/x", size,
+                                     status=None)
+                same((status, "No space left on device" in err), (1, True), how + err)
+                for side in ("ours", "theirs"):
+                    run(IMG[side], "check", "-q", "small/x")
+                run(IO["theirs"], "-c", "read -P 5 0 1M", "small/x")
+                info = json.loads(run(IMG["ours"], "info", "--output=json", "small/x")[0])
+                same(info["virtual-size"], 2 << 20, how)
+                same(os.stat("small/x").st_blocks, before, how)
+            run(IMG["ours"], "resize", "-q", "--preallocation=" + how, "small/x", "3M")
+            run(IMG["theirs"], "check", "-q", "small/x")
+    finally:
+        run("umount", "small")
+
+
 def refused():
     for words in (["--preallocation=foo", "disk.qcow2", "3M"],
                   ["--preallocation=metadata", "disk.qcow2", "1M"],
@@ -141,4 +168,4 @@ def truncate():
 
 
 if __name__ == "__main__":
-    main([modes, again, no_space, refused, truncate])
+    main([modes, again, no_space, full_disk, refused, truncate])
