@@ -169,6 +169,8 @@ typedef struct BlkStats {
     uint64_t wr_highest;       /* end of the highest write; not a sum */
 } BlkStats;
 
+/* Where the file of a file node ends, which may be within a sector; UINT64_MAX of any other node. */
+CTX_ANY uint64_t blk_file_end(const BlkNode *n);
 /* False: the host has no @bytes more, at least 1, for the file at the bottom of @n, which takes them and
  * gives them back to know.  Blocks. */
 CTX_ANY bool blk_has_room(const BlkNode *n, uint64_t bytes);

@@ -350,3 +350,10 @@ bool blk_has_room(const BlkNode *n, uint64_t bytes)
     fallocate(n->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, end, (off_t)bytes);
     return room;
 }
+
+uint64_t blk_file_end(const BlkNode *n)
+{
+    struct stat st;
+
+    return n->drv == &blk_file && fstat(n->fd, &st) == 0 ? (uint64_t)st.st_size : UINT64_MAX;
+}

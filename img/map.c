@@ -47,6 +47,18 @@ static bool print(const Stretch *x, bool json, bool first, bool last, Error **er
     return true;
 }
 
+/* What is left of a sector behind the end of a file is a piece of its own, without anything in it. */
+static void cut_at_end(Stretch *x)
+{
+    uint64_t end = placed(x) ? blk_file_end(x->s.file) : UINT64_MAX;
+
+    if (x->s.place >= end) {
+        x->s.flags = (x->s.flags & ~(unsigned)BLK_STATUS_DATA) | BLK_STATUS_ZERO;
+    } else if (x->s.len > end - x->s.place) {
+        x->s.len = end - x->s.place;
+    }
+}
+
 static bool map(BlkNode *n, uint64_t from, uint64_t to, bool json, Error **errp)
 {
     Stretch last = { 0 }, now;
@@ -64,6 +76,7 @@ static bool map(BlkNode *n, uint64_t from, uint64_t to, bool json, Error **errp)
         if (ret < 0) {
             return error_set_errno(errp, -ret, "Failed to read image metadata");
         }
+        cut_at_end(&now);
         if (last.s.len && goes_on(&last, &now)) {
             last.s.len += now.s.len;
             continue;

@@ -34,7 +34,8 @@ ALIKE = [
     "check -q base.qcow2",
     "map base.qcow2", "map --output=json base.qcow2", "map --output=json top.qcow2", "map none",
     "map --output=json --start-offset=64k --max-length=128k base.qcow2", "map --output=json packed.qcow2",
-    "map packed.qcow2",
+    "map packed.qcow2", "map -f raw odd.raw", "map -f raw --output=json odd.raw",
+    "map -f raw --output=json --start-offset=2k --max-length=300 odd.raw",
     "compare base.qcow2 base.qcow2", "compare base.qcow2 top.qcow2", "compare base.qcow2 none",
     "compare -q base.qcow2 top.qcow2", "compare -s base.qcow2 plain.raw", "compare base.qcow2 empty.raw",
     "convert base.qcow2", "convert -O foo base.qcow2 out", "convert -S 3 base.qcow2 out",
@@ -126,6 +127,8 @@ def cut_off(image):
 
 
 def prepare():
+    with open("odd.raw", "wb") as file:                 # it ends within a sector
+        file.write(b"odd" * 1000)
     run(IMG["theirs"], "create", "-q", "-f", "qcow2", "base.qcow2", "2M")
     run(IO["theirs"], "-c", "write -P 3 0 256k", "-c", "write -P 4 1M 64k", "base.qcow2")
     run(IMG["theirs"], "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "top.qcow2")
