@@ -37,7 +37,7 @@ typedef struct BoardConfig {
     unsigned ram_slots;
     char *memory_backend;      /* id for all of RAM, or NULL */
     CpuTopology smp;
-    char *cpu_model;           /* "host,+x,-y" */
+    char *cpu_model;           /* "host,+x,-y"; default: the machine type's */
     uint64_t max_ram_below_4g; /* 0: the board's default */
     MachineNode *numa;
     unsigned numa_nodes;

@@ -590,6 +590,7 @@ bool config_read(Config *c, const CmdLine *cmd, bool *help, Error **errp)
     take_last(&b->initrd, cmd, OPT_INITRD);
     take_last(&b->append, cmd, OPT_APPEND);
     take_last(&b->firmware, cmd, OPT_BIOS);
+    b->cpu_model = g_strdup(c->type->default_cpu);
     take_last(&b->cpu_model, cmd, OPT_CPU);
     if (b->kernel == NULL && (b->initrd != NULL || b->append != NULL)) {
         return error_set(errp, "%s only allowed with -kernel option",

@@ -31,11 +31,11 @@ static bool parse_global(const char *text, CompatProp *g, Error **errp)
 }
 
 /* The text of -cpu, @cpu, with what -global says of its model before what it says itself; owned by the
- * caller.  Without -cpu (NULL) there is no model to speak of. */
+ * caller. */
 static char *cpu_text(const CmdLine *cmd, const char *cpu, Error **errp)
 {
-    size_t len = cpu != NULL ? strcspn(cpu, ",") : 0;
-    g_autofree char *model = g_strndup(cpu != NULL ? cpu : "", len);
+    size_t len = strcspn(cpu, ",");
+    g_autofree char *model = g_strndup(cpu, len);
     g_autoptr(GString) text = g_string_new(model);
 
     for (unsigned i = 0; i < cmdline_count(cmd, OPT_GLOBAL); i++) {
@@ -45,11 +45,7 @@ static char *cpu_text(const CmdLine *cmd, const char *cpu, Error **errp)
         if (!parse_global(cmdline_nth(cmd, OPT_GLOBAL, i), &g, errp)) {
             return NULL;
         }
-        if (kvm_cpu_type(g.type, &of) && cpu == NULL) {
-            error_set(errp, "-global %s.%s=%s: -cpu has to name the model", g.type, g.prop, g.value);
-            return NULL;
-        }
-        if (of != NULL && strcmp(of, model) == 0) {
+        if (kvm_cpu_type(g.type, &of) && strcmp(of, model) == 0) {
             if (strchr(g.value, ',') != NULL) {
                 error_set(errp, "-global %s.%s=%s: a value without commas is expected", g.type, g.prop,
                           g.value);
@@ -58,7 +54,7 @@ static char *cpu_text(const CmdLine *cmd, const char *cpu, Error **errp)
             g_string_append_printf(text, ",%s=%s", g.prop, g.value);
         }
     }
-    g_string_append(text, cpu != NULL ? cpu + len : "");
+    g_string_append(text, cpu + len);
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
@@ -69,9 +65,7 @@ bool devices_cpu_globals(const CmdLine *cmd, Machine *m, Error **errp)
     if (text == NULL) {
         return false;
     }
-    if (m->cfg.cpu_model != NULL) {
-        m->cfg.cpu_model = g_steal_pointer(&text);
-    }
+    m->cfg.cpu_model = g_steal_pointer(&text);
     return true;
 }
 

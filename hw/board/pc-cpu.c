@@ -192,7 +192,7 @@ static const PropDesc cpu_props[] = {
 void pc_cpus_begin(Machine *m)
 {
     static DeviceType type;
-    const char *model = m->cfg.cpu_model != NULL ? m->cfg.cpu_model : m->type->default_cpu;
+    const char *model = m->cfg.cpu_model;
 
     assert_control();
     if (m->cpu_type != NULL) {

@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "qmp"))
 from qmp import LIMIT, Machine, Qmp, Stream, check, main, same   # noqa: E402
 
-BARE = ["-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-S", "-bios"]
+BARE = ["-M", "pc", "-cpu", "host", "-m", "16", "-nodefaults", "-display", "none", "-S", "-bios"]
 
 
 def start(*args, machine=(), **options):
@@ -155,7 +155,7 @@ def test_pidfile_failures():
 # --- signals ---
 
 def end_by(sig, *args):
-    with Machine("-S", *args, serial=False) as m:
+    with Machine("-S", "-cpu", "host", *args, serial=False) as m:
         m.process.send_signal(sig)
         same(m.qmp.event("SHUTDOWN"), {"guest": False, "reason": "host-signal"})
         m.ends(0)

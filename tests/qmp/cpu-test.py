@@ -200,6 +200,26 @@ def test_types():
         m.qmp.fails("device-list-properties", "DeviceNotFound", typename="nope-x86_64-cpu")
 
 
+def features(q):
+    return {p["cpuid-register"] + str(p["cpuid-input-eax"]) + str(p.get("cpuid-input-ecx")): p["features"]
+            for p in q.cmd("qom-get", path=first_cpu(q), property="feature-words")}
+
+
+def test_default():
+    """Without -cpu it is qemu64, whatever the host has."""
+    seen = []
+    for options in ((), ("-cpu", "qemu64"), ("-cpu", "host")):
+        with paused(*options) as m:
+            seen.append(features(m.qmp))
+    same(seen[0], seen[1])
+    check(seen[0] != seen[2], "has all that the host has", seen[0])
+    with Theirs("q35") as theirs:
+        if theirs is not None:
+            same(features(theirs), seen[0], "QEMU's")
+    with paused("-global", "qemu64-x86_64-cpu.fpu=off") as m:
+        same(m.qmp.cmd("qom-get", path=first_cpu(m.qmp), property="fpu"), False)
+
+
 def test_globals():
     """-global of the model is a default that -cpu may set back; other models' say nothing."""
     options = ("-cpu", "qemu64,svm=off,cx16=on", "-global", "qemu64-x86_64-cpu.rdrand=off",

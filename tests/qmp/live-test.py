@@ -672,7 +672,8 @@ def test_help_and_refusals():
     check("\n  socket\n" in out, "help", out)
     status, out, _ = run("-chardev", "socket,help")
     check(status == 0 and "server=on|off" in out, "help", out)
-    base = ["-M", "q35", "-accel", "kvm", "-nodefaults", "-display", "none", "-bios", Machine.rom]
+    base = ["-M", "q35", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-bios",
+            Machine.rom]
     for args, text in (
             (["-serial", "null"] * 5, "at most 4"),
             (["-chardev", "nul,id=a"], "did you mean 'null'"),
