@@ -405,6 +405,31 @@ int job_copy_marked(Job *j)
     return s.ret ? s.ret : s.lost;
 }
 
+int job_copy_settle(Job *j)
+{
+    uint64_t size = blk_size(j->filter), len;
+
+    for (uint64_t off = 0; off < size; off += len) {
+        JobCopy c = { .j = j };
+
+        len = MIN(size - off, ZERO_MOST);
+        int ret = job_io(&j->source_use, BLK_READ, JOB_COPY, off, &c, len);
+        int lost = job_filter_error(j->filter);
+
+        if (lost < 0) {
+            return lost;
+        }
+        if (ret < 0) {
+            ret = job_again(j, c.read, ret);
+            len = 0;
+        }
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
 int job_filter_copy_held(Job *j, uint64_t off, uint64_t len, bool *read)
 {
     g_autofree uint8_t *buf = g_try_malloc(len);

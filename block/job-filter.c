@@ -266,18 +266,19 @@ static void copy_may_go(GateRange *g)
 void job_copied(JobPass *p)
 {
     JobFilter *f = p->node->state;
+    bool over = p->up->flags & JOB_COPY || (p->ret < 0 && f->break_guest);
 
+    if (!over && p->ret < 0) {
+        job_filter_fail(f, p->ret);    /* the job fails; the guest need not suffer */
+    }
     if (f->gated) {
         gate_leave(&f->gate, &p->range);
     }
-    if (p->up->flags & JOB_COPY || (p->ret < 0 && f->break_guest)) {
+    if (over) {
         job_pass_end(p, p->ret);
-        return;
+    } else {
+        write_down(p);
     }
-    if (p->ret < 0) {
-        job_filter_fail(f, p->ret);    /* the job fails; the guest need not suffer */
-    }
-    write_down(p);
 }
 
 void job_filter_pass(BlkNode *n, BlkReq *r, bool late)

@@ -153,6 +153,9 @@ int job_again(Job *j, bool read, int err);
 void job_add(Job *j, uint64_t done, uint64_t total);
 /* Copies all that is marked, once through: 0, or what ends the job.  No copy is under way afterwards. */
 int job_copy_marked(Job *j);
+/* Waits for the copies that the guest's writes have under way (copy-before-write), and does again what
+ * failed of them: 0, or what ends the job. */
+int job_copy_settle(Job *j);
 /* blk_status() of the source, while nobody changes the graph there. */
 int job_status(Job *j, uint64_t off, uint64_t len, const BlkNode *base, BlkStatus *s);
 /* The same, and a flush at @u, by the policy: 0, or what ends the job. */

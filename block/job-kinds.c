@@ -490,6 +490,7 @@ static int backup_run(Job *j)
     if (ret == 0) {
         ret = j->sync == JOB_SYNC_NONE ? backup_wait(j) : job_copy_marked(j);
     }
+    ret = ret < 0 ? ret : job_copy_settle(j);
     if (ret < 0) {
         return ret;
     }

@@ -194,6 +194,73 @@ static void test_jobs(void **state)
     }
 }
 
+/* --- a copy that is the last --- */
+
+static bool target_was_flushed(void)
+{
+    bool found = false;
+
+    lock_take(&mem_lock);
+    for (unsigned i = 0; i < mem.log->len; i++) {
+        const MemEntry *e = &g_array_index(mem.log, MemEntry, i);
+        found |= e->file == TARGET && e->op == BLK_FLUSH;
+    }
+    lock_drop(&mem_lock);
+    return found;
+}
+
+/* Lets others go on for a moment. */
+static void turn(void)
+{
+    uint8_t buf[512];
+
+    loop_control_iterate(false);
+    assert_int_equal(blk_pread(t.n[BASE], 0, buf, 512), 0);
+}
+
+/* A write of the guest has its old contents still on the way to the target when all else was copied: the
+ * backup waits for them, and flushes them. */
+static void test_last_copy(void **state)
+{
+    GRand *rand = g_rand_new_with_seed(1);
+    JobOptions o = { .speed = 1, .max_chunk = 64 * KiB };     /* it makes no copy of its own for long */
+    JobFacts f;
+    Io io;
+
+    images_make(&(BlkCreate){ .cluster_size = 64 * KiB }, rand, NULL);
+    target_open(BACKUP_FULL);
+    guest_start(t.n[TOP], rand);
+    guest_must(BLK_WRITE, 0, SIZE - 512, memset(t.g.buf, 1, 512), 512);
+    mem_log_start();
+    job_begin_ok(BACKUP_FULL, &o);
+    __atomic_store_n(&mem.park, true, __ATOMIC_RELEASE);
+    io_prepare(&io, NULL, t.g.loop, BLK_WRITE, 0, SIZE - 512, t.g.buf, 512);
+    io.req.done = guest_done;
+    loop_call(t.g.loop, guest_submit, &io);
+    while (!__atomic_load_n(&mem.parked, __ATOMIC_ACQUIRE)) {
+        turn();
+    }
+    job_set_speed(job_find("job0"), 0, NULL);
+    do {
+        turn();
+        assert_non_null(job_find("job0"));
+        f = job_facts(job_find("job0"));
+    } while (f.total - f.done > 64 * KiB);
+    for (unsigned i = 0; i < 10000; i++) {   /* time for what it must not do */
+        turn();
+    }
+    assert_non_null(job_find("job0"));
+    assert_false(target_was_flushed());
+    loop_call(t.g.loop, mem_unpark, NULL);
+    job_to_the_end();
+    assert_false(t.failed);
+    assert_true(target_was_flushed());
+    assert_true(__atomic_load_n(&io.calls, __ATOMIC_ACQUIRE));
+    guest_end();
+    images_close();
+    g_rand_free(rand);
+}
+
 /* --- snapshots --- */
 
 typedef bool Act(Error **errp);
@@ -259,7 +326,7 @@ static void test_snapshot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_jobs), cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_jobs), cmocka_unit_test(test_last_copy), cmocka_unit_test(test_snapshot),
     };
 
     thread_become_control();

@@ -32,6 +32,9 @@ static struct {
     unsigned fail_files, fail_ops, fail_at, fail_count;    /* sets of bits; fail_at 0: nothing fails */
     int fail_with;
     unsigned seen, failed;     /* requests that were chosen, and those that failed */
+    bool park;                 /* the next write to the target waits for mem_unpark(); atomic */
+    BlkReq *parked;            /* here; atomic */
+    BlkLane *parked_at;
 } mem;
 
 static Lock mem_lock = LOCK_INIT(RANK_LEAF, "mem");
@@ -119,8 +122,23 @@ static inline int mem_blocking(BlkNode *n, BlkOp op, unsigned flags, uint64_t of
     return ret;
 }
 
+/* On the loop of that write. */
+static inline void mem_unpark(void *arg)
+{
+    BlkReq *r = __atomic_exchange_n(&mem.parked, NULL, __ATOMIC_ACQ_REL);
+
+    blk_complete_later(r, mem_blocking(mem.parked_at->node, r->op, r->flags, r->pos, r->cur, r->ncur,
+                                       r->left));
+}
+
 static inline void mem_submit(BlkLane *l, BlkReq *r)
 {
+    if (r->op == BLK_WRITE && strcmp(l->node->filename, "target") == 0 &&
+        __atomic_exchange_n(&mem.park, false, __ATOMIC_ACQ_REL)) {
+        mem.parked_at = l;
+        __atomic_store_n(&mem.parked, r, __ATOMIC_RELEASE);
+        return;
+    }
     blk_complete_later(r, mem_blocking(l->node, r->op, r->flags, r->pos, r->cur, r->ncur, r->left));
 }
 
