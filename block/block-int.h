@@ -360,8 +360,6 @@ void blk_users_settle(BlkNode *from);
 BlkNode *blk_past_reader(BlkNode *n);
 /* A job writes to @base, which is behind @n and the layers between them: they let it, or no more. */
 void blk_backing_written(BlkNode *n, BlkNode *base, bool on);
-/* Makes a node read-only or writable under its users, with the storage below it. */
-bool blk_set_read_only(BlkNode *n, bool read_only, Error **errp);
 /* Adds a driver beside the built-in ones: for tests. */
 void blk_add_driver(const BlkDriver *d);
 /* Lets requests from above reach up to @to, past the end of a node that can grow.  Who will do so later, when

@@ -515,6 +515,9 @@ CTX_CONTROL BlkNode *blk_open_temporary(const BlkOptions *base, const BlkOptions
 /* Closes @n and the children made for it.  Fails, naming the user, while it has one.  Waits for the
  * loops that used it. */
 CTX_CONTROL bool blk_close(BlkNode *n, Error **errp);
+/* Makes @n read-only, or writable with what is below it.  Read-only it has written out all that closing it
+ * would: what fails there is told here.  Fails, naming the user, while somebody writes it. */
+CTX_CONTROL bool blk_set_read_only(BlkNode *n, bool read_only, Error **errp);
 /* The node called @name, or NULL. */
 CTX_CONTROL BlkNode *blk_find(const char *name);
 /* The node that -drive @id made, or NULL. */

@@ -473,13 +473,16 @@ bool image_open_key(Image *i, const char *name, const char *format, const char *
 
 bool image_close(Image *i)
 {
-    int ret = 0;
+    bool written = i->node && !blk_read_only(i->node), ok = !written || blk_pflush(i->node) == 0;
 
-    if (i->node && !blk_read_only(i->node)) {
-        ret = blk_pflush(i->node);
-    }
     blk_detach(&i->use);
     if (i->node) {
+        Error *err = NULL;
+
+        if (ok && written && !blk_set_read_only(i->node, true, &err)) {
+            error_report(err);
+            ok = false;
+        }
         blk_close(i->node, NULL);
         i->node = NULL;
     }
@@ -488,7 +491,7 @@ bool image_close(Image *i)
         i->below = NULL;
     }
     i->copying = false;
-    return ret == 0;
+    return ok;
 }
 
 char *path_beside(const char *of, const char *name)

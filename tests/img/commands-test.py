@@ -276,6 +276,18 @@ def small_header():
     same([facts[1].get("backing-filename" + more) for more in ("", "-format")], ["plain.raw", "raw"], "names")
 
 
+def closing():
+    """What cannot be written when an image is closed, as a bitmap, is a failure like others."""
+    prepare()
+    run(IMG["ours"], "create", "-q", "-f", "qcow2", "new.qcow2", "1M")
+    below = "driver=qcow2,file.driver=blkdebug,file.image.driver=file,file.image.filename=new.qcow2"
+    _, told = run(IMG["ours"], "bitmap", "--add", "--image-opts", below +
+                  ",file.inject-error.0.event=pwritev", "b0", status=1)
+    if "Input/output error" not in told:
+        raise Failure("it says: " + told)
+    run(IMG["theirs"], "bitmap", "--add", "new.qcow2", "b0")           # it is not there
+
+
 def locked():
     """A second writer is refused, a reader with -U is not."""
     prepare()
@@ -292,4 +304,4 @@ def locked():
 
 if __name__ == "__main__":
     main([alike(c) for c in dict.fromkeys(ALIKE)] + [requests, raw_data, names, help_names, small_header,
-                                                        locked])
+                                                        closing, locked])
