@@ -56,8 +56,9 @@ class Guest:
 
     def __init__(self, *args, machine="q35", cpu="max", memory="256", serial=True,
                  reboot=False):
-        self.command = [rhea(), "-M", machine, "-accel", "kvm", "-cpu", cpu, "-m", memory,
-                        "-display", "none", "-nodefaults", *([] if reboot else ["-no-reboot"]), *args]
+        self.command = [rhea(), "-M", machine, "-accel", "kvm", *(["-cpu", cpu] if cpu else []),
+                        "-m", memory, "-display", "none", "-nodefaults",
+                        *([] if reboot else ["-no-reboot"]), *args]
         if serial:
             self.command += ["-serial", "stdio"]
         print("+ " + " ".join(self.command), flush=True)
