@@ -19,6 +19,7 @@ typedef struct Preallocate {
     uint64_t align, size;
     uint64_t data_end;         /* of what was written, or the file's first; atomic */
     uint64_t end;              /* of what is set aside; the worker's, others read it; atomic */
+    bool stopped;              /* nothing more is; the worker's, others read it; atomic */
 } Preallocate;
 
 typedef struct Pass {
@@ -39,7 +40,7 @@ static void pass_run(FilterJob *j)
     BlkNode *child = p->node->child;
     uint64_t from = get(&c->end), to = p->up->pos + p->up->left;
 
-    if (to <= from) {
+    if (to <= from || c->stopped) {
         return;                /* somebody before did it */
     }
     if (c->size > INT64_MAX - c->align - to) {
@@ -48,7 +49,8 @@ static void pass_run(FilterJob *j)
     to = ALIGN_UP(to + c->size, c->align);
     blk_grow(child, to);
     int ret = blk_blocking(child, BLK_ZERO, BLK_NO_FALLBACK, from, NULL, to - from);
-    __atomic_store_n(&c->end, ret < 0 ? UINT64_MAX : to, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->stopped, ret < 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->end, to, __ATOMIC_RELAXED);       /* failed: some of it may be there */
 }
 
 static void pass_over(FilterJob *j)
@@ -71,7 +73,7 @@ static bool preallocate_intercept(BlkLane *l, BlkReq *r)
     while (end < to && !__atomic_compare_exchange_n(&c->data_end, &end, to, true, __ATOMIC_RELAXED,
                                                     __ATOMIC_RELAXED)) {
     }
-    if (to <= get(&c->end)) {
+    if (to <= get(&c->end) || __atomic_load_n(&c->stopped, __ATOMIC_RELAXED)) {
         return false;
     }
     Pass *p = g_new0(Pass, 1);
@@ -91,10 +93,10 @@ static void trim(BlkNode *n)
     if (c->end <= data_end) {
         return;
     }
-    for (BlkNode *at = n->child; c->end != UINT64_MAX && at; at = at->child) {
+    for (BlkNode *at = n->child; at; at = at->child) {
         __atomic_store_n(&at->room, MIN(at->room, data_end), __ATOMIC_RELAXED);
     }
-    if (c->end != UINT64_MAX && !blk_truncate(n->child, data_end, &err)) {
+    if (!blk_truncate(n->child, data_end, &err)) {
         warn_report("preallocate filter '%s': %s", n->name, error_text(err));
         error_free(err);
     }

@@ -1,6 +1,7 @@
 /* block-filters-test.c: filters that make errors, compare, compress, fill and log. */
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include "block/block-int.h"
 #include "tests/unit/block-load.h"
 #include "qapi/json.h"
 #include "qapi/types.h"
@@ -316,6 +317,28 @@ static void test_preallocate(void **state)
     g_unlink(path);
 }
 
+/* A full disk may set a part of it aside before it fails: that is given back as well. */
+static void test_preallocate_fails(void **state)
+{
+    g_autofree char *path = temp_file(0, false);
+    PreallocateOwn own = { .prealloc_align = MiB, .prealloc_size = 8 * MiB };
+    BlkOptions file = { .driver = "file", .filename = path };
+    BlkNode *n = open_ok(&(BlkOptions){ .driver = "preallocate", .child = &file, .own = &own });
+    BlkUser user = { 0 };
+
+    assert_true(blk_attach(n, &user, "test", BLK_PERM_WRITE, BLK_PERM_RESIZE, NULL));
+    blk_grow(n, 4 * MiB);
+    fault_arm("file-zero", 1);
+    assert_int_equal(run(n, BLK_WRITE, MiB), 0);
+    assert_true(fault_disarm());
+    assert_int_equal(truncate(path, 3 * MiB), 0);
+    assert_int_equal(run(n, BLK_WRITE, 2 * MiB), 0);
+    blk_detach(&user);
+    close_ok(n);
+    assert_int_equal(file_bytes(path), 2 * MiB + 4096);
+    g_unlink(path);
+}
+
 static void test_log(void **state)
 {
     g_autofree char *disk = temp_file(SIZE, false), *log = temp_file(0, false);
@@ -378,7 +401,8 @@ int main(void)
         cmocka_unit_test(test_blocking), cmocka_unit_test(test_rules), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_verify), cmocka_unit_test(test_compress), cmocka_unit_test(test_copy_on_read),
-        cmocka_unit_test(test_preallocate), cmocka_unit_test(test_log),
+        cmocka_unit_test(test_preallocate),
+        cmocka_unit_test(test_preallocate_fails), cmocka_unit_test(test_log),
     };
 
     thread_become_control();
