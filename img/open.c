@@ -479,7 +479,8 @@ bool image_close(Image *i)
     if (i->node) {
         Error *err = NULL;
 
-        if (ok && written && !blk_set_read_only(i->node, true, &err)) {
+        /* A format may have something left to write, storage has not. */
+        if (ok && written && blk_child(i->node, 0) && !blk_set_read_only(i->node, true, &err)) {
             error_report(err);
             ok = false;
         }
