@@ -49,34 +49,11 @@ disk:                       /* int 13h %ax at sector %cl; prints %si and the sta
     call print
     pop %bx
     mov %bh, %al
-    shr $4, %al
-    call digit
-    mov %bh, %al
-    call digit
+    call hex
     mov $' ', %al
     jmp putc
-print:
-    lodsb
-    test %al, %al
-    jz 4f
-    call putc
-    jmp print
-digit:
-    and $15, %al
-    add $'0', %al
-    cmp $'9', %al
-    jbe putc
-    add $'a' - '9' - 1, %al
-putc:
-    mov %al, %ah
-    mov $PORT_UART + 5, %dx
-5:  in %dx, %al
-    test $0x20, %al
-    jz 5b
-    mov %ah, %al
-    mov $PORT_UART, %dx
-    out %al, %dx
-4:  ret
+define_print
+define_putc
 read:
     .asciz "read "
 write:

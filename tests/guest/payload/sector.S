@@ -12,16 +12,9 @@ _start:
     mov $0x7c00, %sp
     mov %dl, %bl
     mov $text, %si
-2:  lodsb
-    test %al, %al
-    jz 3f
-    call putc
-    jmp 2b
-3:  mov %bl, %al
-    shr $4, %al
-    call digit
+    call print
     mov %bl, %al
-    call digit
+    call hex
     mov $'\n', %al
     call putc
 #if RESET
@@ -29,7 +22,7 @@ _start:
     out %al, $0x70
     in $0x71, %al
     cmp $RESET, %al
-    je 4f
+    je 2f
     mov $0x7e, %al
     out %al, $0x70
     mov $RESET, %al
@@ -38,27 +31,13 @@ _start:
     mov $0xcf9, %dx
     out %al, %dx
 #endif
-4:  mov $0x2a, %al
+2:  mov $0x2a, %al
     mov $PORT_EXIT, %dx
     out %al, %dx
-5:  hlt
-    jmp 5b
-digit:
-    and $15, %al
-    add $'0', %al
-    cmp $'9', %al
-    jbe putc
-    add $'a' - '9' - 1, %al
-putc:
-    mov %al, %ah
-    mov $PORT_UART + 5, %dx
-6:  in %dx, %al
-    test $0x20, %al
-    jz 6b
-    mov %ah, %al
-    mov $PORT_UART, %dx
-    out %al, %dx
-    ret
+3:  hlt
+    jmp 3b
+define_print
+define_putc
 text:
     .ascii "boot "
     .byte LETTER
