@@ -477,7 +477,7 @@ static void warn_ambiguous(char **words)
 
 bool cpu_parse(KvmCpuModel *m, const char *text, const KvmOffer *o, Error **errp)
 {
-    g_auto(GStrv) words = g_strsplit(text != NULL ? text : "host", ",", -1);
+    g_auto(GStrv) words = g_strsplit(text, ",", -1);
 
     if (!cpu_init(m, words[0] != NULL ? words[0] : "", o, errp)) {
         return false;

@@ -109,7 +109,7 @@ uint32_t cpuid_reg(const struct kvm_cpuid_entry2 *e, CpuReg r);
 /* --- cpu.c --- */
 /* The model called @name with its defaults; the offer may be NULL (then host has no features yet). */
 bool cpu_init(KvmCpuModel *m, const char *name, const KvmOffer *o, Error **errp);
-/* All of -cpu's text; NULL is "host".  cpu_clear() it, whatever comes of it. */
+/* All of -cpu's text.  cpu_clear() it, whatever comes of it. */
 bool cpu_parse(KvmCpuModel *m, const char *text, const KvmOffer *o, Error **errp);
 void cpu_clear(KvmCpuModel *m);
 /* Sets a property or feature by name from text (@json NULL) or a JSON value. */

@@ -485,7 +485,7 @@ bool kvm_cpuid_open(Machine *m, Error **errp)
 {
     KvmVm *vm = &kvm_vm;
     KvmCpuModel *c = vm->model = g_new0(KvmCpuModel, 1);
-    const char *text = m->cfg.cpu_model != NULL ? m->cfg.cpu_model : "host";
+    const char *text = m->cfg.cpu_model;
 
     vm->offer = g_new0(KvmOffer, 1);
     if (!offer_read(vm->offer, errp)) {

@@ -34,7 +34,7 @@ static void test_parse(void **state)
 {
     KvmCpuModel m;
 
-    assert_true(cpu_parse(&m, NULL, NULL, NULL));
+    assert_true(cpu_parse(&m, "host", NULL, NULL));
     assert_true(m.host && m.prop[P_KVM] && m.prop[P_PMU] && m.prop[P_MIGRATABLE]);
     cpu_clear(&m);
     assert_true(cpu_parse(&m, "max,+avx2,-x2apic,rdtscp=off,kvm=off,phys_bits=40,model-id=a b", NULL, NULL));
