@@ -7,7 +7,9 @@
  *    when it has landed: no writes come meanwhile.
  * 2. No two copies under way overlap: the thread goes through the disk in one direction, and begins again
  *    only when all have landed.
- * 3. What is asked about zeroes ahead is a hint; a copy that relies on it asks again, after the marks are
+ * 3. Where a copy is alone in its range (copy-before-write), so is one of the whole disk: it comes after all
+ *    that the guest's writes have under way, which have no marks, and so a backup ends with one.
+ * 4. What is asked about zeroes ahead is a hint; a copy that relies on it asks again, after the marks are
  *    off. */
 #include <errno.h>
 #include "block/job-int.h"
