@@ -348,7 +348,8 @@ bool blk_has_room(const BlkNode *n, uint64_t bytes)
     bool room = fallocate(n->fd, FALLOC_FL_KEEP_SIZE, end, (off_t)bytes) == 0 ||
                 (errno != ENOSPC && errno != EDQUOT && errno != EFBIG);
     fallocate(n->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, end, (off_t)bytes);
-    return room;
+    /* ext4 punches nothing behind the end, and cuts there whatever the size was. */
+    return ftruncate(n->fd, st.st_size) == 0 && room;
 }
 
 uint64_t blk_file_end(const BlkNode *n)

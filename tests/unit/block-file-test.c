@@ -1,6 +1,7 @@
 /* block-file-test.c: file nodes by every engine, cached and direct, on real files. */
 #include <linux/loop.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include "block/file-int.h"
 #include "tests/unit/block-helper.h"
 
@@ -145,6 +146,24 @@ static void assert_discards(const BlkNode *n, uint64_t ok, uint64_t failed, uint
     assert_int_equal(d.ok, ok);
     assert_int_equal(d.failed, failed);
     assert_int_equal(d.bytes, bytes);
+}
+
+/* What is taken to know whether there is room is given back, also where the host punches nothing behind the
+ * end of a file (ext4). */
+static void test_room(void **state)
+{
+    g_autofree char *path = temp_file(64 * KiB, true);
+    BlkNode *n = open_ok(&(BlkOptions){ .driver = "file", .filename = path });
+    struct stat before, after;
+
+    assert_int_equal(fsync(n->fd), 0);
+    assert_int_equal(stat(path, &before), 0);
+    assert_true(blk_has_room(n, 8 * MiB));
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_blocks, before.st_blocks);
+    assert_int_equal(after.st_size, before.st_size);
+    close_ok(n);
+    g_unlink(path);
 }
 
 static void test_holes(void **state)
@@ -657,6 +676,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_device_behind),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_truncate),
+        cmocka_unit_test(test_room),
     };
     int failed = cmocka_run_group_tests_name("block-file", tests, NULL, NULL);
 
